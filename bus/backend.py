@@ -1,0 +1,151 @@
+"""The seam to a broker: eight methods that move bytes. A backend does not retry, decode or judge.
+
+Obligations on every implementation (the conformance suite in `tests/bus/` holds them to it):
+
+* Every call may run concurrently with every other, from one event loop. None retries inside.
+* Only `bus.errors` leave, with the client library's exception as `__cause__`.
+* A call that is cancelled leaves nothing half-owned: what it had taken is handed out again by
+  the next `pull`, or comes back to the group within the lease.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol
+
+
+class LaneName(StrEnum):
+    """The lanes of a group, in the order they are pulled."""
+
+    HIGH = "high"
+    RETRY = "retry"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lane:
+    """A waiting line of a group. `slice` cuts a lane by tenant (0 when slices are off)."""
+
+    name: LaneName
+    slice: int = 0
+
+
+HIGH, RETRY, NORMAL, LOW = (Lane(name) for name in LaneName)
+
+MAX_BODY = 900 * 1024
+"""Bytes of a body a backend must take (promise 2), whatever the broker's own limit is."""
+
+MAX_HEADERS = 16 * 1024
+"""Bytes of all header names and values together."""
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a backend carries.
+
+    `group` None: routed by `topic` to every group bound to it when it is published, and then
+    `copy` is 0. `group` set: for that group only. `due` is the epoch second before which it is
+    not handed out; 0 means now. A message with `due` or with `copy` > 0 lies in the RETRY lane of
+    its group whatever broker carries it. `id` is empty on a delivery whose message was published
+    by a foreign client that gave none.
+    """
+
+    id: str
+    copy: int
+    topic: str
+    body: bytes
+    headers: Mapping[str, str] = field(default=_NO_HEADERS)
+    lane: Lane = NORMAL
+    due: float = 0.0
+    group: str | None = None
+
+    def key(self, group: str | None = None) -> str:
+        """The dedupe key `id/group/copy`; the group is `*` for a message routed by topic."""
+        return f"{self.id}/{group or self.group or '*'}/{self.copy}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A message in our hands until its lease runs out; compared by identity.
+
+    `earlier` counts hand-overs of this copy nobody answered: a hint that never leaves `bus`.
+    Only the backend that made the delivery looks into `receipt`.
+    """
+
+    message: Message
+    group: str
+    earlier: int
+    receipt: object
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What lies in one lane of a group; `None` where the broker cannot say, never a guess."""
+
+    waiting: int | None
+    delayed: int | None
+    leased: int | None
+
+
+class Backend(Protocol):
+    """A broker, or something that keeps the same promises."""
+
+    async def bind(self, group: str, patterns: Sequence[str]) -> None:
+        """From its return on, every publish of any process reaches `group` where a pattern
+        matches, whether or not a member of the group is running. Binding again with the same
+        patterns changes nothing; with others it replaces them and loses nothing accepted."""
+        ...
+
+    async def unbind(self, group: str, *, drop: bool = False) -> None:
+        """Forget the group. Refused (`Conflict`) while anything waits for it unless `drop`.
+        A group that is not bound is no error."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Return when all are safe on the broker's disk for every group they are for.
+
+        The whole call is checked before anything is sent: `Unroutable` if a topic has no group,
+        `TooLarge`. After any other error some may be out, and repeating the call is safe: the
+        same dedupe key within two minutes is one message. `Full` and `Unreachable` are the
+        caller's to repeat.
+        """
+        ...
+
+    async def pull(
+        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+    ) -> list[Delivery]:
+        """At most `limit` messages, those of earlier lanes first, as soon as there is one;
+        empty after about `wait` seconds. Each is ours for the lease. Raises `Unroutable` when
+        the group is not bound."""
+        ...
+
+    async def settle(
+        self, deliveries: Sequence[Delivery], *, then: Sequence[Message] = ()
+    ) -> list[Delivery]:
+        """Make `then` safe, then forget `deliveries`; return those that were no longer ours.
+
+        Nothing crashes between: at worst `then` is out twice with the same dedupe key. A
+        message of `then` routed by topic that no group wants is owed to nobody and dropped
+        without an error. `then` is sent even when some deliveries are no longer ours; it is not
+        sent when none of them is (and there was at least one). A delivery already settled counts
+        as no longer ours.
+        """
+        ...
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Renew each lease from now; return those that were no longer ours. May be called from
+        another thread on another instance connected to the same broker."""
+        ...
+
+    async def lag(self, group: str) -> Mapping[Lane, Lag]:
+        """What lies in each lane, true within a second. Raises `Unroutable` if not bound."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. What was pulled and not settled comes back by its lease. A
+        second close does nothing; any other call afterwards raises `Closed`."""
+        ...

@@ -1,0 +1,1 @@
+"""One room per broker; each implements `bus.backend.Backend` and is chosen in `workers.wiring`."""

@@ -1,0 +1,47 @@
+"""All families of keys, in one place.
+
+| family | key | writer | reader | lives |
+|---|---|---|---|---|
+| alive | alive/ROLE/WORKER | each worker process | ps, doctor | 3 × its renewal |
+| outcome | outcome/REPLY/ID | settle, before the input is forgotten | whoever waits, a parent run again | 24 h |
+| progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
+| dead | dead/GROUP/ID | settle, before the input is forgotten | dlq | until replayed or purged |
+| binding | binding/GROUP | bind of backends that keep bindings here | publish, ps, `Unroutable` | until unbind |
+"""
+
+from urllib.parse import quote
+
+OUTCOME_TTL = 24 * 3600.0
+PROGRESS_TTL = 600.0
+
+
+def _word(text: str) -> str:
+    """`text` as one word of a key: a slash in it must not make two."""
+    return quote(text, safe=" !$&'()*+,:;<=>?@[]{}~^`|\"#") if "/" in text or "%" in text else text
+
+
+def alive(role: str = "", worker: str = "") -> str:
+    """Key of a worker, prefix of a role's workers, or of all."""
+    return "/".join(["alive", *filter(None, (role, worker))]) + ("" if worker else "/")
+
+
+def outcome(reply: str, task: str = "") -> str:
+    """Key of a task's outcome, or the prefix of all that `reply` asked for."""
+    return f"outcome/{_word(reply)}/{_word(task)}"
+
+
+def progress(reply: str, task: str = "") -> str:
+    """Key of a task's latest progress, or the prefix of all that `reply` asked for."""
+    return f"progress/{_word(reply)}/{_word(task)}"
+
+
+def dead(group: str = "", task: str = "") -> str:
+    """Key of a dead letter, prefix of a group's, or of all."""
+    if not group:
+        return "dead/"
+    return f"dead/{group}/{_word(task)}"
+
+
+def binding(group: str = "") -> str:
+    """Key of a group's binding, or the prefix of all."""
+    return f"binding/{group}"

@@ -1,0 +1,256 @@
+"""The envelope of a task: CloudEvents 1.0 attributes as headers, the payload as body.
+
+Binary content mode (CloudEvents 1.0.2, section 3; HTTP binding 3.1): any client reads a task
+without knowing muster. The topic is the event's `type`. muster's own words travel beside it as
+`muster-*` headers and are left out where they have their default. Header values outside
+printable ASCII are percent-encoded as the HTTP binding (3.1.3.2) prescribes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from math import isfinite
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, unquote
+
+from contracts.errors import DecodeError, InvalidTopic
+from contracts.topics import check_topic
+
+VERSION = 1
+"""Envelope version written; readers accept this and any later one."""
+
+MAX_ID = 200
+"""Characters in a task id: brokers put it into names and keys."""
+
+_NO_EXTRA: Mapping[str, str] = MappingProxyType({})
+
+
+class Priority(StrEnum):
+    """How soon a task wants to start, among tasks of the same role."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One task as it travels. Times are UTC epoch seconds, money is integer micro-dollars."""
+
+    id: str
+    topic: str
+    source: str
+    time: float
+    body: bytes
+    content_type: str = "application/json"
+    tenant: str = "default"
+    priority: Priority = Priority.NORMAL
+    deadline: float | None = None
+    budget: int | None = None
+    copy: int = 0
+    attempt: int = 0
+    correlation: str | None = None
+    reply: str | None = None
+    fence: int | None = None
+    subjects: tuple[str, ...] = ()
+    version: int = VERSION
+    extra: Mapping[str, str] = field(default=_NO_EXTRA)
+
+    def again(self, *, attempt: int | None = None) -> "Envelope":
+        """The next copy of this task: `copy` rises, `attempt` stays unless given."""
+        used = self.attempt if attempt is None else attempt
+        return replace(self, copy=self.copy + 1, attempt=used)
+
+
+def encode(e: Envelope) -> dict[str, str]:
+    """The headers of `e`; its body travels as it is."""
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": _quoted(e.id),
+        "ce-type": e.topic,
+        "ce-source": _quoted(e.source),
+        "ce-time": _rfc3339(e.time),
+        "content-type": e.content_type,
+        "muster-version": str(e.version),
+    }
+    if e.tenant != "default":
+        headers["muster-tenant"] = _quoted(e.tenant)
+    if e.priority is not Priority.NORMAL:
+        headers["muster-priority"] = e.priority.value
+    if e.copy:
+        headers["muster-copy"] = str(e.copy)
+    if e.attempt:
+        headers["muster-attempt"] = str(e.attempt)
+    if e.reply is not None:
+        headers["muster-reply"] = _quoted(e.reply)
+    if e.correlation is not None:
+        headers["muster-correlation"] = _quoted(e.correlation)
+    _encode_rare(e, headers)
+    return headers
+
+
+def _encode_rare(e: Envelope, headers: dict[str, str]) -> None:
+    if e.deadline is not None:
+        headers["muster-deadline"] = repr(e.deadline)
+    if e.budget is not None:
+        headers["muster-budget"] = str(e.budget)
+    if e.fence is not None:
+        headers["muster-fence"] = str(e.fence)
+    if e.subjects:
+        headers["muster-subjects"] = ",".join(quote(s, safe="") for s in e.subjects)
+    headers.update(e.extra)
+
+
+def decode(headers: Mapping[str, str], body: bytes) -> Envelope:
+    """The envelope in `headers` and `body`, or `DecodeError`; nothing else is ever raised.
+
+    Headers muster does not know are kept in `extra`, so that they survive a round trip.
+    """
+    if "ce-id" not in headers:
+        headers = {name.lower(): value for name, value in headers.items()}
+    if headers.get("ce-specversion") != "1.0":
+        raise DecodeError("ce-specversion", _missing(headers, "ce-specversion", "is not 1.0"))
+    return Envelope(
+        id=_id(headers),
+        topic=_topic(headers),
+        source=_text(headers, "ce-source"),
+        time=_time(headers),
+        body=body,
+        content_type=headers.get("content-type", "application/json"),
+        **_own(headers),
+    )
+
+
+def _own(headers: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of muster's own headers that are there; defaults fill in for the rest."""
+    found: dict[str, Any] = {}
+    extra: dict[str, str] = {}
+    for name, value in headers.items():
+        if name in _CLOUDEVENTS:
+            continue
+        reader = _READERS.get(name)
+        if reader is None:
+            extra[name] = value
+        else:
+            found[name[7:]] = reader(name, value)
+    if extra:
+        found["extra"] = MappingProxyType(extra)
+    return found
+
+
+def _id(headers: Mapping[str, str]) -> str:
+    value = _text(headers, "ce-id")
+    if len(value) > MAX_ID or not value.isprintable():
+        raise DecodeError("ce-id", f"is longer than {MAX_ID} characters or not printable")
+    return value
+
+
+def _topic(headers: Mapping[str, str]) -> str:
+    try:
+        return check_topic(_text(headers, "ce-type"))
+    except InvalidTopic as error:
+        raise DecodeError("ce-type", f"is not a topic: {error.details}") from error
+
+
+def _time(headers: Mapping[str, str]) -> float:
+    value = headers.get("ce-time")
+    if value is None:
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.timestamp() if moment.tzinfo else moment.replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise DecodeError("ce-time", f"is not an RFC 3339 time: {value[:40]!r}") from error
+
+
+def _text(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name)
+    if not value:
+        raise DecodeError(name, "is missing" if value is None else "is empty")
+    return _plain(name, value)
+
+
+def _missing(headers: Mapping[str, str], name: str, otherwise: str) -> str:
+    return otherwise if name in headers else "is missing"
+
+
+def _plain(name: str, value: str) -> str:
+    if "%" not in value:
+        return value
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError as error:
+        raise DecodeError(name, "has a percent-encoding that is not UTF-8") from error
+
+
+def _nonempty(name: str, value: str) -> str:
+    text = _plain(name, value)
+    if not text:
+        raise DecodeError(name, "is empty")
+    return text
+
+
+def _priority(name: str, value: str) -> Priority:
+    try:
+        return Priority(value)
+    except ValueError as error:
+        raise DecodeError(name, f"is {value[:40]!r}, expected high, normal or low") from error
+
+
+def _count(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        raise DecodeError(name, f"is {value[:40]!r}, expected a whole number from 0 on")
+    return int(value)
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise DecodeError(name, f"is {value[:40]!r}, expected epoch seconds") from error
+    if not isfinite(seconds):
+        raise DecodeError(name, "is not a finite number of seconds")
+    return seconds
+
+
+def _subjects(name: str, value: str) -> tuple[str, ...]:
+    return tuple(_nonempty(name, part) for part in value.split(","))
+
+
+def _version(name: str, value: str) -> int:
+    version = _count(name, value)
+    if version < 1:
+        raise DecodeError(name, "is below 1")
+    return version
+
+
+_CLOUDEVENTS = frozenset(
+    {"ce-specversion", "ce-id", "ce-type", "ce-source", "ce-time", "content-type"}
+)
+_READERS: Mapping[str, Any] = MappingProxyType(
+    {
+        "muster-version": _version,
+        "muster-tenant": _nonempty,
+        "muster-priority": _priority,
+        "muster-deadline": _seconds,
+        "muster-budget": _count,
+        "muster-copy": _count,
+        "muster-attempt": _count,
+        "muster-correlation": _nonempty,
+        "muster-reply": _nonempty,
+        "muster-fence": _count,
+        "muster-subjects": _subjects,
+    }
+)
+
+
+def _quoted(value: str) -> str:
+    if value.isascii() and value.isprintable() and '"' not in value and "%" not in value:
+        return value
+    return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~ -.")
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
