@@ -43,6 +43,10 @@ MAX_HEADERS = 16 * 1024
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
+def _no_headers() -> Mapping[str, str]:
+    return _NO_HEADERS
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a backend carries.
@@ -58,7 +62,7 @@ class Message:
     copy: int
     topic: str
     body: bytes
-    headers: Mapping[str, str] = field(default=_NO_HEADERS)
+    headers: Mapping[str, str] = field(default_factory=_no_headers)
     lane: Lane = NORMAL
     due: float = 0.0
     group: str | None = None
@@ -108,8 +112,8 @@ class Backend(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
         """Return when all are safe on the broker's disk for every group they are for.
 
-        The whole call is checked before anything is sent: `Unroutable` if a topic has no group,
-        `TooLarge`. After any other error some may be out, and repeating the call is safe: the
+        The whole call is checked before anything is sent: `Unroutable` if a topic has no group
+        or a named `group` is not bound, `TooLarge`. After any other error some may be out, and repeating the call is safe: the
         same dedupe key within two minutes is one message. `Full` and `Unreachable` are the
         caller's to repeat.
         """

@@ -27,6 +27,11 @@ MAX_ID = 200
 _NO_EXTRA: Mapping[str, str] = MappingProxyType({})
 
 
+def _no_extra() -> Mapping[str, str]:
+    return _NO_EXTRA
+
+
+
 class Priority(StrEnum):
     """How soon a task wants to start, among tasks of the same role."""
 
@@ -56,7 +61,7 @@ class Envelope:
     fence: int | None = None
     subjects: tuple[str, ...] = ()
     version: int = VERSION
-    extra: Mapping[str, str] = field(default=_NO_EXTRA)
+    extra: Mapping[str, str] = field(default_factory=_no_extra)
 
     def again(self, *, attempt: int | None = None) -> "Envelope":
         """The next copy of this task: `copy` rises, `attempt` stays unless given."""

@@ -1,0 +1,67 @@
+# muster: everything here needs only Python >= 3.11, git and make.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNTIME := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+CHECKED := contracts bus consensus knowledge workers deploy tests
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  options go through ARGS, for example: make test ARGS='tests/bus -k lease'"
+
+venv: $(DEV) ## create .venv with everything for development
+
+demo: $(RUNTIME) ## run the main job on real documents, everything embedded
+	@$(BIN)/muster demo $(ARGS)
+
+test: $(DEV) ## run the tests, with every server that can be had
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## format, lint, types, import rule
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: $(DEV) ## put the code into its form, with the safe fixes of the linter
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+bench: $(RUNTIME) ## measure throughput, latency and memory on this machine
+	@$(BIN)/muster bench $(ARGS)
+
+clean: ## remove .venv and every cache (embedded services and their data stay)
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: $(PYTHON) was not found"; \
+	  echo "  why: muster needs Python 3.11 or newer"; \
+	  echo "   do: install it, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $$($(PYTHON) --version) is too old"; \
+	  echo "  why: muster needs Python 3.11 or newer"; \
+	  echo "   do: install one and name it: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	@{ test -f $(VENV)/pyvenv.cfg && $(PIP) --version >/dev/null 2>&1; } || { \
+	  echo "creating $(VENV) with pip (first time only, about a minute)…"; \
+	  $(PYTHON) -m venv --clear $(VENV); } || { rm -rf $(VENV); \
+	  echo "error: $(PYTHON) cannot create a virtual environment"; \
+	  echo "  why: its venv module is missing or incomplete (see above)"; \
+	  echo "   do: install it (on Debian and Ubuntu: apt install python3-venv), then run make again"; exit 2; }
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	@echo "adding the tools for tests and checks to $(VENV)…"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,120 @@
+"""Outcomes somebody will ask for, and progress somebody watches, as key-value entries."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from bus.errors import Conflict
+from bus.keyvalue import keys
+from bus.keyvalue.protocol import ABSENT, Absent, Entry, KeyValue, Revision, Snapshot, Written
+from contracts.results import Result, decode_result
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running task says it is: a share from 0 to 1, and a word about it."""
+
+    task: str
+    share: float
+    note: str
+
+
+class Outcomes:
+    """Where the ends of tasks wait for whoever asked. Safe to use from several processes."""
+
+    def __init__(self, store: KeyValue) -> None:
+        self._store = store
+
+    async def put(self, reply: str, result: Result) -> None:
+        """Keep `result` for `reply`, unless one with a higher fence is there."""
+        key = keys.outcome(reply, result.id)
+        expect: Revision | Absent = ABSENT
+        while True:
+            try:
+                await self._store.put(key, result.encode(), ttl=keys.OUTCOME_TTL, expect=expect)
+                return
+            except Conflict:
+                rival = await self._store.get(key)
+            if rival is None:
+                expect = ABSENT
+            elif decode_result(rival.value).fence > result.fence:
+                return
+            else:
+                expect = rival.revision
+
+    async def get(self, reply: str, task: str) -> Result | None:
+        """The outcome of `task` that `reply` asked for, if it is there."""
+        entry = await self._store.get(keys.outcome(reply, task))
+        return decode_result(entry.value) if entry else None
+
+    async def report(self, reply: str, progress: Progress) -> None:
+        """Show `progress` to whoever watches; the latest one is kept."""
+        key = keys.progress(reply, progress.task)
+        value = to_json({"share": progress.share, "note": progress.note})
+        await self._store.put(key, value, ttl=keys.PROGRESS_TTL)
+
+    async def watch(self, reply: str) -> AsyncIterator[Result]:
+        """Every outcome that `reply` asked for: those that are there, then each as it comes."""
+        async for entry in self._entries(keys.outcome(reply)):
+            yield decode_result(entry.value)
+
+    async def watch_progress(self, reply: str) -> AsyncIterator[Progress]:
+        """The latest progress of each task that `reply` asked for, then each as it comes."""
+        prefix = keys.progress(reply)
+        async for entry in self._entries(prefix):
+            data: dict[str, Any] = from_json(entry.value)
+            task = entry.key.removeprefix(prefix)
+            yield Progress(task, float(data["share"]), str(data["note"]))
+
+    async def _entries(self, prefix: str) -> AsyncIterator[Entry]:
+        async for change in self._store.watch(prefix):
+            if isinstance(change, Snapshot):
+                for entry in change.entries:
+                    yield entry
+            elif isinstance(change, Written):
+                yield change.entry
+
+
+class Waiters:
+    """Futures for outcomes that one `reply` asks for, fed by one watch however many wait."""
+
+    def __init__(self, outcomes: Outcomes, reply: str) -> None:
+        self._outcomes = outcomes
+        self._reply = reply
+        self._futures: dict[str, asyncio.Future[Result]] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    async def wait(self, task: str) -> Result:
+        """The outcome of `task`, when it is there; cancel to stop waiting."""
+        found = await self._outcomes.get(self._reply, task)
+        if found is not None:
+            return found
+        future = self._futures.get(task)
+        if future is None:
+            future = self._futures[task] = asyncio.get_running_loop().create_future()
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._follow())
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Stop watching; whoever still waits is cancelled."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        for future in self._futures.values():
+            future.cancel()
+
+    async def _follow(self) -> None:
+        try:
+            async for result in self._outcomes.watch(self._reply):
+                future = self._futures.pop(result.id, None)
+                if future is not None and not future.done():
+                    future.set_result(result)
+        except Exception as error:
+            for future in self._futures.values():
+                if not future.done():
+                    future.set_exception(error)
+            self._futures.clear()

@@ -1,0 +1,184 @@
+"""What must exist after a run: a pure function of the outcome, the role's policy and the time."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from pydantic_core import from_json
+
+from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lane, Message
+from bus.backoff import Backoff
+from bus.deadletters import DeadLetter, replays_in
+from contracts.envelope import Envelope, Priority, encode
+from contracts.events import Event, Kind
+from contracts.ids import content_id
+from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
+from contracts.results import Result, Status
+
+
+_LANES: Mapping[Priority, Lane] = MappingProxyType(
+    {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a role promises its tasks: how many runs, and how retries spread."""
+
+    attempts: int = 5
+    backoff: Backoff = Backoff()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run that ended. `task` is None when the bytes were not an envelope."""
+
+    delivery: Delivery
+    task: Envelope | None
+    outcome: Outcome
+    policy: Policy
+    worker: str
+    pid: int
+    started: float
+    ended: float
+    known: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is made safe before the input is forgotten."""
+
+    then: tuple[Message, ...] = ()
+    dead: DeadLetter | None = None
+    result: Result | None = None
+    event: Event | None = None
+
+
+def to_message(task: Envelope, *, group: str | None, due: float = 0.0) -> Message:
+    """`task` as a backend carries it; what comes back or waits lies in the retry lane."""
+    lane = RETRY if task.copy or due else _LANES[task.priority]
+    return Message(task.id, task.copy, task.topic, task.body, encode(task), lane, due, group)
+
+
+def plan(f: Finished, rng: random.Random) -> Plan:
+    """What must exist after `f`."""
+    match f.outcome:
+        case Done():
+            return _ended(f, Status.SUCCEEDED)
+        case Snooze(after=after, reason=reason):
+            return _again(f, after, Kind.SNOOZED, reason, use=0)
+        case Retry() as retry if _attempts_left(f):
+            tries = f.task.attempt if f.task else 0
+            after = f.policy.backoff.delay(tries, rng) if retry.after is None else retry.after
+            return _again(f, after, Kind.RETRIED, retry.reason, use=1)
+        case Retry(reason=reason, last=last, error=error):
+            return _dead(f, last, reason, error)
+        case Reject(reason=reason, kind=kind, error=error):
+            return _dead(f, kind, reason, error)
+
+
+def hand_back(delivery: Delivery, task: Envelope | None) -> Message:
+    """The next copy of a task given back unrun or unfinished; it has used no attempt."""
+    if task is not None:
+        return to_message(task.again(), group=delivery.group)
+    m = delivery.message
+    return Message(
+        m.id or content_id(dict(m.headers), m.body),
+        m.copy + 1,
+        m.topic,
+        m.body,
+        m.headers,
+        RETRY,
+        0.0,
+        delivery.group,
+    )
+
+
+def _attempts_left(f: Finished) -> bool:
+    return f.task is not None and f.task.attempt + 1 < f.policy.attempts
+
+
+def _again(f: Finished, after: float, kind: Kind, reason: str, *, use: int) -> Plan:
+    if f.task is None:
+        return Plan(then=(hand_back(f.delivery, None),))
+    again = f.task.again(attempt=f.task.attempt + use)
+    due = f.ended + after if after > 0 else 0.0
+    message = to_message(again, group=f.delivery.group, due=due)
+    return Plan(then=(message,), event=_event(f, kind, reason=reason, after=round(after, 3)))
+
+
+def _dead(f: Finished, kind: Reason, reason: str, error: str) -> Plan:
+    text = f"{reason}\n{error}" if error and error != reason else reason
+    letter = _letter(f, kind, text)
+    ended = _ended(f, Status.FAILED, reason=kind, error=text)
+    return Plan(dead=letter, result=ended.result, event=ended.event)
+
+
+def _letter(f: Finished, reason: Reason, error: str) -> DeadLetter:
+    m = f.delivery.message
+    return DeadLetter(
+        id=f.task.id if f.task else m.id or content_id(dict(m.headers), m.body),
+        group=f.delivery.group,
+        topic=m.topic,
+        reason=reason,
+        error=error,
+        attempts=_attempts_used(f, reason),
+        copy=max(m.copy, f.task.copy if f.task else 0),
+        worker=f.worker,
+        died=f.ended,
+        published=f.task.time if f.task else 0.0,
+        replays=replays_in(m.headers),
+        headers=dict(m.headers),
+        body=m.body,
+    )
+
+
+def _attempts_used(f: Finished, reason: Reason) -> int:
+    used = f.task.attempt if f.task else 0
+    return used + (0 if reason in {Reason.EXPIRED, Reason.INVALID, Reason.BUDGET} else 1)
+
+
+def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: str = "") -> Plan:
+    if f.task is None:
+        return Plan()
+    kind = Kind.SUCCEEDED if status is Status.SUCCEEDED else Kind.FAILED
+    data = {"reason": reason, "error": error[:500]} if reason else {}
+    event = _event(f, kind, **data)
+    if f.task.reply is None or f.known:
+        return Plan(event=event)
+    value = from_json(f.outcome.value) if isinstance(f.outcome, Done) else None
+    result = Result(
+        id=f.task.id,
+        status=status,
+        role=f.delivery.group,
+        worker=f.worker,
+        fence=f.task.copy,
+        attempt=f.task.attempt + 1,
+        finished=f.ended,
+        value=value,
+        reason=reason,
+        error=error,
+    )
+    return Plan(result=result, event=event)
+
+
+def _event(f: Finished, kind: Kind, **data: object) -> Event | None:
+    task = f.task
+    if task is None:
+        return None
+    return Event(
+        kind=kind,
+        at=f.ended,
+        task=task.id,
+        topic=task.topic,
+        role=f.delivery.group,
+        copy=task.copy,
+        attempt=task.attempt + 1,
+        worker=f.worker,
+        pid=f.pid,
+        tenant=task.tenant,
+        correlation=task.correlation,
+        data={"seconds": round(f.ended - f.started, 6), **f.notes, **data},
+    )

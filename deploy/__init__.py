@@ -1,0 +1,1 @@
+"""What runs beside the fleet: services embedded on this machine, and how they are operated."""

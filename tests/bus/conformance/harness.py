@@ -1,0 +1,218 @@
+"""One world per implementation, so that one suite holds all of them to the same promises.
+
+A test gets a world of its own fleet. Each `backend()` is a new connection, as of another
+process. Waiting is for events with a deadline (`within`): by the clock's hand on memory, in
+real time on a broker.
+"""
+
+import asyncio
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from typing_extensions import override
+
+from bus.backend import Backend
+from bus.backends.memory import MemoryBackend, MemoryBroker
+from bus.keyvalue.memory import MemoryKeyValue
+from bus.keyvalue.protocol import KeyValue
+from contracts.clock import Clock, ManualClock, SystemClock
+from tests.bus.conformance.members import Member, ProcessMember, Remote
+from tests.servers import NatsServer
+
+T = TypeVar("T")
+
+LEASE = 2.0
+"""Seconds; short, and long enough for a busy machine."""
+
+_STEP = 0.05
+
+
+class World(ABC):
+    """A broker, a fleet on it, and time."""
+
+    clock: Clock
+    lease = LEASE
+
+    def __init__(self) -> None:
+        self.fleet = f"t{uuid.uuid4().hex[:12]}"
+        self._open: list[Backend | KeyValue] = []
+        self._members: list[Remote] = []
+
+    async def backend(self) -> Backend:
+        """A new connection."""
+        backend = await self._connect()
+        self._open.append(backend)
+        return backend
+
+    async def keyvalue(self) -> KeyValue:
+        """A new connection to the store of the fleet."""
+        store = await self._connect_store()
+        self._open.append(store)
+        return store
+
+    async def member(self) -> Remote:
+        """A new process that can hold messages and die."""
+        member = await self._start_member()
+        self._members.append(member)
+        return member
+
+    async def close(self) -> None:
+        """End every connection and process of the test."""
+        for member in self._members:
+            await member.kill()
+        for connection in self._open:
+            await connection.close()
+
+    @abstractmethod
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, while time passes; the test fails if that takes longer."""
+
+    @abstractmethod
+    async def pass_time(self, seconds: float) -> None:
+        """Let `seconds` go by: for what must *not* happen meanwhile."""
+
+    @abstractmethod
+    async def stop_broker(self, *, kill: bool) -> None:
+        """End the broker, with SIGKILL or in good order; it keeps what is on its disk."""
+
+    @abstractmethod
+    async def start_broker(self) -> None:
+        """Start it again where it was."""
+
+    async def kill_broker(self) -> None:
+        """SIGKILL, then a new start on the same port and folder."""
+        await self.stop_broker(kill=True)
+        await self.start_broker()
+
+    @abstractmethod
+    async def _connect(self) -> Backend: ...
+
+    @abstractmethod
+    async def _connect_store(self) -> KeyValue: ...
+
+    @abstractmethod
+    async def _start_member(self) -> Remote: ...
+
+
+class MemoryWorld(World):
+    """A broker in this process and a clock that moves when told to."""
+
+    clock: ManualClock
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = ManualClock()
+        self.broker = self.make_broker()
+
+    def make_broker(self) -> MemoryBroker:
+        """The broker under test."""
+        return MemoryBroker(self.clock, lease=self.lease)
+
+    @override
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(work)
+        end = self.clock.monotonic() + seconds
+        await self.clock.advance(0)
+        while not task.done() and self.clock.monotonic() < end:
+            await self.clock.advance(_STEP)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+            pytest.fail(f"not within {seconds:g} s of the clock")
+        return task.result()
+
+    @override
+    async def pass_time(self, seconds: float) -> None:
+        await self.clock.advance(seconds)
+
+    @override
+    async def stop_broker(self, *, kill: bool) -> None:
+        self.broker.outage()
+
+    @override
+    async def start_broker(self) -> None:
+        self.broker.restore()
+
+    @override
+    async def _connect(self) -> Backend:
+        return MemoryBackend(self.broker)
+
+    @override
+    async def _connect_store(self) -> KeyValue:
+        return MemoryKeyValue(self.broker.store)
+
+    @override
+    async def _start_member(self) -> Remote:
+        return _MemoryMember(self)
+
+
+class _MemoryMember(Member):
+    def __init__(self, world: MemoryWorld) -> None:
+        self._connection = MemoryBackend(world.broker)
+        self._broker = world.broker
+        super().__init__(self._connection, world.clock, world.lease)
+
+    async def kill(self) -> None:
+        self.halt()
+        self._broker.crash(self._connection)
+
+    def freeze(self) -> None:
+        self.halt()
+
+    def thaw(self) -> None:
+        self.resume()
+
+
+class NatsWorld(World):
+    """A fleet on a real NATS server; only a world with a server of its own may stop it."""
+
+    def __init__(self, server: NatsServer) -> None:
+        super().__init__()
+        self.clock = SystemClock()
+        self._server = server
+
+    @override
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await asyncio.wait_for(work, seconds)
+        except TimeoutError:
+            pytest.fail(f"not within {seconds:g} s")
+
+    @override
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @override
+    async def stop_broker(self, *, kill: bool) -> None:
+        end = self._server.kill if kill else self._server.stop
+        await asyncio.to_thread(end)
+
+    @override
+    async def start_broker(self) -> None:
+        await asyncio.to_thread(self._server.start)
+
+    @override
+    async def _connect(self) -> Backend:
+        from bus.backends.nats.backend import NatsBackend
+        from bus.backends.nats.connect import connect
+
+        return NatsBackend(await self._link(connect))
+
+    @override
+    async def _connect_store(self) -> KeyValue:
+        from bus.backends.nats.connect import connect
+        from bus.keyvalue.nats import NatsKeyValue
+
+        return NatsKeyValue(await self._link(connect))
+
+    async def _link(self, connect: Any) -> Any:
+        return await connect(
+            self._server.url, fleet=self.fleet, lease=self.lease, clock=self.clock
+        )
+
+    @override
+    async def _start_member(self) -> Remote:
+        return await ProcessMember.start(self._server.url, self.fleet, self.lease)

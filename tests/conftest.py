@@ -1,0 +1,35 @@
+"""Fixtures every folder of tests may use: real servers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers import NatsServer
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """The server all tests share: use your own fleet name on it, and never stop it."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[Callable[[], NatsServer]]:
+    """Makes servers of the test's own, started, which it may kill, freeze and restart."""
+    with ExitStack() as stack:
+        made = 0
+
+        def make() -> NatsServer:
+            nonlocal made
+            made += 1
+            server = NatsServer(tmp_path / f"nats-{made}")
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield make

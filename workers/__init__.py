@@ -1,0 +1,37 @@
+"""Runs roles; the only place where the parts meet.
+
+Names are imported when they are first used: a command that needs no bus loads none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contracts.outcomes import Reject as Reject
+    from contracts.outcomes import Retry as Retry
+    from contracts.outcomes import Snooze as Snooze
+    from workers.sdk.context import Context as Context
+    from workers.sdk.errors import NoResult as NoResult
+    from workers.sdk.errors import TaskFailed as TaskFailed
+    from workers.sdk.role import role as role
+    from workers.wiring import Fleet as Fleet
+
+_HOMES = {
+    "Context": "workers.sdk.context",
+    "Fleet": "workers.wiring",
+    "NoResult": "workers.sdk.errors",
+    "Reject": "contracts.outcomes",
+    "Retry": "contracts.outcomes",
+    "Snooze": "contracts.outcomes",
+    "TaskFailed": "workers.sdk.errors",
+    "role": "workers.sdk.role",
+}
+
+__all__ = ["Context", "Fleet", "NoResult", "Reject", "Retry", "Snooze", "TaskFailed", "role"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home on first use."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'workers' has no attribute {name!r}")

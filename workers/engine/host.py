@@ -1,0 +1,66 @@
+"""One worker process: the workers of its roles, and the keeper of all their leases."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from bus.backend import Delivery
+from bus.bus import Bus
+from contracts.clock import Clock
+from workers.engine.identity import Identity
+from workers.engine.keeper import Extender, Keeper, KeeperThread
+from workers.engine.worker import Worker
+from workers.sdk.role import Role
+
+
+class Host:
+    """Runs one worker per role until `stop`, then drains them all at once."""
+
+    def __init__(
+        self,
+        roles: Sequence[Role],
+        bus: Bus,
+        who: Identity,
+        clock: Clock,
+        *,
+        lease: float,
+        drain: float,
+        extender: Callable[[], Awaitable[Extender]],
+    ) -> None:
+        self.who = who
+        self.stopping = False
+        self._keeper = Keeper(lease, clock, self._lost)
+        self._thread = KeeperThread(self._keeper, extender)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._workers = {
+            role.name: Worker(role, bus, self._keeper, who, clock, drain=drain) for role in roles
+        }
+
+    def worker(self, role: str) -> Worker:
+        """The worker of one role."""
+        return self._workers[role]
+
+    async def run(self) -> None:
+        """Work until `stop`; the leases are kept until the last drain is over."""
+        self._loop = asyncio.get_running_loop()
+        await self._thread.start()
+        runs = [asyncio.create_task(worker.run()) for worker in self._workers.values()]
+        try:
+            await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
+            self.stop()
+            await asyncio.wait(runs)
+        finally:
+            await self._thread.stop()
+        for run in runs:
+            run.result()
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self.stopping = True
+        for worker in self._workers.values():
+            worker.stop()
+
+    def _lost(self, delivery: Delivery) -> None:
+        """Called in the keeper's thread: the run is ended in the loop it belongs to."""
+        if self._loop is not None:
+            worker = self._workers[delivery.group]
+            self._loop.call_soon_threadsafe(worker.lose, delivery)

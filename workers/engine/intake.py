@@ -1,0 +1,46 @@
+"""How much to pull: a pure function of free places, what waits here and how long runs take."""
+
+from dataclasses import dataclass
+
+HORIZON = 0.1
+"""Seconds within which what is read ahead is expected to start."""
+
+MOST_AHEAD = 500
+"""Deliveries held unstarted at most, however short the runs are."""
+
+LEAST_AHEAD = 50
+"""Fewer than this are not worth a question of their own while every place is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to pull: `free` to start at once, `ahead` first copies to start soon."""
+
+    free: int
+    ahead: int
+
+
+def ask(*, slots: int, free: int, queued: int, mean_run: float | None) -> Ask:
+    """What a role with `slots` places, `free` of them, and `queued` unstarted deliveries pulls.
+
+    `mean_run` is the moving mean of run times in seconds; before the first run nothing is read
+    ahead, nor where a place does not change hands within the horizon.
+    """
+    ahead = 0
+    if mean_run is not None and mean_run < HORIZON:
+        starts = int(slots * HORIZON / max(mean_run, 1e-6))
+        ahead = max(0, min(starts, MOST_AHEAD) - max(0, queued - free))
+    return Ask(free=max(0, free - queued), ahead=ahead)
+
+
+class MovingMean:
+    """Exponentially weighted mean: each value moves it by a tenth of the difference."""
+
+    def __init__(self, weight: float = 0.1) -> None:
+        self._weight = weight
+        self.value: float | None = None
+
+    def add(self, value: float) -> None:
+        """Take one more value into account."""
+        old = self.value
+        self.value = value if old is None else old + self._weight * (value - old)

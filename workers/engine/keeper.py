@@ -1,0 +1,135 @@
+"""Keeps leases: renews what this process holds, and says what it has lost.
+
+It runs in a thread of its own with a connection of its own, so that a handler which blocks the
+event loop does not cost the lease. A delivery is lost when the backend says so, or when no
+renewal was confirmed for a whole lease, by the larger of monotonic and wall clock: the monotonic
+clock alone may stand still while a machine sleeps.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bus.backend import Delivery
+from bus.errors import BusError
+from contracts.clock import Clock
+
+RENEWALS = 4
+"""Renewals tried per lease."""
+
+
+class Extender(Protocol):
+    """The part of a backend that the keeper needs."""
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Held:
+    delivery: Delivery
+    monotonic: float
+    wall: float
+
+
+class Keeper:
+    """Holds deliveries until they are released.
+
+    `lost` is called, from whichever thread runs `keep`, once for each delivery that is no longer
+    ours. `hold` and `release` may be called from any thread.
+    """
+
+    def __init__(self, lease: float, clock: Clock, lost: Callable[[Delivery], None]) -> None:
+        self._lease = lease
+        self._clock = clock
+        self._lost = lost
+        self._held: dict[int, _Held] = {}
+
+    def hold(self, delivery: Delivery) -> None:
+        """Renew `delivery` from now on."""
+        now = self._clock.monotonic()
+        self._held[id(delivery)] = _Held(delivery, now, self._clock.wall())
+
+    def release(self, delivery: Delivery) -> None:
+        """Stop renewing `delivery`."""
+        self._held.pop(id(delivery), None)
+
+    async def keep(self, extender: Extender) -> None:
+        """Renew for ever; cancel to stop. A broker that is away is tried again each round."""
+        while True:
+            await self._clock.sleep(self._lease / RENEWALS)
+            await self.renew(extender)
+
+    async def renew(self, extender: Extender) -> None:
+        """One round: renew what has been held for a while, give up what is over."""
+        monotonic, wall = self._clock.monotonic(), self._clock.wall()
+        due = [h for h in self._held.copy().values() if self._age(h, monotonic, wall) > 0.1]
+        over = [h for h in due if self._age(h, monotonic, wall) >= self._lease]
+        for held in over:
+            self._lose(held.delivery)
+        alive = [h for h in due if id(h.delivery) in self._held]
+        if not alive:
+            return
+        try:
+            lost = await extender.extend([h.delivery for h in alive])
+        except BusError:
+            return
+        for delivery in lost:
+            self._lose(delivery)
+        for held in alive:
+            held.monotonic, held.wall = monotonic, wall
+
+    def _age(self, held: _Held, monotonic: float, wall: float) -> float:
+        return max(monotonic - held.monotonic, wall - held.wall)
+
+    def _lose(self, delivery: Delivery) -> None:
+        if self._held.pop(id(delivery), None) is not None:
+            self._lost(delivery)
+
+
+class KeeperThread:
+    """Runs a keeper in a thread with an event loop and a connection of its own."""
+
+    def __init__(self, keeper: Keeper, connect: Callable[[], Awaitable[Extender]]) -> None:
+        self._keeper = keeper
+        self._connect = connect
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ready = threading.Event()
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    async def start(self) -> None:
+        """Return when the keeper is connected; raises what connecting raises."""
+        self._thread.start()
+        await asyncio.to_thread(self._ready.wait)
+        if self._failed is not None:
+            raise self._failed
+
+    async def stop(self) -> None:
+        """Return when the thread has ended."""
+        loop, task = self._loop, self._task
+        if loop is not None and task is not None and self._thread.is_alive():
+            loop.call_soon_threadsafe(task.cancel)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:
+            self._failed = error
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        extender = await self._connect()
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._ready.set()
+        try:
+            await self._keeper.keep(extender)
+        finally:
+            await extender.close()

@@ -1,0 +1,186 @@
+"""One run of one task in this process, from hand-over to settle."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+from pydantic_core import to_json
+
+from bus.backend import Delivery
+from bus.bus import Bus
+from bus.errors import Unroutable
+from bus.outcomes import Progress, Waiters
+from contracts.clock import Clock
+from contracts.envelope import Envelope, Priority
+from contracts.events import Event, Kind
+from contracts.ids import child_id
+from contracts.results import Result, Status
+from contracts.topics import check_group, publishable
+from workers.engine.identity import Identity
+from workers.engine.slots import Slots
+from workers.sdk.context import Logger
+from workers.sdk.errors import TaskFailed, UnknownRole
+from workers.sdk.role import Role
+
+REPORT_EVERY = 0.2
+"""Seconds between two reports of progress to whoever waits; the latest always gets out."""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """The state of a run. `lost`: its delivery is no longer ours, so its result is not wanted.
+    `returned`: it is being given back because this worker stops."""
+
+    delivery: Delivery
+    runner: asyncio.Task[None] | None = None
+    task: Envelope | None = None
+    lost: bool = False
+    returned: bool = False
+    started: float = 0.0
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def cancel(self) -> None:
+        """Stop the handler, if it runs."""
+        if self.runner is not None:
+            self.runner.cancel()
+
+
+class EngineRuntime:
+    """What `ctx` can do, done over the bus. Implements `workers.sdk.context.Runtime`."""
+
+    def __init__(
+        self, run: Run, task: Envelope, role: Role, bus: Bus, slots: Slots, who: Identity,
+        clock: Clock,
+    ) -> None:
+        self._run = run
+        self._task = task
+        self._role = role
+        self._bus = bus
+        self._slots = slots
+        self._who = who
+        self._clock = clock
+        self._log: Logger | None = None
+        self._waiters: Waiters | None = None
+        self._told = 0
+        self._reported = 0.0
+
+    @property
+    def log(self) -> Logger:
+        """Bound once asked for: most runs log nothing."""
+        if self._log is None:
+            self._log = structlog.get_logger("muster.role").bind(
+                task=self._task.id, role=self._role.name, attempt=self._task.attempt + 1
+            )
+        return self._log
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is not wanted any more, or nobody has time to wait for it."""
+        deadline = self._task.deadline
+        late = deadline is not None and deadline <= self._clock.wall()
+        return self._run.lost or self._run.returned or late
+
+    async def progress(self, share: float, note: str, data: Mapping[str, Any]) -> None:
+        """An event always; an entry for whoever waits, not too often."""
+        self._told += 1
+        self._bus.tell(self._event(Kind.PROGRESS, {"share": share, "note": note, **data}))
+        now = self._clock.monotonic()
+        if self._task.reply is None or (now - self._reported < REPORT_EVERY and share < 1.0):
+            return
+        self._reported = now
+        await self._bus.outcomes.report(self._task.reply, Progress(self._task.id, share, note))
+
+    async def publish(
+        self, number: int, topic: str, payload: Any, priority: Priority | None, delay: float
+    ) -> str:
+        """Publish a follow-up under an id that a repeated run would give it again."""
+        body = to_json(payload)
+        task = self._child(child_id(self._task.id, number, publishable(topic), body), topic, body)
+        if priority is not None:
+            task = replace(task, priority=priority)
+        due = self._clock.wall() + delay if delay > 0 else 0.0
+        await self._bus.publish([task], due=due)
+        return task.id
+
+    async def call(
+        self, number: int, role: str, payload: Any, deadline: float | None
+    ) -> Result:
+        """Find the child's outcome, or have it run; this run's place is free meanwhile."""
+        body = to_json(payload)
+        child = child_id(self._task.id, number, check_group(role), body)
+        found = await self._bus.outcomes.get(self._task.id, child)
+        if found is None:
+            found = await self._ask(child, role, body, deadline)
+        if found.status is Status.FAILED:
+            raise TaskFailed(found)
+        return found
+
+    async def close(self) -> None:
+        """Stop waiting for children."""
+        if self._waiters is not None:
+            await self._waiters.close()
+
+    async def _ask(self, child: str, role: str, body: bytes, deadline: float | None) -> Result:
+        task = replace(self._child(child, f"call.{role}", body), reply=self._task.id)
+        if deadline is not None:
+            task = replace(task, deadline=deadline)
+        try:
+            await self._bus.publish([task], group=role)
+        except Unroutable as error:
+            raise UnknownRole(
+                f"no role {role!r} is bound",
+                details=f"called by task {self._task.id} of role {self._role.name}",
+                actions=(f"start it: `muster work {role}`",),
+            ) from error
+        if self._waiters is None:
+            self._waiters = Waiters(self._bus.outcomes, self._task.id)
+        async with self._slots.lent():
+            return await self._waiters.wait(child)
+
+    def _child(self, child: str, topic: str, body: bytes) -> Envelope:
+        """A task that inherits tenant, priority, deadline, budget and subjects."""
+        return Envelope(
+            id=child,
+            topic=topic,
+            source=f"/muster/{self._role.name}/{self._who.name}",
+            time=self._clock.wall(),
+            body=body,
+            tenant=self._task.tenant,
+            priority=self._task.priority,
+            deadline=self._task.deadline,
+            budget=self._task.budget,
+            correlation=self._task.correlation or self._task.id,
+            subjects=self._task.subjects,
+        )
+
+    def _event(self, kind: Kind, data: Mapping[str, Any]) -> Event:
+        return event(self._task, self._role, self._who, kind, self._clock.wall(), self._told, data)
+
+
+def event(
+    task: Envelope,
+    role: Role,
+    who: Identity,
+    kind: Kind,
+    at: float,
+    number: int = 0,
+    data: Mapping[str, Any] | None = None,
+) -> Event:
+    """An event of a run of `task` in this process."""
+    return Event(
+        kind=kind,
+        at=at,
+        task=task.id,
+        topic=task.topic,
+        role=role.name,
+        copy=task.copy,
+        attempt=task.attempt + 1,
+        worker=who.name,
+        pid=who.pid,
+        tenant=task.tenant,
+        correlation=task.correlation,
+        number=number,
+        data=data or {},
+    )

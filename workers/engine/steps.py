@@ -1,0 +1,82 @@
+"""The steps of a run, one small function each; `executor` gives their order."""
+
+import traceback
+from typing import Any
+
+from bus.backend import MAX_BODY, Message
+from contracts.envelope import Envelope, decode
+from contracts.errors import DecodeError
+from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
+from contracts.results import Result, Status
+from workers.sdk.errors import InvalidPayload, TaskFailed
+from workers.sdk.role import Role
+
+
+def read(message: Message) -> Envelope | Reject:
+    """The task in a message; bytes that are none are a dead letter, never a loop."""
+    try:
+        task = decode(message.headers, message.body)
+    except DecodeError as error:
+        return Reject(error.message, Reason.INVALID, error.details)
+    return task
+
+
+def allowed(task: Envelope, now: float) -> Reject | None:
+    """Whether the task may still start at `now`."""
+    if task.deadline is not None and task.deadline <= now:
+        late = now - task.deadline
+        return Reject(f"its deadline passed {late:.1f} s before it could start", Reason.EXPIRED)
+    return None
+
+
+def validate(role: Role, task: Envelope) -> Any | Reject:
+    """The typed payload; one that does not fit never reaches the handler."""
+    try:
+        return role.read(task.body)
+    except InvalidPayload as error:
+        return Reject(error.message, Reason.INVALID, error.details)
+
+
+def from_known(result: Result) -> Outcome | None:
+    """What a stored outcome means for a run of the same task; a failure is worth running again,
+    since only a replay can have brought it back."""
+    if result.status is not Status.SUCCEEDED:
+        return None
+    return Done()
+
+
+def from_value(role: Role, value: Any) -> Outcome:
+    """The outcome that a handler's return value stands for."""
+    if isinstance(value, Done | Retry | Snooze | Reject):
+        return value
+    try:
+        data = role.write(value)
+    except InvalidPayload as error:
+        return Retry(reason=error.message, last=Reason.INVALID, error=error.details)
+    if len(data) > MAX_BODY:
+        size = f"{len(data):,} bytes, more than {MAX_BODY:,}"
+        return Reject(f"the result has {size}: store it and return its address")
+    return Done(data)
+
+
+def from_error(error: BaseException) -> Outcome:
+    """The outcome of a handler that raised: a retry, since the next run may do better. A child
+    that is a dead letter stays one, so its parent does not try again."""
+    if isinstance(error, TaskFailed):
+        return Reject(error.message, error=error.details)
+    text = "".join(traceback.format_exception(error)[-12:])
+    return Retry(reason=f"{type(error).__name__}: {error}"[:500], error=text)
+
+
+def from_timeout(task: Envelope, role: Role, now: float) -> Outcome:
+    """The outcome of a run that took too long for its role, or for its deadline."""
+    if task.deadline is not None and task.deadline <= now:
+        return Reject("its deadline passed while it ran", Reason.EXPIRED)
+    reason = f"it ran longer than the {role.timeout:g} s of role {role.name}"
+    return Retry(reason=reason, last=Reason.TIMEOUT)
+
+
+def limit(task: Envelope, role: Role, now: float) -> float:
+    """Seconds this run may take."""
+    left = role.timeout if task.deadline is None else task.deadline - now
+    return max(0.001, min(role.timeout, left))

@@ -1,0 +1,218 @@
+"""The loop of one role in one process: pull, run, settle; drain when told to stop."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+import structlog
+
+from bus.backend import Delivery
+from bus.bus import Bus
+from bus.errors import BusError, Closed, Unroutable
+from bus.settling import Finished, Plan
+from contracts.clock import Clock
+from contracts.errors import DecodeError, MusterError
+from contracts.envelope import decode
+from workers.engine import intake
+from workers.engine.executor import Executor
+from workers.engine.identity import Identity
+from workers.engine.keeper import Keeper
+from workers.engine.run import Run
+from workers.engine.slots import Slots
+from workers.sdk.role import Role
+
+_log = structlog.get_logger("muster.worker")
+
+WAIT = 20.0
+"""Seconds a pull waits for work before it asks again: an idle worker is a quiet one."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What this worker has done with its tasks since it started."""
+
+    succeeded: int = 0
+    failed: int = 0
+    again: int = 0
+    lost: int = 0
+
+
+class Worker:
+    """Runs the tasks of one role until `stop`.
+
+    At most `role.concurrency` handlers run at once. Deliveries read ahead wait in `_queue`; they
+    are ours, so they are renewed and, at a stop, given back.
+    """
+
+    def __init__(
+        self, role: Role, bus: Bus, keeper: Keeper, who: Identity, clock: Clock, *, drain: float
+    ) -> None:
+        self.role = role
+        self.counts = Counts()
+        self._bus = bus
+        self._keeper = keeper
+        self._clock = clock
+        self._drain = drain
+        self._slots = Slots(role.concurrency)
+        self._executor = Executor(role, bus, self._slots, who, clock)
+        self._mean = intake.MovingMean()
+        self._queue: deque[Delivery] = deque()
+        self._runs: dict[int, Run] = {}
+        self._runners: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._pulling: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> int:
+        """Handlers that run now, those waiting for children included."""
+        return len(self._runs)
+
+    async def run(self) -> None:
+        """Bind the role, then work until `stop`; returns when the drain is over."""
+        await self._bus.bind(self.role.name, self.role.listens)
+        self._pulling = asyncio.create_task(self._pull_for_ever())
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({self._pulling, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            await self._end()
+        if self._pulling.done() and not self._pulling.cancelled():
+            self._pulling.result()
+
+    def stop(self) -> None:
+        """Begin to drain: pull nothing more, give back what has not started."""
+        self._stopping.set()
+
+    def lose(self, delivery: Delivery) -> None:
+        """The keeper lost this delivery: end its run without a result."""
+        run = self._runs.get(id(delivery))
+        if run is not None:
+            run.lost = True
+            run.cancel()
+        elif delivery in self._queue:
+            self._queue.remove(delivery)
+            self.counts.lost += 1
+
+    async def _pull_for_ever(self) -> None:
+        while True:
+            self._slots.changed.clear()
+            ask = intake.ask(
+                slots=self._slots.size,
+                free=self._slots.free,
+                queued=len(self._queue),
+                mean_run=self._mean.value,
+            )
+            wanted = ask.free or (ask.ahead if ask.ahead >= intake.LEAST_AHEAD else 0)
+            found = await self._pull(ask) if wanted else 0
+            if not found and not ask.free:
+                await self._slots.changed.wait()
+
+    async def _pull(self, ask: intake.Ask) -> int:
+        try:
+            found = await self._bus.pull(
+                self.role.name, free=ask.free, ahead=ask.ahead, wait=WAIT
+            )
+        except Unroutable:
+            _log.warning("the role was unbound; binding it again", role=self.role.name)
+            await self._bus.bind(self.role.name, self.role.listens)
+        except Closed:
+            raise
+        except BusError as error:
+            _log.warning("cannot pull; trying again", role=self.role.name, error=str(error))
+            await self._clock.sleep(0.5)
+        else:
+            for delivery in found:
+                self._keeper.hold(delivery)
+            self._queue.extend(found)
+            self._start()
+            return len(found)
+        return 0
+
+    def _start(self) -> None:
+        """Start what waits here, as far as there are places."""
+        while self._queue and self._slots.free and not self._stopping.is_set():
+            run = Run(self._queue.popleft())
+            self._runs[id(run.delivery)] = run
+            self._slots.take()
+            run.runner = asyncio.create_task(self._process(run))
+            self._runners.add(run.runner)
+            run.runner.add_done_callback(self._runners.discard)
+
+    async def _process(self, run: Run) -> None:
+        """One run; whatever happens, its place is given back and its end is dealt with."""
+        finished: Finished | None = None
+        try:
+            finished = await self._executor.execute(run)
+            self._mean.add(finished.ended - run.started)
+        except asyncio.CancelledError:
+            if not (run.lost or run.returned):
+                raise
+        except MusterError as error:
+            _log.warning("a run could not begin", role=self.role.name, error=str(error))
+        finally:
+            self._slots.give()
+            self._start()
+            del self._runs[id(run.delivery)]
+        await self._conclude(run, finished)
+
+    async def _conclude(self, run: Run, finished: Finished | None) -> None:
+        try:
+            if run.lost:
+                self._count_lost(run)
+            elif finished is None:
+                await self._bus.hand_back(run.delivery, run.task)
+            elif (settled := await self._bus.settle(finished)) is None:
+                self._count_lost(run)
+            else:
+                self._count(settled)
+        except MusterError as error:
+            _log.error("could not settle; the task comes back by its lease", error=str(error))
+        finally:
+            self._keeper.release(run.delivery)
+
+    async def _end(self) -> None:
+        """Drain: give back what has not started, let runs finish, cut off those that do not."""
+        if self._pulling is not None:
+            self._pulling.cancel()
+            await asyncio.gather(self._pulling, return_exceptions=True)
+        queued = [self._give_back(delivery) for delivery in self._queue]
+        self._queue.clear()
+        await asyncio.gather(*queued)
+        await self._finish_runs(self._drain)
+        for run in list(self._runs.values()):
+            run.returned = True
+            run.cancel()
+        await self._finish_runs(5.0)
+
+    async def _finish_runs(self, seconds: float) -> None:
+        if self._runners:
+            await asyncio.wait(self._runners, timeout=seconds)
+
+    async def _give_back(self, delivery: Delivery) -> None:
+        try:
+            task = decode(delivery.message.headers, delivery.message.body)
+        except DecodeError:
+            task = None
+        try:
+            await self._bus.hand_back(delivery, task)
+        except MusterError as error:
+            _log.warning("could not hand back; it comes back by its lease", error=str(error))
+        finally:
+            self._keeper.release(delivery)
+
+    def _count(self, settled: Plan) -> None:
+        if settled.dead is not None:
+            self.counts.failed += 1
+        elif settled.then:
+            self.counts.again += 1
+        else:
+            self.counts.succeeded += 1
+
+    def _count_lost(self, run: Run) -> None:
+        self.counts.lost += 1
+        _log.warning(
+            "lost the lease; the result is not accepted",
+            role=self.role.name,
+            task=run.delivery.message.id,
+        )

@@ -1,0 +1,92 @@
+"""Who is there: each worker shows itself in the key-value store while it lives."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from bus.errors import BusError
+from bus.keyvalue import keys
+from bus.keyvalue.protocol import KeyValue
+from contracts.clock import Clock
+
+RENEW = 5.0
+"""Seconds between two signs of life; one is forgotten after three times that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """A worker of one role in one process. `since` and `at` are UTC epoch seconds; the counts
+    are of this process since it started."""
+
+    role: str
+    worker: str
+    pid: int
+    host: str
+    since: float
+    at: float
+    concurrency: int
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    again: int = 0
+    draining: bool = False
+
+
+_ADAPTER = TypeAdapter(Alive)
+
+
+class Presence:
+    """Shows one worker until it is stopped. `look` gives its present state."""
+
+    def __init__(self, store: KeyValue, clock: Clock, look: Callable[[], Alive]) -> None:
+        self._store = store
+        self._clock = clock
+        self._look = look
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Renew until `stop`, then say good-bye at once instead of by expiry. A store that is
+        away is tried again next time."""
+        stop = asyncio.create_task(self._stopping.wait())
+        while not stop.done():
+            await self._put()
+            pause = asyncio.create_task(self._clock.sleep(RENEW))
+            await asyncio.wait({stop, pause}, return_when=asyncio.FIRST_COMPLETED)
+            pause.cancel()
+        await self._hide()
+
+    def stop(self) -> None:
+        """Stop showing it."""
+        self._stopping.set()
+
+    async def _hide(self) -> None:
+        state = self._look()
+        try:
+            await self._store.delete(keys.alive(state.role, state.worker))
+        except BusError:
+            return
+
+    async def _put(self) -> None:
+        state = self._look()
+        try:
+            key = keys.alive(state.role, state.worker)
+            await self._store.put(key, to_json(asdict(state)), ttl=3 * RENEW)
+        except BusError:
+            return
+
+
+async def present(store: KeyValue, role: str = "") -> list[Alive]:
+    """The workers that have shown themselves lately, by role and worker."""
+    found: list[Alive] = []
+    after: str | None = None
+    while page := await store.list(keys.alive(role), after=after):
+        for entry in page:
+            try:
+                found.append(_ADAPTER.validate_python(from_json(entry.value)))
+            except (ValidationError, ValueError):
+                continue
+        after = page[-1].key
+    return found

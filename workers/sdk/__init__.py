@@ -1,0 +1,1 @@
+"""All a role author imports; no broker word in it."""

@@ -1,0 +1,40 @@
+"""Errors a role author or a caller meets."""
+
+from contracts.errors import MusterError
+from contracts.outcomes import Reason
+from contracts.results import Result
+
+
+class WorkerError(MusterError):
+    """The root of this package's errors."""
+
+
+class RoleError(WorkerError):
+    """A role that cannot be used: it does not import, is declared wrongly or exists twice."""
+
+
+class UnknownRole(WorkerError):
+    """A role nobody has declared."""
+
+
+class InvalidPayload(WorkerError):
+    """A payload or result that does not fit the type its role declares."""
+
+
+class TaskFailed(WorkerError):
+    """The task ended as a dead letter; `result` says how."""
+
+    def __init__(self, result: Result) -> None:
+        reason = result.reason or Reason.REJECTED
+        super().__init__(
+            f"task {result.id} failed: {reason}",
+            details=result.error,
+            actions=(f"look at it with `muster dlq show {result.id}`",),
+        )
+        self.result = result
+
+
+class NoResult(WorkerError, TimeoutError):
+    """The task has not ended within the time the caller gave; it goes on."""
+
+    retryable = True

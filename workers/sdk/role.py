@@ -1,0 +1,170 @@
+"""What a role is, and the decorator that makes one of a handler."""
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import ErrorDetails
+
+from contracts.errors import InvalidTopic
+from contracts.topics import check_group, check_pattern
+from workers.sdk.context import Context
+from workers.sdk.errors import InvalidPayload, RoleError
+
+Handler = Callable[[Any, Context], Awaitable[Any]]
+H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
+
+MARK = "__muster_role__"
+"""Attribute of a handler that holds its `Role`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Role:
+    """A kind of worker. `timeout` and `backoff`, the longest wait before the first retry, in
+    seconds."""
+
+    name: str
+    listens: tuple[str, ...]
+    handler: Handler
+    payload: TypeAdapter[Any]
+    result: TypeAdapter[Any]
+    concurrency: int
+    attempts: int
+    timeout: float
+    backoff: float
+    file: Path
+    line: int
+
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring."""
+        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
+
+    def read(self, body: bytes) -> Any:
+        """The payload in `body`, typed; `InvalidPayload` names each wrong field."""
+        try:
+            return self.payload.validate_json(body)
+        except ValidationError as error:
+            raise _invalid(f"the payload does not fit role {self.name}", error) from error
+
+    def write(self, value: Any) -> bytes:
+        """A result as JSON bytes; `InvalidPayload` if it is not what the role declares."""
+        try:
+            checked = self.result.validate_python(value)
+        except ValidationError as error:
+            raise _invalid(f"the result of role {self.name} has another type", error) from error
+        return self.result.dump_json(checked)
+
+
+def role(
+    name: str,
+    *,
+    listens: str | Sequence[str] = (),
+    concurrency: int = 8,
+    attempts: int = 5,
+    timeout: float = 120.0,
+    backoff: float = 1.0,
+) -> Callable[[H], H]:
+    """Make a role of `async def handler(payload, ctx) -> result`.
+
+    `listens`: topic patterns whose tasks it takes; without any it is reached by `ctx.call` only.
+    `concurrency`: tasks of this role that run at once in one worker process. `attempts`: runs
+    before a failing task becomes a dead letter. `timeout`: seconds one run may take. `backoff`:
+    seconds; the wait before retry n is drawn from [0, min(300, backoff · 2^n)].
+
+    The handler stays what it was and can be called as such. Raises `RoleError` for a declaration
+    that cannot work.
+    """
+    patterns = (listens,) if isinstance(listens, str) else tuple(listens)
+
+    def mark(handler: H) -> H:
+        file, line = _location(handler)
+        payload, result = _hints(handler, name, file, line)
+        declared = Role(
+            name=_checked_name(name, patterns, file, line),
+            listens=patterns,
+            handler=handler,
+            payload=_adapter(payload, name, file, line),
+            result=_adapter(result, name, file, line),
+            concurrency=_positive("concurrency", concurrency, name, file, line),
+            attempts=_positive("attempts", attempts, name, file, line),
+            timeout=_positive("timeout", timeout, name, file, line),
+            backoff=_positive("backoff", backoff, name, file, line),
+            file=file,
+            line=line,
+        )
+        setattr(handler, MARK, declared)
+        return handler
+
+    return mark
+
+
+def _location(handler: Callable[..., Any]) -> tuple[Path, int]:
+    code = getattr(handler, "__code__", None)
+    return (Path(code.co_filename), code.co_firstlineno) if code else (Path("?"), 0)
+
+
+def _checked_name(name: str, patterns: Sequence[str], file: Path, line: int) -> str:
+    try:
+        for pattern in patterns:
+            check_pattern(pattern)
+        return check_group(name)
+    except InvalidTopic as error:
+        raise _declaration(name, file, line, f"{error.message}: {error.details}") from error
+
+
+N = TypeVar("N", int, float)
+
+
+def _positive(what: str, value: N, name: str, file: Path, line: int) -> N:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise _declaration(name, file, line, f"{what}={value!r} has to be above 0")
+    return value
+
+
+def _hints(handler: Callable[..., Any], name: str, file: Path, line: int) -> tuple[Any, Any]:
+    """The declared types of payload and result."""
+    if not inspect.iscoroutinefunction(handler):
+        reason = "the handler is not `async def`; plain functions are not supported yet"
+        raise _declaration(name, file, line, reason)
+    parameters = list(inspect.signature(handler).parameters)
+    if len(parameters) != 2:
+        reason = f"the handler takes {len(parameters)} parameters, expected (payload, ctx)"
+        raise _declaration(name, file, line, reason)
+    try:
+        hints = typing.get_type_hints(handler, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise _declaration(name, file, line, f"its annotations cannot be read: {error}") from error
+    return hints.get(parameters[0], Any), hints.get("return", Any)
+
+
+def _adapter(kind: Any, name: str, file: Path, line: int) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(kind)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        reason = f"the type {kind!r} cannot be checked: {str(error).splitlines()[0]}"
+        raise _declaration(name, file, line, reason) from error
+
+
+def _declaration(name: str, file: Path, line: int, reason: str) -> RoleError:
+    return RoleError(
+        f"role {name!r} cannot be used",
+        details=f"{file}:{line}: {reason}",
+        actions=("correct the declaration",),
+    )
+
+
+def _invalid(message: str, error: ValidationError) -> InvalidPayload:
+    fields = "; ".join(_field(item) for item in error.errors(include_url=False)[:10])
+    return InvalidPayload(message, details=fields, actions=("send the fields as declared",))
+
+
+def _field(item: ErrorDetails) -> str:
+    where = ".".join(map(str, item["loc"])) or "(whole value)"
+    got = "nothing" if item["type"] == "missing" else repr(item["input"])
+    return f"{where}: {item['msg']}, got {got[:80]}"
