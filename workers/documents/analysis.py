@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from workers.documents import numbers
+from workers.documents.document import Document, Table
 from workers.documents.figures import TIME_COLUMN, CannotCompute, compute
-from workers.documents.model import Document, Figure, Filter, Operation, Recipe, Table
+from workers.documents.model import Figure, Filter, Operation, Recipe
 from workers.documents.questions import Part
 from workers.documents.readers.content import one_line
 from workers.documents.synonyms import near

@@ -8,7 +8,8 @@ of all gives the same as keeping the best of the whole folder at once.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from workers.documents.model import Document, Finding, Passage, Place, Table, TableFinding
+from workers.documents.document import Document, Passage, Table
+from workers.documents.model import Finding, Place, TableFinding
 from workers.documents.questions import Part, Question
 from workers.documents.quoting import shows
 from workers.documents.segments import segments

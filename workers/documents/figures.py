@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from workers.documents import numbers
-from workers.documents.model import Document, Filter, Recipe, Table
+from workers.documents.document import Document, Table
+from workers.documents.model import Filter, Recipe
 from workers.documents.readers.content import one_line
 
 TIME_COLUMN = re.compile(

@@ -1,11 +1,8 @@
 """The values that pass between the stages of the main job.
 
-Everything that crosses a process border is a frozen pydantic model and survives JSON. `Passage`,
-`Table` and `Document` are what a reader makes of one file; they stay inside one process.
+Everything that crosses a process border is a frozen pydantic model and survives JSON.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -21,50 +18,6 @@ class Frozen(BaseModel):
     """A value that never changes after it was made."""
 
     model_config = ConfigDict(frozen=True)
-
-
-# What a reader makes of one file
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A piece of a document that can be quoted.
-
-    `text` has one or more lines separated by a newline; `lines[i]` is the 1-based line of the
-    raw file on which its i-th line stands. A PDF has no lines: `lines` is empty, `page` is set.
-    """
-
-    text: str
-    lines: Sequence[int] = ()
-    page: int | None = None
-    heading: str = ""
-    kind: PassageKind = "prose"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of cells as they stand in the file; `row_lines[i]` is the raw line of row i."""
-
-    name: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    row_lines: tuple[int, ...]
-    heading: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One file as read: `title` is its own title or else empty."""
-
-    file: str
-    sha256: str
-    kind: Kind
-    title: str
-    passages: tuple[Passage, ...]
-    tables: tuple[Table, ...] = ()
-
-
-# What passes between stages
 
 
 class Place(Frozen):

@@ -5,6 +5,7 @@ inherit the names of the first, because they say "it".
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -48,23 +49,32 @@ _GENERIC = WEAK | {"version", "system", "service", "chapter", "report", "plan", 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One thing a passage should speak of. `anchor`: without it, it is about something else."""
+    """One thing a passage should speak of.
+
+    `anchor`: a passage without it is about something else. `code`: it names exactly one thing, as
+    a part number does. `weak`: most answers would not repeat it.
+    """
 
     text: str
     surface: str
     anchor: bool = False
+    code: bool = False
     weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One question of the question; `number` from 0. `several`: it asks for more than one thing."""
+    """One question of the question; `number` from 0. `several`: it asks for more than one thing.
+
+    `pairs` are terms that stand side by side, as "telemetry link" does.
+    """
 
     number: int
     text: str
     terms: tuple[Term, ...]
     shape: Shape
     several: bool = False
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +102,20 @@ def parse(text: str) -> Question:
             found = _with_anchors(parts[0].terms, found)
         if found:
             several = bool(_SEVERAL.search(piece))
-            parts.append(Part(len(parts), piece, found, _shape(piece), several))
+            pairs = tuple(pairs_of(piece))
+            parts.append(Part(len(parts), piece, found, _shape(piece), several, pairs))
     if not parts:
         raise InvalidQuestion(text)
     return Question(text, tuple(parts))
+
+
+def pairs_of(text: str, apart: int = 1) -> Iterator[tuple[str, str]]:
+    """Pairs of terms at most `apart` words apart, in their order; stop words part them."""
+    words = [terms_of(chunk) for chunk in chunks(text)]
+    for index, first in enumerate(words):
+        for second in words[index + 1 : index + 1 + apart]:
+            if first and second:
+                yield first[-1], second[0]
 
 
 def _leans_on_first(piece: str, found: tuple[Term, ...]) -> bool:
@@ -137,7 +157,7 @@ def _terms(piece: str, named: frozenset[str]) -> tuple[Term, ...]:
     found: dict[str, Term] = {}
     for chunk in chunks(piece):
         if is_identifier(chunk):
-            found.setdefault(fold(chunk), Term(fold(chunk), chunk, anchor=True))
+            found.setdefault(fold(chunk), Term(fold(chunk), chunk, anchor=True, code=True))
             continue
         for text in terms_of(chunk):
             found.setdefault(text, _word(text, chunk, named))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workers.documents.model import Counts, Finding
-from workers.documents.questions import Part, Term
+from workers.documents.questions import Part, Term, pairs_of
 from workers.documents.quoting import Quote, best_quote
 
 ANCHOR = 2.0  # a name, code or number that says what the question is about
@@ -22,7 +22,7 @@ CONTEXT = 0.7  # said by the heading, title or file name only
 ENOUGH = 0.6  # coverage below this answers nothing
 ENOUGH_SAID = 0.5  # the same over the terms that are not anchors
 ENOUGH_OF_SEVERAL = 0.45  # for a part that asks for more than one thing
-SAID_OF_SEVERAL = 0.3
+ENOUGH_SAID_PINNED = 0.3  # the same for such a part, and where a code names the very thing
 CODE = 0.85  # code and bare lines answer less readably than sentences
 ASKS = 0.6  # a passage that is itself a question
 
@@ -104,14 +104,24 @@ def _rank_one(part: Part, weights: Mapping[str, float], finding: Finding) -> Ran
     coverage = _coverage(shares, weights, weights)
     said = {t.text for t in part.terms if not t.anchor and not t.weak}
     enough = ENOUGH_OF_SEVERAL if part.several else ENOUGH
-    enough_said = SAID_OF_SEVERAL if part.several else ENOUGH_SAID
+    pinned = part.several or any(term.code for term in part.terms)
+    enough_said = ENOUGH_SAID_PINNED if pinned else ENOUGH_SAID
     if coverage < enough or (said and _coverage(shares, weights, said) < enough_said):
         return None
     quote = best_quote(finding, weights, part.shape)
-    quality = 0.6 + 0.15 * quote.share + 0.1 * quote.shaped + 0.15 * quote.closeness
+    quality = 0.5 + 0.15 * quote.share + 0.1 * quote.shaped + 0.1 * quote.closeness
+    quality += 0.15 * _paired(part, quote)
     factor = CODE if finding.kind == "code" else 1.0
     factor *= ASKS if quote.text.endswith("?") else 1.0
     return Ranked(finding, quote, coverage, coverage * quality * factor, frozenset(shares))
+
+
+def _paired(part: Part, quote: Quote) -> float:
+    """The share of the part's pairs of neighbouring words that are neighbours in the quote."""
+    if not part.pairs:
+        return 1.0
+    held = set(pairs_of(quote.text, apart=2))
+    return sum(pair in held for pair in part.pairs) / len(part.pairs)
 
 
 def _shares(weights: Mapping[str, float], finding: Finding) -> dict[str, float]:

@@ -13,14 +13,14 @@ _ABBREVIATION = re.compile(
     r"|resp|[A-Z])\.$",
     re.IGNORECASE,
 )
-_ITEM = re.compile(r"\n(?=\s*(?:[-*+•·–]|\d{1,3}[.)]|\[[ x\d]+\]|\|)\s)")
+_ITEM = re.compile(r"\n(?=\s*(?:[-*+•·–]|\d{1,3}[.)]|\[[ x\d]+\]|\|)\s|\s*(?:\"{3}|'{3})\s*$)")
 _SOFT = ("; ", ": ", " – ", " — ", ", ", " ")
 
 Span = tuple[int, int]
 
 
 def segments(text: str, kind: PassageKind) -> list[Span]:
-    """The spans of the smallest pieces worth quoting, in order; none is blank."""
+    """The spans of the smallest pieces worth quoting, in order; each has a letter or digit."""
     if kind == "row":
         spans = _cells(text)
     elif kind == "prose":
@@ -80,4 +80,4 @@ def _trim(text: str, span: Span) -> Span | None:
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
-    return (start, end) if end > start else None
+    return (start, end) if any(c.isalnum() for c in text[start:end]) else None

@@ -12,13 +12,13 @@ from pathlib import Path
 from workers.documents import selecting, validation, writing
 from workers.documents.analysis import figures, operations
 from workers.documents.discover import discover
+from workers.documents.document import Document
 from workers.documents.errors import NoDocuments, OutsideFolder, Unreadable
 from workers.documents.evidence import Matcher, keep, keep_tables, match, match_table
 from workers.documents.model import (
     Analysis,
     Brief,
     Counts,
-    Document,
     Figure,
     Finding,
     Findings,

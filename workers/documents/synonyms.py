@@ -38,7 +38,8 @@ require need required requirement must
 allow permit permitted may
 forbid forbidden prohibit never
 default standard
-supplier vendor manufacturer maker
+supplier supply vendor manufacturer maker
+deliver delivery delivered supply
 staff employee headcount personnel
 revenue turnover sales
 profit earnings margin

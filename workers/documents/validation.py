@@ -10,18 +10,10 @@ from pathlib import Path
 from workers.documents.analysis import label
 from workers.documents.decoding import decode
 from workers.documents.discover import open_inside, sha256
+from workers.documents.document import Document, Passage
 from workers.documents.errors import OutsideFolder, Unreadable
 from workers.documents.figures import CannotCompute, compute
-from workers.documents.model import (
-    Answer,
-    Brief,
-    Citation,
-    Document,
-    Figure,
-    Passage,
-    Place,
-    Verdict,
-)
+from workers.documents.model import Answer, Brief, Citation, Figure, Place, Verdict
 from workers.documents.readers.reading import parse
 from workers.documents.writing import with_markdown
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from bus.backend import MAX_BODY, Message
 from contracts.envelope import Envelope, decode
-from contracts.errors import DecodeError
+from contracts.errors import DecodeError, MusterError
 from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
 from contracts.results import Result, Status
-from workers.sdk.errors import InvalidPayload, TaskFailed
+from workers.sdk.errors import InvalidPayload
 from workers.sdk.role import Role
 
 
@@ -60,9 +60,9 @@ def from_value(role: Role, value: Any) -> Outcome:
 
 
 def from_error(error: BaseException) -> Outcome:
-    """The outcome of a handler that raised: a retry, since the next run may do better. A child
-    that is a dead letter stays one, so its parent does not try again."""
-    if isinstance(error, TaskFailed):
+    """The outcome of a handler that raised: a retry, since the next run may do better. An error
+    of ours that says repeating is useless, such as a child that is a dead letter, is final."""
+    if isinstance(error, MusterError) and not error.retryable:
         return Reject(error.message, error=error.details)
     text = "".join(traceback.format_exception(error)[-12:])
     return Retry(reason=f"{type(error).__name__}: {error}"[:500], error=text)

@@ -1,0 +1,1 @@
+"""The built-in roles, one file each; they reach everything through their context."""

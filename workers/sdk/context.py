@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from pydantic import TypeAdapter
+
 from contracts.envelope import Envelope, Priority
 from contracts.results import Result
 
@@ -102,8 +104,11 @@ class Context:
         self._published += 1
         return await self._runtime.publish(self._published, topic, payload, priority, delay)
 
-    async def call(self, role: str, payload: Any, *, deadline: float | None = None) -> Any:
-        """Have `role` do `payload` and return its result as JSON values.
+    async def call(
+        self, role: str, payload: Any, *, returns: Any = Any, deadline: float | None = None
+    ) -> Any:
+        """Have `role` do `payload` and return its result, read as the type `returns` (JSON
+        values by default).
 
         The child's id is made of this task's id, the number of the call, the role and the
         payload: a parent that runs again finds what its children have done instead of having
@@ -113,4 +118,4 @@ class Context:
         """
         self._calls += 1
         result = await self._runtime.call(self._calls, role, payload, deadline)
-        return result.value
+        return result.value if returns is Any else TypeAdapter(returns).validate_python(result.value)

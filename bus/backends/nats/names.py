@@ -50,7 +50,10 @@ def untoken(word: str) -> str:
     if word == "=":
         return ""
     raw = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), word)
-    return raw.encode("latin-1", "replace").decode("utf-8", "surrogatepass")
+    try:
+        return raw.encode("latin-1").decode("utf-8", "surrogatepass")
+    except UnicodeError:  # not from `token`
+        return word
 
 
 @dataclass(frozen=True, slots=True)

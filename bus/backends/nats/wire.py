@@ -77,7 +77,7 @@ def parse_headers(block: bytes | None) -> Headers:
         name, _, value = line.partition(":")
         if value[:1] == " ":
             value = value[1:]
-        if name[:5] == "Nats-" or name[:3] == "KV-":
+        if name[:5] == "Nats-":
             server[name] = value
         elif name[:1] == "~":
             own[name[1:]] = value

@@ -25,6 +25,14 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     await made.close()
 
 
+@pytest.fixture
+async def another(world: World) -> AsyncIterator[World]:
+    """Another fleet on the same broker as `world`."""
+    made = world.neighbour()
+    yield made
+    await made.close()
+
+
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def mortal(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet on a broker of the test's own, which the test may stop and kill."""

@@ -67,6 +67,10 @@ class World(ABC):
             await connection.close()
 
     @abstractmethod
+    def neighbour(self) -> "World":
+        """Another fleet on the same broker."""
+
+    @abstractmethod
     async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, while time passes; the test fails if that takes longer."""
 
@@ -110,6 +114,10 @@ class MemoryWorld(World):
     def make_broker(self) -> MemoryBroker:
         """The broker under test."""
         return MemoryBroker(self.clock, lease=self.lease)
+
+    @override
+    def neighbour(self) -> World:
+        return MemoryWorld()
 
     @override
     async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
@@ -175,6 +183,10 @@ class NatsWorld(World):
         self._server = server
 
     @override
+    def neighbour(self) -> World:
+        return NatsWorld(self._server)
+
+    @override
     async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
         try:
             return await asyncio.wait_for(work, seconds)
@@ -209,9 +221,7 @@ class NatsWorld(World):
         return NatsKeyValue(await self._link(connect))
 
     async def _link(self, connect: Any) -> Any:
-        return await connect(
-            self._server.url, fleet=self.fleet, lease=self.lease, clock=self.clock
-        )
+        return await connect(self._server.url, fleet=self.fleet, lease=self.lease, clock=self.clock)
 
     @override
     async def _start_member(self) -> Remote:

@@ -63,7 +63,9 @@ async def test_ids_may_have_any_printable_characters(world: World) -> None:
     await backend.publish([task(id_, copy=2, group="g", due=due) for id_ in IDS])
     found = await take(world, backend, 3 * len(IDS))
     assert ids(found) == sorted(IDS * 3)
-    assert {(d.message.id, d.message.copy) for d in found} == {(i, c) for i in IDS for c in range(3)}
+    assert {(d.message.id, d.message.copy) for d in found} == {
+        (i, c) for i in IDS for c in range(3)
+    }
 
 
 async def test_an_envelope_with_any_text_survives(world: World) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workers.documents.model import Passage, PassageKind, Table
+from workers.documents.document import Passage, Table
+from workers.documents.model import PassageKind
 from workers.documents.segments import segments
 
 LONGEST = 800
@@ -47,7 +48,6 @@ class Content:
         row_lines: Sequence[int],
         name: str,
         heading: str = "",
-        page: int | None = None,
     ) -> None:
         """Add a table, and each of its rows as a passage `column: value; column: value`."""
         width = len(columns)
@@ -58,7 +58,7 @@ class Content:
         context = " › ".join(dict.fromkeys(part for part in (heading, name) if part))
         for row, line in zip(even, row_lines, strict=True):
             if text := row_text(columns, row):
-                self.passages.append(Passage(text, (line,), page, context, "row"))
+                self.passages.append(Passage(text, (line,), None, context, "row"))
 
 
 def row_text(columns: Sequence[str], row: Sequence[str]) -> str:

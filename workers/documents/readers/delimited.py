@@ -20,7 +20,7 @@ Record = tuple[int, list[str]]
 
 
 def read(file: str, text: str) -> Content:
-    """Read one file\'s text. Raises `Unreadable` when it is something else."""
+    """Read one file's text. Raises `Unreadable` when it is something else."""
     if text.lstrip()[:1] == "<" and "</" in text:
         raise Unreadable(file, "is HTML or XML, not delimited text")
     records = _records(file, text, _delimiter(file, text))

@@ -6,6 +6,8 @@ tell only where an element begins.
 
 from html.parser import HTMLParser
 
+from typing_extensions import override
+
 from workers.documents.errors import Unreadable
 from workers.documents.model import PassageKind
 from workers.documents.readers.content import Content, column_names, one_line
@@ -21,7 +23,7 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 
 def read(file: str, text: str) -> Content:
-    """Read one file\'s text. Raises `Unreadable` when it is something else."""
+    """Read one file's text. Raises `Unreadable` when it is something else."""
     if "<" not in text:
         raise Unreadable(file, "is not HTML: it has no tag")
     parser = _Page()
@@ -74,6 +76,7 @@ class _Page(HTMLParser):
         else:
             self._table_start(tag)
 
+    @override
     def handle_endtag(self, tag: str) -> None:
         if self.hidden:
             if tag in self.hidden:
@@ -88,6 +91,7 @@ class _Page(HTMLParser):
         if tag == "table" and self.tables:
             self._table_end(self.tables.pop())
 
+    @override
     def handle_data(self, data: str) -> None:
         if self.hidden:
             return

@@ -14,7 +14,7 @@ _COLUMNS = 60
 
 
 def read(file: str, text: str) -> Content:
-    """Read one file\'s text. Raises `Unreadable` when it is something else."""
+    """Read one file's text. Raises `Unreadable` when it is something else."""
     content = Content()
     if file.lower().endswith((".jsonl", ".ndjson")):
         root = _json_lines(file, text)

@@ -20,7 +20,7 @@ def _parser() -> MarkdownIt:
 
 
 def read(file: str, text: str) -> Content:
-    """Read one file\'s text. Raises `Unreadable` when it is something else."""
+    """Read one file's text. Raises `Unreadable` when it is something else."""
     content = Content()
     lines = text.split("\n")
     start = _front_matter(lines, content)

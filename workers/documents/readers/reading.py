@@ -5,8 +5,9 @@ from pathlib import Path
 
 from workers.documents.decoding import decode
 from workers.documents.discover import kind_of, open_inside, sha256
+from workers.documents.document import Document
 from workers.documents.errors import Unreadable
-from workers.documents.model import Document, Kind
+from workers.documents.model import Kind
 from workers.documents.readers import delimited, html, json_records, markdown, pdf, source, text
 from workers.documents.readers.content import Content
 

@@ -24,7 +24,7 @@ _OPENS = re.compile(
 
 
 def read(file: str, text: str) -> Content:
-    """Read one file\'s text. Raises `Unreadable` when it is something else."""
+    """Read one file's text. Raises `Unreadable` when it is something else."""
     content = Content()
     lines = text.split("\n")
     python = file.endswith((".py", ".pyi"))

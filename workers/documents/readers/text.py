@@ -15,7 +15,7 @@ Block = tuple[int, list[str]]
 
 
 def read(file: str, text: str) -> Content:
-    """Read one file\'s text. Raises `Unreadable` when it is something else."""
+    """Read one file's text. Raises `Unreadable` when it is something else."""
     content = Content()
     outline = Outline()
     levels: dict[str, int] = {}

@@ -1,0 +1,110 @@
+"""The client library with two doors more: bytes out at once, messages in without a queue.
+
+nats-py hands each message over through a queue and a task per subscription, and formats each
+published one on its own; both cost more than the message itself. `NatsClient` keeps its
+connection, its parser, its reconnecting, and passes messages of `listen` straight to a function.
+It relies on these parts of nats-py (2.16), which a test holds it to: `_process_msg`, `_subs`,
+`_sid`, `_transport`, `_process_err`, `_process_pong`, `_attempt_reconnect`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+Handler = Callable[[str, str, bytes, bytes | None], None]
+"""Called with subject, reply subject, body and header block; must return quickly."""
+
+_log = logging.getLogger(__name__)
+
+
+class NatsClient(Client):
+    """A connection that reconnects for ever once it was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers: dict[int, Handler] = {}
+
+    def listen(self, subject: str, handler: Handler) -> int:
+        """Pass every message on `subject` to `handler`, also after a reconnect; return a number
+        for `deafen` and `forget`. Sent at once, in order with `send`."""
+        self._sid += 1
+        sid = self._sid
+        self._handlers[sid] = handler
+        self._subs[sid] = Subscription(self, sid, subject)
+        self.send(f"SUB {subject}  {sid}\r\n".encode())
+        return sid
+
+    def deafen(self, sid: int) -> None:
+        """Ask the server to send no more; what is under way still comes until `forget`."""
+        self._subs.pop(sid, None)
+        if self.is_connected:
+            self.send(f"UNSUB {sid}\r\n".encode())
+
+    def forget(self, sid: int) -> None:
+        """Drop whatever still comes."""
+        self._handlers.pop(sid, None)
+
+    def send(self, data: bytes) -> None:
+        """Write protocol commands now; nothing is kept for later while there is no connection."""
+        if not self.is_connected or self._transport is None:
+            raise nats.errors.ConnectionReconnectingError
+        self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait while the socket has more to send than it should."""
+        if self._transport is not None:
+            await self._transport.drain()
+
+    async def abandon(self) -> None:
+        """Close what an attempt to connect left open."""
+        transport = self._transport
+        if transport is not None and transport:
+            transport.close()
+            try:
+                await transport.wait_closed()
+            except (OSError, AttributeError):
+                _log.debug("the socket was closed already", exc_info=True)
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        handler = self._handlers.get(sid)
+        if handler is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        try:
+            handler(subject.decode(), reply.decode(), data, headers)
+        except Exception:  # noqa: BLE001 - would end the reading task: connected and deaf
+            _log.exception("a message from the broker could not be handled")
+
+    async def _process_pong(self) -> None:
+        """As the library does, but an answer nobody waits for any more is no error (which would
+        end the reading task)."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pings_outstanding = 0
+        else:
+            await super()._process_pong()
+
+    async def _process_err(self, err_msg: str) -> None:
+        """A refused permission is for whoever asked; any other error is a lost connection. The
+        library would close for good."""
+        if "permissions violation" in err_msg.lower():
+            await self._error_cb(nats.errors.Error(f"nats: {err_msg}"))
+        else:
+            await self._process_op_err(nats.errors.Error(f"nats: {err_msg}"))
+
+    async def _attempt_reconnect(self) -> None:
+        """As the library does, and again should it give up by an error of its own."""
+        while not self.is_closed:
+            try:
+                await super()._attempt_reconnect()
+            except Exception:  # noqa: BLE001 - never connected and deaf
+                _log.warning("reconnecting failed by an unexpected error", exc_info=True)
+                await asyncio.sleep(0.5)
+                continue
+            break

@@ -1,0 +1,149 @@
+"""Opens a link: checks access, version and limits, and masks the password in what it says."""
+
+import asyncio
+import logging
+from urllib.parse import urlsplit, urlunsplit
+
+import nats.errors
+
+from bus.backends.nats.client import NatsClient
+from bus.backends.nats.errors import denied
+from bus.backends.nats.link import NatsLink
+from bus.backends.nats.names import names_of
+from bus.errors import AccessDenied, BusError, Unreachable, Unsafe
+from bus.keyvalue.protocol import MAX_VALUE
+from contracts.clock import Clock
+
+_OLDEST = (2, 12)
+"""The first server with atomic batches, message TTL and message schedules."""
+
+_RECONNECT_EVERY = 0.25
+_PING_EVERY = 5.0
+_ROOM = MAX_VALUE + 32 * 1024
+"""Bytes of the largest message sent: a key-value entry or a body with all its headers."""
+
+_log = logging.getLogger(__name__)
+
+
+async def connect(
+    url: str,
+    *,
+    fleet: str,
+    lease: float = 10.0,
+    clock: Clock,
+    name: str = "muster",
+    connect_timeout: float = 5.0,
+) -> NatsLink:
+    """A link to the server at `url` (nats:// or tls://, with user:password@ or token@).
+
+    Raises `Unreachable` within `connect_timeout` seconds, `AccessDenied` at once, `Unsafe` when
+    the server lacks what a promise needs. The caller closes the link, after the backend and the
+    key-value store that use it. From then on it reconnects for ever, four times a second.
+
+    Promise 1 needs `sync_interval: always` on the server. A client cannot see that setting (it
+    is in no answer of the JetStream API; the monitoring port tells it as `config.sync_always` of
+    `/jsz`): checking it is for `muster doctor`.
+    """
+    names = names_of(fleet)
+    client = NatsClient()
+    said: list[Exception] = []
+    link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock)
+    try:
+        await asyncio.wait_for(_open(client, link, url, name, connect_timeout, said), connect_timeout)
+    except (OSError, nats.errors.Error, TimeoutError, ValueError) as error:
+        await client.abandon()
+        raise _failure(masked(url), error, said) from error
+    except BaseException:
+        await client.abandon()
+        raise
+    try:
+        await _check(link)
+    except BaseException:
+        await link.close()
+        raise
+    return link
+
+
+async def _open(
+    client: NatsClient,
+    link: NatsLink,
+    url: str,
+    name: str,
+    timeout: float,
+    said: list[Exception],
+) -> None:
+    async def on_error(error: Exception) -> None:
+        said.append(error)
+        del said[:-5]
+        _log.debug("NATS: %s", error)
+
+    await client.connect(
+        url,
+        name=name,
+        error_cb=on_error,
+        disconnected_cb=link.on_lost,
+        reconnected_cb=link.on_back,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=_RECONNECT_EVERY,  # type: ignore[arg-type]  # it sleeps so long
+        connect_timeout=timeout,  # type: ignore[arg-type]
+        ping_interval=_PING_EVERY,  # type: ignore[arg-type]
+        max_outstanding_pings=1,
+        pending_size=0,
+    )
+    client.options["allow_reconnect"] = True
+    client.options["max_reconnect_attempts"] = -1
+    client.options["connect_timeout"] = 2.0
+    link.start()
+
+
+def _failure(url: str, error: Exception, said: list[Exception]) -> BusError:
+    texts = [str(e) or type(e).__name__ for e in (error, *said)]
+    if any(denied(text) for text in texts):
+        return AccessDenied(
+            f"NATS at {url} refused the credentials",
+            details=next(text for text in texts if denied(text)),
+            actions=("check user, password or token in the url of the bus",),
+        )
+    why = next((str(e) for e in reversed(said) if str(e)), texts[0])
+    return Unreachable(
+        f"no NATS server answers at {url}",
+        details=why,
+        actions=("start it (`muster up`)", "check host and port in the url of the bus"),
+    )
+
+
+async def _check(link: NatsLink) -> None:
+    """Refuse a server on which a promise would be broken."""
+    client = link.client
+    version = client.connected_server_version
+    if (version.major, version.minor) < _OLDEST:
+        raise _unsafe(link, f"its version is {version}", "use a NATS server from 2.12 on")
+    if client.max_payload < _ROOM:
+        why = f"max_payload is {client.max_payload:,} bytes, {_ROOM:,} are needed"
+        raise _unsafe(link, why, "set max_payload: 1MB on the server")
+    try:
+        await link.api("INFO", doing="asking for JetStream")
+    except Unreachable as error:
+        why = f"JetStream is not there: {error.details}"
+        raise _unsafe(link, why, "start it with JetStream: `jetstream {}` in its file") from error
+
+
+def _unsafe(link: NatsLink, why: str, action: str) -> Unsafe:
+    return Unsafe(
+        f"the NATS server at {link.url} cannot keep the promises of the bus",
+        details=why,
+        actions=(action,),
+    )
+
+
+
+def masked(url: str) -> str:
+    """`url` without its password or token."""
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    if "@" not in parts.netloc:
+        return url
+    credentials, _, host = parts.netloc.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    shown = f"{user}:***" if colon else "***"
+    return urlunsplit(parts._replace(netloc=f"{shown}@{host}"))

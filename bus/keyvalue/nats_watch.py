@@ -1,0 +1,168 @@
+"""Watching a NATS bucket: a push consumer that is made anew whenever anything was missed."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from bus.backends.nats.link import NatsLink
+from bus.backends.nats.wire import parse_headers, pub
+from bus.errors import Closed, Unreachable
+from bus.keyvalue.nats_keys import filter_of, is_marker, key_of
+from bus.keyvalue.protocol import Change, Entry, Removed, Snapshot, Written
+
+_HEARTBEAT = 5.0
+"""Seconds between the server's signs of life on an idle watch: it pushes them, none is asked."""
+
+_SILENCE = 3 * _HEARTBEAT
+_AGAIN_AFTER = 0.25
+_DOING = "watching entries"
+
+_Item = tuple[str, str, bytes, bytes | None]
+
+
+class _Broken(Exception):  # noqa: N818 - a signal inside this module
+    """Something was missed; begin again with a snapshot."""
+
+
+async def watch(
+    link: NatsLink, root: str, prefix: str, enter: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Change]:
+    """Changes under `prefix`; see `KeyValue.watch`. `enter` raises when it is of no use."""
+    while True:
+        try:
+            await enter()
+            feed = _Feed(link, filter_of(root, prefix), root)
+            try:
+                await feed.open()
+                async for change in feed.changes():
+                    yield change
+            finally:
+                feed.close()
+        except (_Broken, Unreachable):
+            await asyncio.sleep(_AGAIN_AFTER if link.connected else 0)
+
+
+class _Feed:
+    """One consumer and what it has sent."""
+
+    def __init__(self, link: NatsLink, filter_: str, root: str) -> None:
+        self._link = link
+        self._filter = filter_
+        self._root = root
+        self._items: deque[_Item] = deque()
+        self._arrived = asyncio.Event()
+        self._sid = 0
+        self._consumer = ""
+        self._pending = 0
+        self._expected = 1
+        self._lost = False
+
+    async def open(self) -> None:
+        """Make the consumer; everything under the prefix comes, then every change."""
+        link, bucket = self._link, self._link.names.bucket
+        inbox = link.new_inbox()
+        self._sid = link.client.listen(inbox, self._on_message)
+        link.lost.append(self._on_lost)
+        config = {
+            "deliver_subject": inbox,
+            "deliver_policy": "last_per_subject",
+            "ack_policy": "none",
+            "filter_subject": self._filter,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "flow_control": True,
+            "idle_heartbeat": int(_HEARTBEAT * 1e9),
+            "inactive_threshold": int(_SILENCE * 1e9),
+        }
+        body = {"stream_name": bucket, "config": config}
+        answer = await link.api(f"CONSUMER.CREATE.{bucket}", body, doing=_DOING)
+        self._consumer = answer["name"]
+        self._pending = answer["num_pending"] + answer["delivered"]["consumer_seq"]
+
+    def close(self) -> None:
+        """Stop; the server forgets the consumer when nobody listens."""
+        link = self._link
+        if self._on_lost in link.lost:
+            link.lost.remove(self._on_lost)
+        if not self._sid:
+            return
+        link.client.forget(self._sid)
+        if link.connected:
+            link.client.deafen(self._sid)
+            if self._consumer:
+                name = f"{link.names.bucket}.{self._consumer}"
+                link.send(pub(f"$JS.API.CONSUMER.DELETE.{name}", "", b""))
+
+    async def changes(self) -> AsyncIterator[Change]:
+        """A snapshot, then changes; raises `_Broken` when something was missed."""
+        known: dict[str, Entry] = {}
+        left = self._pending
+        while left > 0:
+            item = await self._next()
+            _, left = self._apply(item, known)
+        yield Snapshot(tuple(known[key] for key in sorted(known)))
+        keys = set(known)
+        known.clear()
+        while True:
+            change, _ = self._apply(await self._next(), known)
+            known.clear()
+            if isinstance(change, Written):
+                keys.add(change.entry.key)
+                yield change
+            elif change.key in keys:
+                keys.discard(change.key)
+                yield change
+
+    def _apply(self, item: _Item, known: dict[str, Entry]) -> tuple[Written | Removed, int]:
+        subject, reply, body, block = item
+        parts = reply.split(".")
+        if len(parts) > 9:
+            parts = parts[2:]
+        if int(parts[6]) != self._expected:
+            raise _Broken
+        self._expected += 1
+        key = key_of(self._root, subject)
+        headers = parse_headers(block)
+        if is_marker(headers):
+            known.pop(key, None)
+            expired = headers.server.get("Nats-Marker-Reason") == "MaxAge"
+            return Removed(key, expired), int(parts[8])
+        known[key] = Entry(key, body, int(parts[5]))
+        return Written(known[key]), int(parts[8])
+
+    async def _next(self) -> _Item:
+        while not self._items:
+            if self._lost:
+                raise _Broken
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), _SILENCE)
+            except TimeoutError as error:
+                raise _Broken from error
+            if self._link.closed:
+                raise Closed("the connection to NATS was closed")
+        return self._items.popleft()
+
+    def _on_message(self, subject: str, reply: str, body: bytes, block: bytes | None) -> None:
+        if block is not None and block[8:9] == b" ":
+            self._on_status(reply, block)
+        else:
+            self._items.append((subject, reply, body, block))
+        self._arrived.set()
+
+    def _on_status(self, reply: str, block: bytes) -> None:
+        """Heartbeats and flow control; a heartbeat tells how much should have come."""
+        headers = parse_headers(block)
+        if headers.status != 100:
+            self._lost = True
+            return
+        answer = reply or headers.server.get("Nats-Consumer-Stalled", "")
+        if answer:
+            self._link.send(pub(answer, "", b""))
+        sent = headers.server.get("Nats-Last-Consumer")
+        if sent is not None and int(sent) >= self._expected + len(self._items):
+            self._lost = True
+
+    def _on_lost(self) -> None:
+        self._lost = True
+        self._arrived.set()

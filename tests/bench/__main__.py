@@ -1,0 +1,150 @@
+"""`muster bench`: what this tree does beside the raw driver, in one run on this machine.
+
+Rounds are interleaved, so that ratios hold while the machine's speed drifts. Nothing is switched
+off: the server syncs every write, tasks carry dedupe keys, leases are kept, events are published
+to a bound group.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median, quantiles
+
+from tests.bench import measures
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. `target` and `verdict` are those of the design's numbers."""
+
+    what: str
+    least: float
+    median: float
+    most: float
+    unit: str
+    target: str = ""
+    verdict: str = ""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print; 0 unless a figure misses its target twofold."""
+    parser = argparse.ArgumentParser(prog="muster bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--tasks", type=int, default=20_000, help="tasks per round")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    rows = [*throughput(options.rounds, options.tasks), *latency(), *process()]
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        print(table(rows))
+    return 1 if any(row.verdict == "not done" for row in rows) else 0
+
+
+def throughput(rounds: int, tasks: int) -> list[Row]:
+    """Publish, consume and run, beside the raw driver in the same rounds."""
+    raw, ours, worker = [], [], []
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        raw.append(measures.raw(tasks))
+        ours.append(measures.ours(tasks))
+        worker.append(measures.worker(tasks))
+    publish = [o.publish / r.publish for o, r in zip(ours, raw, strict=True)]
+    consume = [o.consume / r.consume for o, r in zip(ours, raw, strict=True)]
+    run = [w / r.consume for w, r in zip(worker, raw, strict=True)]
+    return [
+        rate("raw nats-py: publish", [r.publish for r in raw]),
+        rate("Bus: publish", [o.publish for o in ours]),
+        ratio("publish, of raw", publish, 0.8),
+        rate("raw nats-py: consume", [r.consume for r in raw]),
+        rate("Bus: pull and settle", [o.consume for o in ours]),
+        ratio("consume, of raw", consume, 0.6),
+        rate("no-op tasks of one worker process", worker),
+        ratio("worker, of raw consume", run, 0.3),
+    ]
+
+
+def latency() -> list[Row]:
+    """Unloaded: publish to deliver with the driver, publish to the handler's first line."""
+    raw = percentiles(measures.raw_latency(1000))
+    ours = percentiles(measures.start_latency(1000))
+    rows = []
+    for name, p_raw, p_ours, more in zip(("p50", "p99"), raw, ours, (1.0, 5.0), strict=True):
+        verdict = judge(p_raw + more - p_ours >= 0, p_ours <= 2 * (p_raw + more))
+        rows += [
+            Row(f"raw publish to deliver, {name}", p_raw, p_raw, p_raw, "ms"),
+            Row(f"publish to start, {name}", p_ours, p_ours, p_ours, "ms",
+                f"raw + {more:g} ms", verdict),
+        ]
+    return rows
+
+
+def process() -> list[Row]:
+    """Memory and the time until something can be used."""
+    memory = [measures.idle_memory() for _ in range(3)]
+    helps = [measures.help_seconds() * 1000 for _ in range(10)]
+    ups = [measures.up_seconds() for _ in range(3)]
+    return [
+        at_most("idle worker, resident", [m[0] for m in memory], "MiB", 60),
+        Row("idle worker, its own", *measures.spread([m[1] for m in memory]), "MiB"),
+        at_most("muster --help", helps, "ms", 200),
+        at_most("muster up until ready", ups, "s", 6),
+    ]
+
+
+def percentiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """p50 and p99 in milliseconds."""
+    cuts = quantiles(seconds, n=100)
+    return median(seconds) * 1000, cuts[98] * 1000
+
+
+def rate(what: str, values: list[float]) -> Row:
+    """A row of a rate."""
+    return Row(what, *measures.spread(values), "/s")
+
+
+def ratio(what: str, values: list[float], target: float) -> Row:
+    """A row of a ratio that should be at least `target`."""
+    middle = median(values)
+    verdict = judge(middle >= target, middle >= target / 2)
+    return Row(what, *measures.spread(values), "", f"at least {target:g}", verdict)
+
+
+def at_most(what: str, values: list[float], unit: str, target: float) -> Row:
+    """A row of a time or size that should be at most `target`."""
+    middle = median(values)
+    verdict = judge(middle <= target, middle <= target * 2)
+    return Row(what, *measures.spread(values), unit, f"at most {target:g}", verdict)
+
+
+def judge(reached: bool, near: bool) -> str:
+    """Reached; missed by less than twofold; or not done."""
+    return "reached" if reached else "missed" if near else "not done"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as Markdown, with the machine they were seen on."""
+    head = (
+        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+    lines = [head, "", "| what | least | median | most | unit | target | |", "|---|--:|--:|--:|---|---|---|"]
+    lines += [
+        f"| {r.what} | {number(r.least)} | {number(r.median)} | {number(r.most)} | {r.unit} "
+        f"| {r.target} | {r.verdict} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three figures that mean something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

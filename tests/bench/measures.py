@@ -1,0 +1,190 @@
+"""What is measured: each function makes one figure from what really happened."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import psutil
+import uvloop
+
+from bus.backend import Message
+from bus.bus import Bus
+from contracts.clock import SystemClock
+from contracts.envelope import Envelope
+from contracts.ids import new_id
+from contracts.topics import EVENTS
+from tests.bench import raw_nats
+from tests.bench.servers import MUSTER, ROOT, Bench, server
+from workers.fleet.client import FleetClient, Options
+from workers.settings import load
+from workers.wiring import open_bus, open_parts
+
+BODY = 500
+CALL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Messages or tasks per second in one round."""
+
+    publish: float
+    consume: float
+
+
+def raw(count: int) -> Rates:
+    """The driver at its best: atomic batches, own pull requests, acknowledgements by publish."""
+    with server() as bench:
+        publish = uvloop.run(raw_nats.publish(bench.url, count, BODY))
+        consume = uvloop.run(raw_nats.consume(bench.url, count))
+    return Rates(publish, consume)
+
+
+def ours(count: int) -> Rates:
+    """The same through `Bus`: envelopes, dedupe keys, routability, batches, leases."""
+    with server() as bench:
+        return uvloop.run(_through_bus(bench, count))
+
+
+async def _through_bus(bench: Bench, count: int) -> Rates:
+    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
+    bus = await open_bus(loaded)
+    await bus.bind("noop", ["bench.noop"])
+    publish = await _publish(bus, count, {"sent": 0.0, "pad": "x" * (BODY - 28)})
+    backend, store = await open_parts(loaded, SystemClock(), "bench")
+    bus_in = Bus(backend, store, clock=SystemClock())
+    start, seen = time.perf_counter(), 0
+    while seen < count:
+        found = await bus_in.pull("noop", free=400, wait=5.0)
+        await backend.settle(found)
+        seen += len(found)
+    consume = count / (time.perf_counter() - start)
+    await bus_in.close()
+    await bus.close()
+    return Rates(publish, consume)
+
+
+async def _publish(bus: Bus, count: int, payload: object) -> float:
+    """Publish `count` tasks in calls of 500; tasks per second."""
+    fleet = FleetClient(bus, SystemClock())
+    options = Options(reply=False)
+    start = time.perf_counter()
+    for first in range(0, count, CALL):
+        batch = [("bench.noop", payload)] * min(CALL, count - first)
+        await fleet.publish_many(batch, options)
+    return count / (time.perf_counter() - start)
+
+
+def worker(count: int) -> float:
+    """No-op tasks per second of one worker process, from its first start to its last."""
+    with server() as bench:
+        uvloop.run(_fill(bench, count))
+        environment = bench.environment(BENCH_TASKS=str(count))
+        done = subprocess.run(
+            [*MUSTER, "work", "noop"], env=environment, cwd=bench.folder, check=False,
+            stdout=subprocess.PIPE, timeout=300,
+        )
+        seconds = json.loads(done.stdout.splitlines()[0])["seconds"]
+    return (count - 1) / float(seconds)
+
+
+async def _fill(bench: Bench, count: int) -> None:
+    """Publish the tasks; somebody listens to events, so that they are kept durably."""
+    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
+    bus = await open_bus(loaded)
+    await bus.bind("recorder", [EVENTS])
+    await bus.bind("noop", ["bench.noop"])
+    await _publish(bus, count, {"sent": 0.0, "pad": "x" * (BODY - 28)})
+    await bus.close()
+
+
+def raw_latency(count: int) -> list[float]:
+    """Seconds from publish to delivery, driver only, nothing else going on."""
+    with server() as bench:
+        return uvloop.run(raw_nats.latency(bench.url, count))
+
+
+def start_latency(count: int) -> list[float]:
+    """Seconds from the call of publish to the first line of the handler, another process."""
+    with server() as bench:
+        process = subprocess.Popen(
+            [*MUSTER, "work", "clock"], env=dict(bench.environment()), cwd=bench.folder,
+            stdout=subprocess.PIPE, text=True,
+        )
+        try:
+            assert process.stdout is not None
+            return uvloop.run(_tick(bench, process.stdout, count))
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+async def _tick(bench: Bench, lines: "subprocess.IO[str]", count: int) -> list[float]:
+    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
+    bus = await open_bus(loaded)
+    await bus.bind("clock", ["bench.clock"])
+    fleet = FleetClient(bus, SystemClock())
+    found: list[float] = []
+    for number in range(count + 20):
+        await fleet.publish("bench.clock", {"sent": time.time()}, reply=False)
+        line = await asyncio.to_thread(lines.readline)
+        if number >= 20:
+            found.append(float(line))
+    await bus.close()
+    return found
+
+
+def idle_memory() -> tuple[float, float]:
+    """MiB of an idle worker process: resident, and its own share (unique)."""
+    with server() as bench:
+        process = subprocess.Popen(
+            [*MUSTER, "work", "clock"], env=dict(bench.environment()), cwd=bench.folder
+        )
+        try:
+            uvloop.run(_until_alive(bench, "clock"))
+            info = psutil.Process(process.pid).memory_full_info()
+            return info.rss / 2**20, info.uss / 2**20
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+async def _until_alive(bench: Bench, role: str) -> None:
+    from bus.keyvalue import keys
+    from bus.keyvalue.protocol import Snapshot
+
+    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
+    bus = await open_bus(loaded)
+    async for change in bus.store.watch(keys.alive(role)):
+        if not (isinstance(change, Snapshot) and not change.entries):
+            break
+    await bus.close()
+
+
+def help_seconds() -> float:
+    """Wall seconds of `muster --help`."""
+    start = time.perf_counter()
+    subprocess.run([*MUSTER, "--help"], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    return time.perf_counter() - start
+
+
+def up_seconds() -> float:
+    """Wall seconds of `muster up --detach`, which returns when every worker is ready."""
+    with server() as bench:
+        start = time.perf_counter()
+        environment = {k: v for k, v in bench.environment().items() if k != "MUSTER_BUS_URL"}
+        command = [*MUSTER, "up", "--detach"]
+        subprocess.run(command, env=environment, cwd=bench.folder, check=True, capture_output=True)
+        seconds = time.perf_counter() - start
+        subprocess.run(
+            [*MUSTER, "down"], env=environment, cwd=bench.folder, check=True, capture_output=True
+        )
+    return seconds
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    """Least, median and greatest."""
+    return min(values), median(values), max(values)

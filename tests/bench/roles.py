@@ -1,0 +1,45 @@
+"""The roles that are timed: they do nothing but count and look at the clock."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+from pydantic import BaseModel
+
+from workers import Context, role
+
+
+class Nothing(BaseModel):
+    """A payload of the size that the raw drivers carry."""
+
+    sent: float = 0.0
+    pad: str = ""
+
+
+class _Seen:
+    count = 0
+    first = 0.0
+
+
+_seen = _Seen()
+
+
+@role("noop", listens="bench.noop", concurrency=int(os.environ.get("BENCH_SLOTS", "100")))
+async def noop(payload: Nothing, ctx: Context) -> None:
+    """Count; at the last one print how long all took, and end this process."""
+    now = time.perf_counter()
+    _seen.count += 1
+    if _seen.count == 1:
+        _seen.first = now
+    if _seen.count == int(os.environ["BENCH_TASKS"]):
+        print(json.dumps({"seconds": now - _seen.first}), flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@role("clock", listens="bench.clock", concurrency=1)
+async def clock(payload: Nothing, ctx: Context) -> None:
+    """Print how long it took from the call of publish to here, in seconds."""
+    sys.stdout.write(f"{time.time() - payload.sent}\n")
+    sys.stdout.flush()
