@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from bus.backend import Message
 from bus.errors import BusError
 from bus.settling import to_message
+from bus.waking import Bell, new_bell, ring, rung
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import CONTENT_TYPE, Event, encode_events
@@ -16,7 +17,10 @@ GATHER = 0.05
 """Seconds an event waits for others; those of a run that ends sooner leave with its end."""
 
 MOST = 400
-"""Events in one message: at some 400 bytes each, well under the size limit."""
+"""Events in one message."""
+
+LARGEST = 512 * 1024
+"""Bytes of one message of several events: well under the size limit."""
 
 
 class Announcer:
@@ -24,7 +28,7 @@ class Announcer:
 
     `send` publishes messages without minding whether anybody listens. Events that could not be
     sent because the broker was away are counted in `untold` and dropped: only the terminal
-    events of a settled batch, which `take` hands to the settle, are kept by a promise.
+    events of a settled batch, which leave as part of the settle, are kept by a promise.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Announcer:
         self._source = source
         self._events: list[Event] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._bell: Bell | None = None
+        self._closing = False
 
     def tell(self, event: Event) -> None:
         """Send `event` within `GATHER` seconds."""
@@ -43,40 +49,55 @@ class Announcer:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush_soon())
 
-    def take(self, terminal: Sequence[Event]) -> list[Message]:
-        """Messages that tell what is gathered and `terminal`."""
-        events, self._events = [*self._events, *terminal], []
-        return [self._message(events[i : i + MOST]) for i in range(0, len(events), MOST)]
+    def take(self) -> list[Event]:
+        """What is gathered, for another message to carry; `tell` it again if that fails."""
+        events, self._events = self._events, []
+        return events
+
+    def messages(self, events: Sequence[Event]) -> list[Message]:
+        """Messages that tell `events`."""
+        if not events:
+            return []
+        if len(events) <= MOST:
+            body = encode_events(events)
+            if len(events) == 1 or len(body) <= LARGEST:
+                return [self._message(body)]
+        half = len(events) // 2
+        return self.messages(events[:half]) + self.messages(events[half:])
 
     async def close(self) -> None:
-        """Send what is gathered."""
+        """Send what is gathered, now."""
+        self._closing = True
+        if self._bell is not None:
+            ring(self._bell)
         if self._flusher is not None:
-            self._flusher.cancel()
-            await asyncio.gather(self._flusher, return_exceptions=True)
+            await asyncio.wait([self._flusher])
         await self._flush()
 
     async def _flush_soon(self) -> None:
         while self._events:
-            await self._clock.sleep(GATHER)
+            self._bell = new_bell()
+            if not self._closing:
+                await rung(self._bell, self._clock, GATHER)
             await self._flush()
 
     async def _flush(self) -> None:
-        count = len(self._events)
-        if not count:
+        events = self.take()
+        if not events:
             return
         try:
-            await self._send(self.take(()))
+            await self._send(self.messages(events))
         except BusError:
-            self.untold += count
+            self.untold += len(events)
 
-    def _message(self, events: Sequence[Event]) -> Message:
+    def _message(self, body: bytes) -> Message:
         now = self._clock.wall()
         task = Envelope(
             id=new_id(now),
             topic=EVENTS,
             source=self._source,
             time=now,
-            body=encode_events(events),
+            body=body,
             content_type=CONTENT_TYPE,
         )
         return to_message(task, group=None)

@@ -64,7 +64,7 @@ class Batcher(Generic[T, R]):
         """Wait for what was asked; refuse new asks."""
         self._closed = True
         while self._flushing:
-            await asyncio.gather(*self._flushing, return_exceptions=True)
+            await asyncio.wait(self._flushing)
 
     async def _flush(self) -> None:
         while self._waiting:

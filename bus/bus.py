@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from bus.backend import (
@@ -22,13 +22,14 @@ from bus.announcing import Announcer
 from bus.backoff import Backoff
 from bus.batching import Batcher
 from bus.deadletters import DeadLetters
-from bus.errors import Full, TooLarge, Unreachable, Unroutable
+from bus.errors import BusError, Full, TooLarge, Unreachable, Unroutable
 from bus.keyvalue.protocol import KeyValue
 from bus.outcomes import Outcomes
 from bus.settling import Finished, Plan, hand_back, plan, to_message
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import TERMINAL, Event
+from contracts.outcomes import Reject
 from contracts.results import Result
 
 T = TypeVar("T")
@@ -50,7 +51,8 @@ class _Settle:
 class Bus:
     """Publish, pull and settle tasks, with what belongs to them: dead letters and outcomes.
 
-    Give it a backend and a store on the same broker; it closes both.
+    Give it a backend and a store on the same broker; `close` closes both, then calls `release`
+    for what they share.
     """
 
     def __init__(
@@ -61,17 +63,19 @@ class Bus:
         clock: Clock,
         source: str = "/muster",
         rng: random.Random | None = None,
+        release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
         self.dead = DeadLetters(store, backend)
         self.outcomes = Outcomes(store)
         self._backend = backend
         self._clock = clock
+        self._release = release
         self._announcer = Announcer(self._send_unasked, clock, source)
         self._rng = rng or random.Random()
         blames = (Unroutable, TooLarge)
         self._publishing = Batcher(self._send, blames=blames, lanes=2)
-        self._settling = Batcher(self._settle_batch, limit=500, lanes=2, blames=(TooLarge,))
+        self._settling = Batcher(self._settle_batch, limit=500, lanes=2)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """Route what matches `patterns` to `group` from now on; see `Backend.bind`."""
@@ -103,35 +107,46 @@ class Bus:
     async def pull(
         self, group: str, *, free: int, ahead: int = 0, wait: float = 10.0
     ) -> list[Delivery]:
-        """Up to `free` deliveries to start now and `ahead` more to start soon.
+        """Up to `free` deliveries to start now; with `free` 0, `ahead` of them to start soon.
 
         Read ahead are only first copies: what comes back is pulled for free places only.
-        Waits up to `wait` seconds for the first. Raises what `Backend.pull` raises.
+        Waits up to `wait` seconds for the first. One call of the backend, so that nothing is
+        half-owned when it is cancelled. Raises what `Backend.pull` raises.
         """
-        found: list[Delivery] = []
         if free:
-            found = await self._backend.pull(group, _ORDER, limit=free, wait=wait)
-        if ahead and len(found) == free:
-            found += await self._backend.pull(group, _FIRST_COPIES, limit=ahead, wait=0.0)
-        return found
+            return await self._backend.pull(group, _ORDER, limit=free, wait=wait)
+        return await self._backend.pull(group, _FIRST_COPIES, limit=ahead, wait=wait)
 
     async def known(self, delivery: Delivery, task: Envelope) -> Result | None:
         """The outcome of `task` if it is there already: an earlier run may have ended just
-        before it could settle. Asks the store only where there can have been one."""
+        before it could settle. Asks the store only where there can have been one. Another
+        group's outcome of the same task says nothing about this one."""
         if task.reply is None or not (delivery.earlier or task.copy):
             return None
-        return await self.outcomes.get(task.reply, task.id)
+        found = await self.outcomes.get(task.reply, task.id)
+        return found if found is not None and found.role == delivery.group else None
 
     async def settle(self, finished: Finished) -> Plan | None:
         """Make safe what must exist after this run, then forget its input.
 
         Returns what was done, or None when the delivery was no longer ours: then its result
-        was not accepted. A broker that is away is waited for as long as the lease can last.
+        was not accepted. A broker that is away is waited for as long as the lease can last. A
+        next copy that is too large to send is a dead letter.
         """
         settlement = plan(finished, self._rng)
         await self._keep(finished, settlement)
-        lost = await self._forget(finished.delivery, settlement)
+        try:
+            lost = await self._forget(finished.delivery, settlement)
+        except TooLarge as error:
+            if not settlement.then:
+                raise
+            refused = Reject("its next copy cannot be sent", error=str(error))
+            return await self.settle(replace(finished, outcome=refused))
         return None if lost else settlement
+
+    async def forget(self, delivery: Delivery) -> bool:
+        """Settle a delivery that leaves nothing behind; False when it was no longer ours."""
+        return not await self._forget(delivery, Plan())
 
     async def hand_back(self, delivery: Delivery, task: Envelope | None) -> bool:
         """Give a task back unrun or unfinished: available at once, no attempt used.
@@ -155,6 +170,8 @@ class Bus:
         await self._announcer.close()
         await self.store.close()
         await self._backend.close()
+        if self._release is not None:
+            await self._release()
 
     async def _keep(self, finished: Finished, settlement: Plan) -> None:
         """Put what outlives the input: first what is dead, then what somebody asked for."""
@@ -167,38 +184,60 @@ class Bus:
 
     async def _forget(self, delivery: Delivery, settlement: Plan) -> bool:
         item = [_Settle(delivery, settlement)]
-        return (await self._persist(lambda: self._settling.ask(item)))[0]
+
+        async def ask() -> bool:
+            end = (await self._settling.ask(item))[0]
+            if isinstance(end, BaseException):
+                raise end
+            return end
+
+        return await self._persist(ask)
 
     async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
         await self._backend.publish(messages)
         return [None] * len(messages)
 
-    async def _settle_batch(self, items: Sequence[_Settle]) -> Sequence[bool]:
+    async def _settle_batch(self, items: Sequence[_Settle]) -> Sequence[bool | BaseException]:
         """Settle joined inputs; their terminal events are one message of `then`.
 
         An input that leaves something behind is settled in a call of its own: were it no longer
-        ours, nothing of it may be sent.
+        ours, nothing of it may be sent. Each input's answer is whether it was lost, or its own
+        error: nobody settles twice because another could not.
         """
         plain = [item for item in items if not item.plan.then]
         own = [[item] for item in items if item.plan.then]
         groups = [plain, *own] if plain else own
-        lost: set[int] = set()
-        for found in await asyncio.gather(*map(self._settle_group, groups)):
-            lost.update(map(id, found))
-        return [id(item.delivery) in lost for item in items]
+        ends: dict[int, bool | BaseException] = {}
+        found = await asyncio.gather(*map(self._settle_group, groups), return_exceptions=True)
+        for group, end in zip(groups, found, strict=True):
+            if isinstance(end, BaseException):
+                ends.update((id(item), end) for item in group)
+            else:
+                lost = set(map(id, end))
+                ends.update((id(item), id(item.delivery) in lost) for item in group)
+        return [ends[id(item)] for item in items]
 
     async def _settle_group(self, items: Sequence[_Settle]) -> list[Delivery]:
         events = [item.plan.event for item in items if item.plan.event is not None]
         terminal = [event for event in events if event.kind in TERMINAL]
+        untold = self._announcer.take() if terminal else []
         then = [message for item in items for message in item.plan.then]
-        if terminal:
-            then += self._announcer.take(terminal)
-        lost = await self._backend.settle([item.delivery for item in items], then=then)
-        if not lost:
-            for event in events:
-                if event.kind not in TERMINAL:
-                    self._announcer.tell(event)
+        then += self._announcer.messages([*untold, *terminal])
+        deliveries = [item.delivery for item in items]
+        try:
+            lost = await self._backend.settle(deliveries, then=then)
+        except BusError:
+            self._tell_all(untold)
+            raise
+        if len(lost) == len(deliveries):
+            self._tell_all(untold)
+        elif not lost:
+            self._tell_all(event for event in events if event.kind not in TERMINAL)
         return lost
+
+    def _tell_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._announcer.tell(event)
 
     async def _send_unasked(self, messages: Sequence[Message]) -> None:
         await self._backend.settle((), then=messages)
@@ -218,6 +257,9 @@ class Bus:
             await self._clock.sleep(wait)
 
 
+_ROOM = 200
+"""Bytes that later copies of a task add to its headers: copy, attempt, replays."""
+
 _ORDER = (HIGH, RETRY, NORMAL, LOW)
 _FIRST_COPIES = (HIGH, NORMAL, LOW)
 
@@ -231,9 +273,10 @@ def _check_size(message: Message) -> None:
             actions=("put the data where workers can read it and publish its address",),
         )
     headers = sum(len(name) + len(value) for name, value in message.headers.items())
-    if headers > MAX_HEADERS:
+    most = MAX_HEADERS - _ROOM
+    if headers > most:
         raise TooLarge(
-            f"the headers of {message.id} have {headers:,} bytes, more than {MAX_HEADERS:,}",
+            f"the headers of {message.id} have {headers:,} bytes, more than {most:,}",
             details="subjects, correlation and foreign headers count",
             actions=("move data from the headers into the body",),
         )

@@ -5,6 +5,7 @@ into one value.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from bus.backend import RETRY, Backend, Message
-from bus.errors import Conflict, NotDead, ReplayRefused
+from bus.errors import Conflict, NotDead, ReplayRefused, TooLarge, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import Entry, KeyValue, Revision
 from contracts.errors import DecodeError
@@ -21,6 +22,9 @@ from contracts.outcomes import Reason
 
 MAX_ERROR = 8 * 1024
 """Bytes of error text that are kept."""
+
+_MAX_META = 49 * 1024
+"""Bytes of all but the body: together they fit into one value."""
 
 MAX_REPLAYS = 3
 """Replays of one task before `force` is asked for."""
@@ -58,8 +62,11 @@ class DeadLetter:
     def encode(self) -> bytes:
         """As the value of its entry."""
         meta = {name: getattr(self, name) for name in _META}
-        meta["error"] = _cut(self.error)
-        return to_json(meta) + b"\n" + self.body
+        meta["error"] = cut(self.error)
+        line = to_json(meta)
+        if len(line) > _MAX_META:
+            line = to_json({**meta, "headers": _plain(self.headers)})
+        return line + b"\n" + self.body
 
 
 _META = tuple(f for f in DeadLetter.__dataclass_fields__ if f != "body")
@@ -75,10 +82,19 @@ def decode(value: bytes) -> DeadLetter:
         raise DecodeError("dead letter", f"cannot be read: {error}") from error
 
 
-def _cut(text: str) -> str:
-    """At most `MAX_ERROR` bytes of `text`, printable but for line breaks and tabs."""
-    clean = "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text[:MAX_ERROR])
-    return clean.encode("utf-8", "replace")[:MAX_ERROR].decode("utf-8", "ignore")
+def cut(text: str, most: int = MAX_ERROR) -> str:
+    """At most `most` bytes of `text`, printable but for line breaks and tabs."""
+    clean = "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text[:most])
+    return clean.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
+
+
+def _plain(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers without control characters, which take six bytes each as JSON."""
+    return {_printable(name): _printable(value) for name, value in headers.items()}
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class DeadLetters:
@@ -118,18 +134,32 @@ class DeadLetters:
         entry = await self._entry(group, task)
         letter = decode(entry.value)
         revision = entry.revision
+        claimed = letter
         if letter.state is State.DEAD:
-            letter, revision = await self._claim(letter, revision, force)
-        await self._backend.publish([_again(letter, now)])
-        await self._store.delete(keys.dead(group, task), expect=revision)
-        return letter
+            claimed, revision = await self._claim(letter, revision, force)
+        try:
+            await self._backend.publish([_again(claimed, now)])
+        except (Unroutable, TooLarge):  # nothing of it was sent
+            await self._give_back(letter, revision)
+            raise
+        await self._store.delete(entry.key, expect=revision)
+        return claimed
 
     async def purge(self, group: str, task: str) -> DeadLetter:
-        """Forget the dead letter, or raise `NotDead`."""
+        """Forget the dead letter, or raise `NotDead`: also while it is being replayed, since its
+        task may be on its way already."""
         entry = await self._entry(group, task)
+        if decode(entry.value).state is State.REPLAYING:
+            raise _on_its_way(group, task)
         if not await self._store.delete(entry.key, expect=entry.revision):
             raise _taken(group, task)
         return decode(entry.value)
+
+    async def _give_back(self, letter: DeadLetter, revision: Revision) -> None:
+        """Undo a claim, unless somebody else goes on with it."""
+        with suppress(Conflict):
+            key = keys.dead(letter.group, letter.id)
+            await self._store.put(key, letter.encode(), expect=revision)
 
     async def _claim(
         self, letter: DeadLetter, revision: Revision, force: bool
@@ -191,6 +221,14 @@ def _taken(group: str, task: str) -> NotDead:
         f"{task} is no longer a dead letter of {group}",
         details="somebody else replayed or purged it at the same moment",
         actions=("list what is left with `muster dlq ls`",),
+    )
+
+
+def _on_its_way(group: str, task: str) -> NotDead:
+    return NotDead(
+        f"{task} is being replayed to {group}",
+        details="a replay has begun; its task may be on its way already",
+        actions=(f"complete it: `muster dlq replay {task}`",),
     )
 
 

@@ -7,10 +7,15 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from bus.errors import Conflict
+from bus.errors import Closed, Conflict, Unreachable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import ABSENT, Absent, Entry, KeyValue, Revision, Snapshot, Written
+from contracts.clock import Clock
 from contracts.results import Result, decode_result
+
+
+AGAIN = 0.25
+"""Seconds before a store that was away is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,42 +84,83 @@ class Outcomes:
 
 
 class Waiters:
-    """Futures for outcomes that one `reply` asks for, fed by one watch however many wait."""
+    """Futures for outcomes that one `reply` asks for, fed by one watch however many wait.
 
-    def __init__(self, outcomes: Outcomes, reply: str) -> None:
+    A store that is away is waited for; give each wait a time limit of its own.
+    """
+
+    def __init__(self, outcomes: Outcomes, reply: str, clock: Clock) -> None:
         self._outcomes = outcomes
         self._reply = reply
+        self._clock = clock
         self._futures: dict[str, asyncio.Future[Result]] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def wait(self, task: str) -> Result:
-        """The outcome of `task`, when it is there; cancel to stop waiting."""
-        found = await self._outcomes.get(self._reply, task)
-        if found is not None:
-            return found
+        """The outcome of `task`, when it is there; cancel to stop waiting.
+
+        The future is there before anybody looks, so that an outcome put meanwhile is not missed.
+        """
+        if self._closed:
+            raise _stopped()
         future = self._futures.get(task)
         if future is None:
             future = self._futures[task] = asyncio.get_running_loop().create_future()
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._follow())
+        else:
+            await self._look(task, future)
         return await asyncio.shield(future)
 
     async def close(self) -> None:
-        """Stop watching; whoever still waits is cancelled."""
+        """Stop watching; whoever still waits gets `Closed`."""
+        self._closed = True
         if self._watch is not None:
             self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        for future in self._futures.values():
-            future.cancel()
+            await asyncio.wait([self._watch])
+        self._fail(_stopped())
+
+    async def _look(self, task: str, future: asyncio.Future[Result]) -> None:
+        """For an outcome that the watch has told already, when nobody waited for it."""
+        while not future.done():
+            try:
+                found = await self._outcomes.get(self._reply, task)
+            except Unreachable:
+                await self._clock.sleep(AGAIN)
+                continue
+            if found is not None:
+                self._tell(found)
+            return
 
     async def _follow(self) -> None:
-        try:
-            async for result in self._outcomes.watch(self._reply):
-                future = self._futures.pop(result.id, None)
-                if future is not None and not future.done():
-                    future.set_result(result)
-        except Exception as error:
-            for future in self._futures.values():
-                if not future.done():
-                    future.set_exception(error)
-            self._futures.clear()
+        while True:
+            try:
+                async for result in self._outcomes.watch(self._reply):
+                    self._tell(result)
+            except Unreachable:
+                pass
+            except Exception as error:  # noqa: BLE001 - raised where somebody waits
+                self._fail(error)
+                return
+            await self._clock.sleep(AGAIN)
+
+    def _tell(self, result: Result) -> None:
+        future = self._futures.pop(result.id, None)
+        if future is not None and not future.done():
+            future.set_result(result)
+
+    def _fail(self, error: Exception) -> None:
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # one that nobody waits for any more is no news
+
+
+def _stopped() -> Closed:
+    return Closed(
+        "nobody waits for outcomes any more",
+        details="the connection they were asked on was closed",
+        actions=("connect again and ask again",),
+    )

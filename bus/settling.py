@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lane, Message
 from bus.backoff import Backoff
-from bus.deadletters import DeadLetter, replays_in
+from bus.deadletters import DeadLetter, cut, replays_in
 from contracts.envelope import Envelope, Priority, encode
 from contracts.events import Event, Kind
 from contracts.ids import content_id
@@ -20,6 +20,10 @@ from contracts.results import Result, Status
 _LANES: Mapping[Priority, Lane] = MappingProxyType(
     {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
 )
+
+
+_TOLD = 500
+"""Bytes of a reason that an event tells; the dead letter keeps more of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,12 @@ def _again(f: Finished, after: float, kind: Kind, reason: str, *, use: int) -> P
     again = f.task.again(attempt=f.task.attempt + use)
     due = f.ended + after if after > 0 else 0.0
     message = to_message(again, group=f.delivery.group, due=due)
-    return Plan(then=(message,), event=_event(f, kind, reason=reason, after=round(after, 3)))
+    told = {"reason": cut(reason, _TOLD), "after": round(after, 3)}
+    return Plan(then=(message,), event=_event(f, kind, **told))
 
 
 def _dead(f: Finished, kind: Reason, reason: str, error: str) -> Plan:
-    text = f"{reason}\n{error}" if error and error != reason else reason
+    text = cut(f"{reason}\n{error}" if error and error != reason else reason)
     letter = _letter(f, kind, text)
     ended = _ended(f, Status.FAILED, reason=kind, error=text)
     return Plan(dead=letter, result=ended.result, event=ended.event)
@@ -144,7 +149,7 @@ def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: 
     if f.task is None:
         return Plan()
     kind = Kind.SUCCEEDED if status is Status.SUCCEEDED else Kind.FAILED
-    data = {"reason": reason, "error": error[:500]} if reason else {}
+    data = {"reason": reason, "error": cut(error, _TOLD)} if reason else {}
     event = _event(f, kind, **data)
     if f.task.reply is None or f.known:
         return Plan(event=event)

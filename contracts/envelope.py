@@ -165,7 +165,9 @@ def _time(headers: Mapping[str, str]) -> float:
         return 0.0
     try:
         moment = datetime.fromisoformat(value)
-        return moment.timestamp() if moment.tzinfo else moment.replace(tzinfo=UTC).timestamp()
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        _rfc3339(seconds)
+        return seconds
     except (ValueError, OverflowError, OSError) as error:
         raise DecodeError("ce-time", f"is not an RFC 3339 time: {value[:40]!r}") from error
 
@@ -251,10 +253,13 @@ _READERS: Mapping[str, Any] = MappingProxyType(
 )
 
 
+_MUST_QUOTE = frozenset(' "%')
+
+
 def _quoted(value: str) -> str:
-    if value.isascii() and value.isprintable() and '"' not in value and "%" not in value:
+    if value.isascii() and value.isprintable() and not _MUST_QUOTE.intersection(value):
         return value
-    return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~ -.")
+    return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~-.\\")
 
 
 def _rfc3339(seconds: float) -> str:

@@ -17,7 +17,7 @@ _AT_ONCE = 1000
 _DOING = "listing entries"
 
 
-class TooMany(Exception):  # noqa: N818 - an answer, not an error
+class TooMany(Exception):
     """The server counts more subjects than one batched direct get may have."""
 
 

@@ -20,7 +20,7 @@ _DOING = "watching entries"
 _Item = tuple[str, str, bytes, bytes | None]
 
 
-class _Broken(Exception):  # noqa: N818 - a signal inside this module
+class _Broken(Exception):
     """Something was missed; begin again with a snapshot."""
 
 
@@ -61,7 +61,7 @@ class _Feed:
         """Make the consumer; everything under the prefix comes, then every change."""
         link, bucket = self._link, self._link.names.bucket
         inbox = link.new_inbox()
-        self._sid = link.client.listen(inbox, self._on_message)
+        self._sid = link.listen(inbox, self._on_message)
         link.lost.append(self._on_lost)
         config = {
             "deliver_subject": inbox,
@@ -87,11 +87,9 @@ class _Feed:
         if not self._sid:
             return
         link.client.forget(self._sid)
-        if link.connected:
-            link.client.deafen(self._sid)
-            if self._consumer:
-                name = f"{link.names.bucket}.{self._consumer}"
-                link.send(pub(f"$JS.API.CONSUMER.DELETE.{name}", "", b""))
+        name = f"{link.names.bucket}.{self._consumer}"
+        done = (pub(f"$JS.API.CONSUMER.DELETE.{name}", "", b""),) if self._consumer else ()
+        link.deafen(self._sid, *done)
 
     async def changes(self) -> AsyncIterator[Change]:
         """A snapshot, then changes; raises `_Broken` when something was missed."""

@@ -54,12 +54,12 @@ async def _through_bus(bench: Bench, count: int) -> Rates:
     bus = await open_bus(loaded)
     await bus.bind("noop", ["bench.noop"])
     publish = await _publish(bus, count, {"sent": 0.0, "pad": "x" * (BODY - 28)})
-    backend, store = await open_parts(loaded, SystemClock(), "bench")
-    bus_in = Bus(backend, store, clock=SystemClock())
+    parts = await open_parts(loaded, SystemClock(), "bench")
+    bus_in = Bus(parts.backend, parts.store, clock=SystemClock(), release=parts.close)
     start, seen = time.perf_counter(), 0
     while seen < count:
         found = await bus_in.pull("noop", free=400, wait=5.0)
-        await backend.settle(found)
+        await parts.backend.settle(found)
         seen += len(found)
     consume = count / (time.perf_counter() - start)
     await bus_in.close()

@@ -41,11 +41,15 @@ _PER = re.compile(r"\b(?:per|by|each|every)\s+(\w+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A table that can answer a part: the column to compute over, the rows, the grouping."""
+    """A table that can answer a part: the column to compute over, the rows, the grouping.
+
+    `measured`: the question names that column; `named`: it names the table.
+    """
 
     document: Document
     table: int
     measure: str
+    measured: bool
     where: tuple[Filter, ...]
     group: str
     coverage: float
@@ -76,10 +80,12 @@ def _sensible(asked: Sequence[Operation], match: Match) -> Iterator[Operation]:
     """ "How many were sold in total" is a sum when a column says sold, else a count."""
     for operation in asked:
         if operation == "count":
-            if not match.measure and (match.named or match.where):
+            if not match.measured and (match.named or match.where):
                 yield operation
-            elif match.measure and not {"sum", "mean", "median", "max", "min"} & set(asked):
+            elif match.measured and not {"sum", "mean", "median", "max", "min"} & set(asked):
                 yield "sum"
+        elif operation == "difference" and not _time_column(match.document.tables[match.table]):
+            continue
         elif match.measure and not (match.group and operation == "sum"):
             yield operation
 
@@ -103,7 +109,7 @@ def _match(
     if coverage < ENOUGH or not anchors <= covered:
         return None
     group = _group(part, wanted, table, numeric, where)
-    return Match(document, index, measure, where, group, coverage, bool(named))
+    return Match(document, index, measure, bool(measured), where, group, coverage, bool(named))
 
 
 def _subject(part: Part) -> set[str]:

@@ -119,10 +119,13 @@ def _rows(table: Table, where: Sequence[Filter]) -> list[int]:
 def _in_time(
     table: Table, column: int, pairs: Sequence[tuple[int, Decimal]]
 ) -> list[tuple[int, Decimal]]:
+    """The pairs from the earliest to the latest. Raises `CannotCompute` if that is not clear."""
     keys = {row: _time_key(table.rows[row][column]) for row, _ in pairs}
-    if any(key is None for key in keys.values()):
-        return list(pairs)
-    return sorted(pairs, key=lambda pair: (keys[pair[0]] or (), pair[0]))
+    if None in keys.values():
+        raise CannotCompute(f"column {table.columns[column]!r} does not put the rows in time")
+    if len(set(keys.values())) < len(keys):
+        raise CannotCompute("several rows stand for one time")
+    return sorted(pairs, key=lambda pair: keys[pair[0]] or ())
 
 
 def _time_key(cell: str) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ inherit the names of the first, because they say "it".
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -13,10 +13,19 @@ from typing import Literal
 from workers.documents.errors import InvalidQuestion
 from workers.documents.terms import STOPWORDS, WEAK, chunks, fold, is_identifier, stem, terms_of
 
-Shape = Literal["number", "time", "person", "any"]
+Shape = Literal["number", "duration", "time", "person", "any"]
 
 MAX_PARTS = 6
 _ASKING = r"(?:what|who|whom|whose|when|where|why|which|how)"
+_SHAPE_WORDS: Mapping[Shape, str] = {
+    "duration": r"how (?:long|often|soon|quickly|fast)|timeout|duration|delay|latency",
+    "time": r"when|which (?:year|date|day|month)|what (?:year|date|day|time)|since",
+    "person": r"who|whom|whose",
+    "number": (
+        r"how (?:much|many|far|large|big|high|old|heavy)|costs?|price|maximum|minimum|limit"
+        r"|percentage|rate|total|average|amount|number of|size"
+    ),
+}
 _BORDER = re.compile(
     rf"[?!]\s+|\.\s+(?=[A-Z])|[,;]\s+(?:and\s+)?(?={_ASKING}\b)|\s+and\s+(?={_ASKING}\b)",
     re.IGNORECASE,
@@ -25,23 +34,8 @@ _QUOTED = re.compile(r"[\"“”«»`]([^\"“”«»`]{2,80})[\"“”«»`]")
 _PRONOUN = re.compile(
     r"\b(?:it|its|they|their|them|he|his|she|her|this|that|these|those)\b", re.IGNORECASE
 )
-_SHAPES: tuple[tuple[Shape, re.Pattern[str]], ...] = (
-    (
-        "time",
-        re.compile(
-            r"\b(?:when|which (?:year|date|day|month)|what (?:year|date|day|time)|since)\b",
-            re.IGNORECASE,
-        ),
-    ),
-    ("person", re.compile(r"\b(?:who|whom|whose)\b", re.IGNORECASE)),
-    (
-        "number",
-        re.compile(
-            r"\b(?:how (?:much|many|long|often|far|fast|large|big|high|old|heavy|soon)|costs?|price"
-            r"|maximum|minimum|limit|percentage|rate|total|average|amount|number of|size)\b",
-            re.IGNORECASE,
-        ),
-    ),
+_SHAPES: tuple[tuple[Shape, re.Pattern[str]], ...] = tuple(
+    (shape, re.compile(rf"\b(?:{words})\b", re.IGNORECASE)) for shape, words in _SHAPE_WORDS.items()
 )
 _SEVERAL = re.compile(r"\b(?:and|or|versus|vs|compared?|difference|differ|both)\b", re.IGNORECASE)
 _GENERIC = WEAK | {"version", "system", "service", "chapter", "report", "plan", "table", "figure"}

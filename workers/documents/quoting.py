@@ -15,8 +15,14 @@ MOST_SEGMENTS = 3
 PER_SEGMENT = 0.06
 
 _NUMBER = re.compile(
-    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand"
+    r"(?<![\w.-])\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand"
     r"|million|half|once|twice|none|zero|unlimited)\b",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(
+    r"(?<![\w.-])\d[\d.,]*\s*(?:ns|µs|us|ms|s|sec\w*|min\w*|h|hours?|hrs?|days?|weeks?|months?|years?)\b"
+    r"|\b(?:seconds?|minutes?|hours?|daily|days|weeks?|weekly|months?|monthly|years?|yearly|once"
+    r"|twice|forever|immediately)\b",
     re.IGNORECASE,
 )
 _TIME = re.compile(
@@ -25,9 +31,12 @@ _TIME = re.compile(
     r"|after|until|once|when|whenever|as soon as|immediately|daily|weekly|monthly|yearly)\b",
     re.IGNORECASE,
 )
-_PERSON = re.compile(r"(?<=[\w,;:] )[A-Z][\w'’-]+|(?:[A-Z][\w'’.-]+ ){1,3}[A-Z][\w'’-]+|[A-Z]\w+:")
+_PERSON = re.compile(
+    r"[A-Z][a-z][\w'’-]* (?:[A-Z]\. )?[A-Z][\w'’-]+|(?<=[a-z,;:] )[A-Z][a-z][\w'’-]*|[A-Z]\w+:|@\w+"
+)
 _PATTERNS: Mapping[Shape, re.Pattern[str]] = {
     "number": _NUMBER,
+    "duration": _DURATION,
     "time": _TIME,
     "person": _PERSON,
 }

@@ -109,19 +109,22 @@ def _rank_one(part: Part, weights: Mapping[str, float], finding: Finding) -> Ran
     if coverage < enough or (said and _coverage(shares, weights, said) < enough_said):
         return None
     quote = best_quote(finding, weights, part.shape)
-    quality = 0.5 + 0.15 * quote.share + 0.1 * quote.shaped + 0.1 * quote.closeness
-    quality += 0.15 * _paired(part, quote)
+    quality = 0.4 + 0.15 * quote.share + 0.15 * quote.shaped + 0.1 * quote.closeness
+    quality += 0.2 * _paired(part, weights, quote)
     factor = CODE if finding.kind == "code" else 1.0
     factor *= ASKS if quote.text.endswith("?") else 1.0
     return Ranked(finding, quote, coverage, coverage * quality * factor, frozenset(shares))
 
 
-def _paired(part: Part, quote: Quote) -> float:
-    """The share of the part's pairs of neighbouring words that are neighbours in the quote."""
-    if not part.pairs:
-        return 1.0
+def _paired(part: Part, weights: Mapping[str, float], quote: Quote) -> float:
+    """The share of the part's pairs of neighbouring words that are neighbours in the quote.
+
+    A pair weighs what the lighter of its words weighs.
+    """
+    values = {pair: min(weights.get(term, 0.0) for term in pair) for pair in part.pairs}
+    whole = sum(values.values())
     held = set(pairs_of(quote.text, apart=2))
-    return sum(pair in held for pair in part.pairs) / len(part.pairs)
+    return sum(v for pair, v in values.items() if pair in held) / whole if whole else 1.0
 
 
 def _shares(weights: Mapping[str, float], finding: Finding) -> dict[str, float]:

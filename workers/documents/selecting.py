@@ -9,7 +9,7 @@ from workers.documents.ranking import Ranked, merge_counts, missing, rank
 from workers.documents.terms import terms
 
 MOST = 12  # citations in a brief
-NEXT_TO_BEST = 0.85  # a further finding scores at least this share of the best
+NEXT_TO_BEST = 0.9  # a further finding scores at least this share of the best
 ADDING = 0.65  # the same when it holds terms that nothing chosen so far holds
 ALIKE = 0.7  # findings that share more of their terms say the same (Jaccard)
 

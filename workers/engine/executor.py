@@ -2,32 +2,36 @@
 
 import asyncio
 
-from bus.bus import Bus
-from bus.settling import Finished, Policy
 from bus.backoff import Backoff
+from bus.bus import Bus
+from bus.errors import BusError
+from bus.settling import Finished, Policy
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Kind
-from contracts.outcomes import Outcome, Reject
+from contracts.outcomes import Outcome, Reject, Snooze
 from workers.engine import steps
 from workers.engine.identity import Identity
+from workers.engine.limit import TimeLimit
 from workers.engine.run import EngineRuntime, Run, event
-from workers.engine.slots import Slots
 from workers.sdk.context import Context
 from workers.sdk.role import Role
 
 
+_AWAY = 1.0
+"""Seconds before a task that could not begin, because the store was away, is tried again."""
+
+
 class Executor:
-    """Takes a run of one role through read → allowed → known → validate → handler → outcome.
+    """Takes a run of one role through read → known → allowed → validate → handler → outcome.
 
     It never raises for what a task or a handler does: everything ends in an outcome. Only
     cancellation passes through, which is how a lost lease or a stopping worker ends a run.
     """
 
-    def __init__(self, role: Role, bus: Bus, slots: Slots, who: Identity, clock: Clock) -> None:
+    def __init__(self, role: Role, bus: Bus, who: Identity, clock: Clock) -> None:
         self._role = role
         self._bus = bus
-        self._slots = slots
         self._who = who
         self._clock = clock
         self._policy = Policy(role.attempts, Backoff(base=role.backoff))
@@ -39,23 +43,25 @@ class Executor:
         if isinstance(found, Reject):
             return self._finished(run, found)
         run.task = task = found
-        refused = steps.allowed(task, run.started)
-        if refused is not None:
-            return self._finished(run, refused)
-        known = await self._bus.known(run.delivery, task)
-        outcome = steps.from_known(known) if known is not None else None
-        if outcome is not None:
-            return self._finished(run, outcome, known=True)
-        return self._finished(run, await self._handle(run, task))
+        try:
+            known = await self._known(run, task)
+            outcome = known or steps.allowed(task, run.started) or await self._handle(run, task)
+        except BusError as error:
+            return self._finished(run, Snooze(_AWAY, f"it could not begin: {error}"))
+        except Exception as error:  # noqa: BLE001 - such as what a payload's own checks raise
+            return self._finished(run, steps.from_error(error))
+        return self._finished(run, outcome, known=known is not None)
+
+    async def _known(self, run: Run, task: Envelope) -> Outcome | None:
+        result = await self._bus.known(run.delivery, task)
+        return None if result is None else steps.from_known(result)
 
     async def _handle(self, run: Run, task: Envelope) -> Outcome:
         payload = steps.validate(self._role, task)
         if isinstance(payload, Reject):
             return payload
         self._bus.tell(event(task, self._role, self._who, Kind.STARTED, run.started))
-        runtime = EngineRuntime(
-            run, task, self._role, self._bus, self._slots, self._who, self._clock
-        )
+        runtime = EngineRuntime(run, task, self._role, self._bus, self._who, self._clock)
         try:
             return await self._call(task, payload, Context(task, runtime))
         finally:
@@ -63,15 +69,19 @@ class Executor:
 
     async def _call(self, task: Envelope, payload: object, ctx: Context) -> Outcome:
         limit = steps.limit(task, self._role, self._clock.wall())
-        timer = asyncio.timeout(limit)
+        timer = TimeLimit(limit)
         try:
-            async with timer:
+            with timer:
                 value = await self._role.handler(payload, ctx)
+            return steps.from_value(self._role, value)
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            return steps.from_error(error)
         except (Exception, SystemExit) as error:
-            if timer.expired() and isinstance(error, TimeoutError):
+            if timer.expired and isinstance(error, TimeoutError):
                 return steps.from_timeout(task, self._role, self._clock.wall())
             return steps.from_error(error)
-        return steps.from_value(self._role, value)
 
     def _finished(self, run: Run, outcome: Outcome, *, known: bool = False) -> Finished:
         return Finished(
@@ -86,3 +96,9 @@ class Executor:
             known=known,
             notes=run.notes,
         )
+
+
+def _is_cancelled() -> bool:
+    """Whether this run is to end; a handler may also hit upon a task that was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

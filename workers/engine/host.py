@@ -39,6 +39,11 @@ class Host:
         """The worker of one role."""
         return self._workers[role]
 
+    async def ready(self) -> None:
+        """Return when every role is bound: what is published from then on reaches it."""
+        for worker in self._workers.values():
+            await worker.bound.wait()
+
     async def run(self) -> None:
         """Work until `stop`; the leases are kept until the last drain is over."""
         self._loop = asyncio.get_running_loop()

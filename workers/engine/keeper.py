@@ -9,12 +9,20 @@ clock alone may stand still while a machine sleeps.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
+
+import structlog
 
 from bus.backend import Delivery
 from bus.errors import BusError
 from contracts.clock import Clock
+
+_log = structlog.get_logger("muster.keeper")
+
+_JUST_BEGUN = 0.1
+"""Seconds; most runs end before their lease needs a renewal."""
 
 RENEWALS = 4
 """Renewals tried per lease."""
@@ -56,33 +64,54 @@ class Keeper:
         """Stop renewing `delivery`."""
         self._held.pop(id(delivery), None)
 
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether the lease of `delivery` was confirmed within its length from now."""
+        held = self._held.get(id(delivery))
+        return held is not None and self._age(held) < self._lease
+
     async def keep(self, extender: Extender) -> None:
-        """Renew for ever; cancel to stop. A broker that is away is tried again each round."""
-        while True:
-            await self._clock.sleep(self._lease / RENEWALS)
-            await self.renew(extender)
+        """Renew for ever; cancel to stop. A broker that is away is tried again each round; a
+        renewal that hangs does not hide that a lease is over."""
+        renewing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await self._clock.sleep(self._lease / RENEWALS)
+                self.give_up()
+                if renewing is None or renewing.done():
+                    renewing = asyncio.create_task(self.renew(extender))
+        finally:
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.wait([renewing])
+
+    def give_up(self) -> None:
+        """What was not renewed for a whole lease is lost."""
+        for held in self._held.copy().values():
+            if self._age(held) >= self._lease:
+                self._lose(held.delivery)
 
     async def renew(self, extender: Extender) -> None:
-        """One round: renew what has been held for a while, give up what is over."""
+        """One round: give up what is over, renew the rest unless it has just begun."""
+        self.give_up()
         monotonic, wall = self._clock.monotonic(), self._clock.wall()
-        due = [h for h in self._held.copy().values() if self._age(h, monotonic, wall) > 0.1]
-        over = [h for h in due if self._age(h, monotonic, wall) >= self._lease]
-        for held in over:
-            self._lose(held.delivery)
-        alive = [h for h in due if id(h.delivery) in self._held]
-        if not alive:
+        due = [held for held in self._held.copy().values() if self._age(held) > _JUST_BEGUN]
+        if not due:
             return
         try:
-            lost = await extender.extend([h.delivery for h in alive])
-        except BusError:
+            lost = await extender.extend([held.delivery for held in due])
+        except BusError as error:
+            _log.warning("cannot renew leases; trying again", count=len(due), error=str(error))
+            return
+        except Exception:  # noqa: BLE001 - a keeper that ends would lose every lease unheard
+            _log.exception("cannot renew leases; trying again", count=len(due))
             return
         for delivery in lost:
             self._lose(delivery)
-        for held in alive:
+        for held in due:
             held.monotonic, held.wall = monotonic, wall
 
-    def _age(self, held: _Held, monotonic: float, wall: float) -> float:
-        return max(monotonic - held.monotonic, wall - held.wall)
+    def _age(self, held: _Held) -> float:
+        return max(self._clock.monotonic() - held.monotonic, self._clock.wall() - held.wall)
 
     def _lose(self, delivery: Delivery) -> None:
         if self._held.pop(id(delivery), None) is not None:
@@ -112,7 +141,8 @@ class KeeperThread:
         """Return when the thread has ended."""
         loop, task = self._loop, self._task
         if loop is not None and task is not None and self._thread.is_alive():
-            loop.call_soon_threadsafe(task.cancel)
+            with suppress(RuntimeError):  # its loop has just ended by itself
+                loop.call_soon_threadsafe(task.cancel)
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from bus.backend import Delivery
 from bus.bus import Bus
-from bus.errors import Unroutable
+from bus.deadletters import cut
+from bus.errors import BusError, Unroutable
 from bus.outcomes import Progress, Waiters
 from contracts.clock import Clock
 from contracts.envelope import Envelope, Priority
@@ -19,10 +20,16 @@ from contracts.ids import child_id
 from contracts.results import Result, Status
 from contracts.topics import check_group, publishable
 from workers.engine.identity import Identity
-from workers.engine.slots import Slots
+from workers.engine.slots import Place
 from workers.sdk.context import Logger
 from workers.sdk.errors import TaskFailed, UnknownRole
 from workers.sdk.role import Role
+
+_MAX_NOTE = 500
+"""Bytes of a note."""
+
+_MAX_DATA = 4096
+"""Bytes of the data of one event."""
 
 REPORT_EVERY = 0.2
 """Seconds between two reports of progress to whoever waits; the latest always gets out."""
@@ -34,16 +41,24 @@ class Run:
     `returned`: it is being given back because this worker stops."""
 
     delivery: Delivery
+    place: Place
     runner: asyncio.Task[None] | None = None
+    begun: bool = False
     task: Envelope | None = None
     lost: bool = False
     returned: bool = False
     started: float = 0.0
     notes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def wanted(self) -> bool:
+        """Whether this process is to run it, or go on running it."""
+        return not (self.lost or self.returned)
+
     def cancel(self) -> None:
-        """Stop the handler, if it runs."""
-        if self.runner is not None:
+        """Stop the handler, if it runs. A runner that has not begun looks at `wanted`: a task
+        cancelled before its first step would not even clean up."""
+        if self.runner is not None and self.begun:
             self.runner.cancel()
 
 
@@ -51,20 +66,19 @@ class EngineRuntime:
     """What `ctx` can do, done over the bus. Implements `workers.sdk.context.Runtime`."""
 
     def __init__(
-        self, run: Run, task: Envelope, role: Role, bus: Bus, slots: Slots, who: Identity,
-        clock: Clock,
+        self, run: Run, task: Envelope, role: Role, bus: Bus, who: Identity, clock: Clock
     ) -> None:
         self._run = run
         self._task = task
         self._role = role
         self._bus = bus
-        self._slots = slots
         self._who = who
         self._clock = clock
         self._log: Logger | None = None
         self._waiters: Waiters | None = None
         self._told = 0
-        self._reported = 0.0
+        self._latest: Progress | None = None
+        self._reporter: asyncio.Task[None] | None = None
 
     @property
     def log(self) -> Logger:
@@ -80,24 +94,27 @@ class EngineRuntime:
         """Whether the result is not wanted any more, or nobody has time to wait for it."""
         deadline = self._task.deadline
         late = deadline is not None and deadline <= self._clock.wall()
-        return self._run.lost or self._run.returned or late
+        return late or not self._run.wanted
 
     async def progress(self, share: float, note: str, data: Mapping[str, Any]) -> None:
-        """An event always; an entry for whoever waits, not too often."""
+        """An event always; an entry for whoever waits, not too often. Neither can fail."""
         self._told += 1
-        self._bus.tell(self._event(Kind.PROGRESS, {"share": share, "note": note, **data}))
-        now = self._clock.monotonic()
-        if self._task.reply is None or (now - self._reported < REPORT_EVERY and share < 1.0):
+        note = cut(note, _MAX_NOTE)
+        told = {**_tellable(data), "share": share, "note": note}
+        self._bus.tell(self._event(Kind.PROGRESS, told))
+        if self._task.reply is None:
             return
-        self._reported = now
-        await self._bus.outcomes.report(self._task.reply, Progress(self._task.id, share, note))
+        self._latest = Progress(self._task.id, share, note)
+        if self._reporter is None or self._reporter.done():
+            self._reporter = asyncio.create_task(self._report_for(self._task.reply))
 
     async def publish(
         self, number: int, topic: str, payload: Any, priority: Priority | None, delay: float
     ) -> str:
         """Publish a follow-up under an id that a repeated run would give it again."""
         body = to_json(payload)
-        task = self._child(child_id(self._task.id, number, publishable(topic), body), topic, body)
+        name = f"topic {publishable(topic)}"
+        task = self._child(child_id(self._task.id, number, name, body), topic, body)
         if priority is not None:
             task = replace(task, priority=priority)
         due = self._clock.wall() + delay if delay > 0 else 0.0
@@ -118,9 +135,30 @@ class EngineRuntime:
         return found
 
     async def close(self) -> None:
-        """Stop waiting for children."""
+        """Stop waiting for children; report what was not reported yet."""
         if self._waiters is not None:
             await self._waiters.close()
+        if self._reporter is not None:
+            self._reporter.cancel()
+            await asyncio.wait([self._reporter])
+            if self._run.wanted and self._task.reply is not None:
+                await self._report(self._task.reply)
+
+    async def _report_for(self, reply: str) -> None:
+        while self._latest is not None:
+            await self._report(reply)
+            await self._clock.sleep(REPORT_EVERY)
+
+    async def _report(self, reply: str) -> None:
+        latest = self._latest
+        if latest is None:
+            return
+        try:
+            await self._bus.outcomes.report(reply, latest)
+        except BusError as error:
+            self.log.debug("could not report progress", error=str(error))
+        if self._latest is latest:
+            self._latest = None
 
     async def _ask(self, child: str, role: str, body: bytes, deadline: float | None) -> Result:
         task = replace(self._child(child, f"call.{role}", body), reply=self._task.id)
@@ -135,8 +173,8 @@ class EngineRuntime:
                 actions=(f"start it: `muster work {role}`",),
             ) from error
         if self._waiters is None:
-            self._waiters = Waiters(self._bus.outcomes, self._task.id)
-        async with self._slots.lent():
+            self._waiters = Waiters(self._bus.outcomes, self._task.id, self._clock)
+        async with self._run.place.lent():
             return await self._waiters.wait(child)
 
     def _child(self, child: str, topic: str, body: bytes) -> Envelope:
@@ -157,6 +195,15 @@ class EngineRuntime:
 
     def _event(self, kind: Kind, data: Mapping[str, Any]) -> Event:
         return event(self._task, self._role, self._who, kind, self._clock.wall(), self._told, data)
+
+
+def _tellable(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`data` if it is small and JSON: an event that cannot be told would take others with it."""
+    try:
+        size = len(to_json(data))
+    except (PydanticSerializationError, ValueError) as error:
+        return {"left_out": cut(f"not JSON: {error}", _MAX_NOTE)}
+    return data if size <= _MAX_DATA else {"left_out": f"{size:,} bytes"}
 
 
 def event(

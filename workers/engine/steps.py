@@ -1,7 +1,11 @@
 """The steps of a run, one small function each; `executor` gives their order."""
 
 import traceback
+from dataclasses import replace
+from math import isfinite
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from bus.backend import MAX_BODY, Message
 from contracts.envelope import Envelope, decode
@@ -18,7 +22,7 @@ def read(message: Message) -> Envelope | Reject:
         task = decode(message.headers, message.body)
     except DecodeError as error:
         return Reject(error.message, Reason.INVALID, error.details)
-    return task
+    return task if task.copy >= message.copy else replace(task, copy=message.copy)
 
 
 def allowed(task: Envelope, now: float) -> Reject | None:
@@ -47,16 +51,26 @@ def from_known(result: Result) -> Outcome | None:
 
 def from_value(role: Role, value: Any) -> Outcome:
     """The outcome that a handler's return value stands for."""
-    if isinstance(value, Done | Retry | Snooze | Reject):
+    if isinstance(value, Retry | Snooze):
+        return _with_sane_delay(value)
+    if isinstance(value, Reject):
         return value
     try:
-        data = role.write(value)
+        data = to_json(from_json(value.value)) if isinstance(value, Done) else role.write(value)
     except InvalidPayload as error:
         return Retry(reason=error.message, last=Reason.INVALID, error=error.details)
     if len(data) > MAX_BODY:
         size = f"{len(data):,} bytes, more than {MAX_BODY:,}"
         return Reject(f"the result has {size}: store it and return its address")
     return Done(data)
+
+
+def _with_sane_delay(outcome: Retry | Snooze) -> Outcome:
+    after = outcome.after
+    if after is None or (isinstance(after, int | float) and isfinite(after)):
+        return outcome
+    name = type(outcome).__name__
+    return Reject(f"the handler returned {name} with after={after!r}, which is no time to wait")
 
 
 def from_error(error: BaseException) -> Outcome:

@@ -11,9 +11,9 @@ from bus.bus import Bus
 from bus.errors import BusError, Closed, Unroutable
 from bus.settling import Finished, Plan
 from contracts.clock import Clock
-from contracts.errors import DecodeError, MusterError
-from contracts.envelope import decode
-from workers.engine import intake
+from contracts.errors import MusterError
+from contracts.outcomes import Reject
+from workers.engine import intake, steps
 from workers.engine.executor import Executor
 from workers.engine.identity import Identity
 from workers.engine.keeper import Keeper
@@ -49,12 +49,13 @@ class Worker:
     ) -> None:
         self.role = role
         self.counts = Counts()
+        self.bound = asyncio.Event()
         self._bus = bus
         self._keeper = keeper
         self._clock = clock
         self._drain = drain
         self._slots = Slots(role.concurrency)
-        self._executor = Executor(role, bus, self._slots, who, clock)
+        self._executor = Executor(role, bus, who, clock)
         self._mean = intake.MovingMean()
         self._queue: deque[Delivery] = deque()
         self._runs: dict[int, Run] = {}
@@ -69,7 +70,7 @@ class Worker:
 
     async def run(self) -> None:
         """Bind the role, then work until `stop`; returns when the drain is over."""
-        await self._bus.bind(self.role.name, self.role.listens)
+        await self._bind()
         self._pulling = asyncio.create_task(self._pull_for_ever())
         stop = asyncio.create_task(self._stopping.wait())
         try:
@@ -94,28 +95,35 @@ class Worker:
             self._queue.remove(delivery)
             self.counts.lost += 1
 
+    async def _bind(self) -> None:
+        await self._bus.bind(self.role.name, self.role.listens)
+        self.bound.set()
+
     async def _pull_for_ever(self) -> None:
         while True:
             self._slots.changed.clear()
+            self._start()
             ask = intake.ask(
                 slots=self._slots.size,
                 free=self._slots.free,
                 queued=len(self._queue),
                 mean_run=self._mean.value,
             )
-            wanted = ask.free or (ask.ahead if ask.ahead >= intake.LEAST_AHEAD else 0)
-            found = await self._pull(ask) if wanted else 0
+            found = await self._pull(free=ask.free, wait=WAIT) if ask.free else 0
+            least = 1 if ask.free else intake.LEAST_AHEAD
+            if found == ask.free and ask.ahead >= least:
+                found += await self._pull(ahead=ask.ahead)
             if not found and not ask.free:
                 await self._slots.changed.wait()
 
-    async def _pull(self, ask: intake.Ask) -> int:
+    async def _pull(self, *, free: int = 0, ahead: int = 0, wait: float = 0.0) -> int:
         try:
-            found = await self._bus.pull(
-                self.role.name, free=ask.free, ahead=ask.ahead, wait=WAIT
-            )
+            if not self.bound.is_set():
+                await self._bind()
+            found = await self._bus.pull(self.role.name, free=free, ahead=ahead, wait=wait)
         except Unroutable:
             _log.warning("the role was unbound; binding it again", role=self.role.name)
-            await self._bus.bind(self.role.name, self.role.listens)
+            self.bound.clear()
         except Closed:
             raise
         except BusError as error:
@@ -132,9 +140,8 @@ class Worker:
     def _start(self) -> None:
         """Start what waits here, as far as there are places."""
         while self._queue and self._slots.free and not self._stopping.is_set():
-            run = Run(self._queue.popleft())
+            run = Run(self._queue.popleft(), self._slots.take())
             self._runs[id(run.delivery)] = run
-            self._slots.take()
             run.runner = asyncio.create_task(self._process(run))
             self._runners.add(run.runner)
             run.runner.add_done_callback(self._runners.discard)
@@ -142,23 +149,23 @@ class Worker:
     async def _process(self, run: Run) -> None:
         """One run; whatever happens, its place is given back and its end is dealt with."""
         finished: Finished | None = None
+        run.begun = True
         try:
-            finished = await self._executor.execute(run)
-            self._mean.add(finished.ended - run.started)
+            if run.wanted:
+                finished = await self._executor.execute(run)
+                self._mean.add(finished.ended - run.started)
         except asyncio.CancelledError:
-            if not (run.lost or run.returned):
+            if run.wanted:
                 raise
-        except MusterError as error:
-            _log.warning("a run could not begin", role=self.role.name, error=str(error))
         finally:
-            self._slots.give()
-            self._start()
+            run.place.leave()
             del self._runs[id(run.delivery)]
+            self._start()
         await self._conclude(run, finished)
 
     async def _conclude(self, run: Run, finished: Finished | None) -> None:
         try:
-            if run.lost:
+            if run.lost or not self._keeper.holds(run.delivery):
                 self._count_lost(run)
             elif finished is None:
                 await self._bus.hand_back(run.delivery, run.task)
@@ -168,6 +175,8 @@ class Worker:
                 self._count(settled)
         except MusterError as error:
             _log.error("could not settle; the task comes back by its lease", error=str(error))
+        except Exception:
+            _log.exception("could not settle; the task comes back by its lease")
         finally:
             self._keeper.release(run.delivery)
 
@@ -190,12 +199,9 @@ class Worker:
             await asyncio.wait(self._runners, timeout=seconds)
 
     async def _give_back(self, delivery: Delivery) -> None:
+        task = steps.read(delivery.message)
         try:
-            task = decode(delivery.message.headers, delivery.message.body)
-        except DecodeError:
-            task = None
-        try:
-            await self._bus.hand_back(delivery, task)
+            await self._bus.hand_back(delivery, None if isinstance(task, Reject) else task)
         except MusterError as error:
             _log.warning("could not hand back; it comes back by its lease", error=str(error))
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,7 +78,7 @@ class FleetClient:
         self._clock = clock
         self._source = source
         self._reply = new_id(clock.wall())
-        self._waiters = Waiters(bus.outcomes, self._reply)
+        self._waiters = Waiters(bus.outcomes, self._reply, clock)
 
     async def publish(
         self,
@@ -119,6 +120,12 @@ class FleetClient:
         now = self._clock.wall()
         due = self._due(chosen, now)
         envelopes = [self._envelope(topic, payload, chosen, now) for topic, payload in tasks]
+        if len({envelope.id for envelope in envelopes}) < len(envelopes):
+            raise InvalidValue(
+                f"several tasks on one topic cannot have the key {chosen.key!r}",
+                details="equal keys name one task: the others would be lost",
+                actions=("publish them one by one, each with a key of its own",),
+            )
         await self.bus.publish(envelopes, due=due)
         return [Task(e.id, e.topic, self, asked=chosen.reply) for e in envelopes]
 
@@ -156,10 +163,10 @@ class FleetClient:
         await self.close()
 
     def _due(self, options: Options, now: float) -> float:
-        if options.delay < 0:
+        if not 0 <= options.delay < inf or not 0 <= (options.at or 0) < inf:
             raise InvalidValue(
-                f"a delay of {options.delay:g} s lies in the past",
-                details="a delay counts from now on",
+                f"a delay of {options.delay:g} s, or until {options.at}, is no time to wait for",
+                details="a delay counts from now on, `at` from 1970 on",
                 actions=("give 0 or more seconds",),
             )
         return options.at if options.at is not None else now + options.delay if options.delay else 0
@@ -172,12 +179,12 @@ class FleetClient:
             source=self._source,
             time=now,
             body=_body(payload),
-            tenant=_tenant(options.tenant),
+            tenant=_named("tenant", options.tenant),
             priority=_priority(options.priority),
             deadline=_deadline(options.deadline, now),
-            budget=options.budget,
-            subjects=options.subjects,
-            correlation=options.correlation,
+            budget=_budget(options.budget),
+            subjects=tuple(_named("subject", subject) for subject in options.subjects),
+            correlation=options.correlation and _named("correlation", options.correlation),
             reply=self._reply if options.reply else None,
         )
 
@@ -195,14 +202,24 @@ def _body(payload: Any) -> bytes:
         ) from error
 
 
-def _tenant(name: str) -> str:
+def _named(what: str, name: str) -> str:
     if not name or len(name) > 100 or not name.isprintable():
         raise InvalidValue(
-            f"{name[:40]!r} is not a tenant",
-            details="a tenant has 1 to 100 printable characters",
-            actions=("name the tenant, or leave it out",),
+            f"{name[:40]!r} is not a {what}",
+            details=f"a {what} has 1 to 100 printable characters",
+            actions=(f"name the {what}, or leave it out",),
         )
     return name
+
+
+def _budget(micro_dollars: int | None) -> int | None:
+    if micro_dollars is not None and not 0 <= micro_dollars < 10**18:
+        raise InvalidValue(
+            f"a budget of {micro_dollars} micro-dollars cannot be spent",
+            details="a budget is a whole number of micro-dollars from 0 on",
+            actions=("give a budget from 0 on, or none",),
+        )
+    return micro_dollars
 
 
 def _priority(value: Priority | str) -> Priority:
@@ -221,9 +238,9 @@ def _deadline(seconds: float | None, now: float) -> float | None:
     """The epoch second that lies `seconds` from now."""
     if seconds is None:
         return None
-    if not seconds > 0:
+    if not 0 < seconds < inf:
         raise InvalidValue(
-            f"a deadline {seconds:g} s from now has passed",
+            f"a deadline {seconds:g} s from now is no time in the future",
             details="nobody would want the result",
             actions=("give a deadline in the future, in seconds from now",),
         )

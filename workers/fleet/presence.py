@@ -1,7 +1,7 @@
 """Who is there: each worker shows itself in the key-value store while it lives."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,20 +39,37 @@ _ADAPTER = TypeAdapter(Alive)
 
 
 class Presence:
-    """Shows one worker until it is stopped. `look` gives its present state."""
+    """Shows one worker from when `ready` returns until it is stopped.
 
-    def __init__(self, store: KeyValue, clock: Clock, look: Callable[[], Alive]) -> None:
+    `look` gives its present state; `shown` is called once it can be seen for the first time.
+    """
+
+    def __init__(
+        self,
+        store: KeyValue,
+        clock: Clock,
+        look: Callable[[], Alive],
+        *,
+        ready: Callable[[], Awaitable[None]],
+        shown: Callable[[], None],
+    ) -> None:
         self._store = store
         self._clock = clock
         self._look = look
+        self._ready = ready
+        self._shown = shown
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Renew until `stop`, then say good-bye at once instead of by expiry. A store that is
         away is tried again next time."""
         stop = asyncio.create_task(self._stopping.wait())
+        await self._until_ready(stop)
+        first = True
         while not stop.done():
-            await self._put()
+            if await self._put() and first:
+                first = False
+                self._shown()
             pause = asyncio.create_task(self._clock.sleep(RENEW))
             await asyncio.wait({stop, pause}, return_when=asyncio.FIRST_COMPLETED)
             pause.cancel()
@@ -62,6 +79,12 @@ class Presence:
         """Stop showing it."""
         self._stopping.set()
 
+    async def _until_ready(self, stop: "asyncio.Task[bool]") -> None:
+        ready = asyncio.ensure_future(self._ready())
+        await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        await asyncio.gather(ready, return_exceptions=True)
+
     async def _hide(self) -> None:
         state = self._look()
         try:
@@ -69,13 +92,14 @@ class Presence:
         except BusError:
             return
 
-    async def _put(self) -> None:
+    async def _put(self) -> bool:
         state = self._look()
         try:
             key = keys.alive(state.role, state.worker)
             await self._store.put(key, to_json(asdict(state)), ttl=3 * RENEW)
         except BusError:
-            return
+            return False
+        return True
 
 
 async def present(store: KeyValue, role: str = "") -> list[Alive]:

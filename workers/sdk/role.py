@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from contracts.errors import InvalidTopic
 from contracts.topics import check_group, check_pattern
@@ -58,7 +58,14 @@ class Role:
             checked = self.result.validate_python(value)
         except ValidationError as error:
             raise _invalid(f"the result of role {self.name} has another type", error) from error
-        return self.result.dump_json(checked)
+        try:
+            return self.result.dump_json(checked)
+        except (PydanticSerializationError, ValueError) as error:
+            raise InvalidPayload(
+                f"the result of role {self.name} is not JSON",
+                details=str(error).splitlines()[0],
+                actions=("return a pydantic model, or dicts, lists, text, numbers",),
+            ) from error
 
 
 def role(
@@ -91,8 +98,8 @@ def role(
             handler=handler,
             payload=_adapter(payload, name, file, line),
             result=_adapter(result, name, file, line),
-            concurrency=_positive("concurrency", concurrency, name, file, line),
-            attempts=_positive("attempts", attempts, name, file, line),
+            concurrency=_whole("concurrency", concurrency, name, file, line),
+            attempts=_whole("attempts", attempts, name, file, line),
             timeout=_positive("timeout", timeout, name, file, line),
             backoff=_positive("backoff", backoff, name, file, line),
             file=file,
@@ -127,6 +134,12 @@ def _positive(what: str, value: N, name: str, file: Path, line: int) -> N:
     return value
 
 
+def _whole(what: str, value: int, name: str, file: Path, line: int) -> int:
+    if not isinstance(value, int):
+        raise _declaration(name, file, line, f"{what}={value!r} has to be a whole number")
+    return _positive(what, value, name, file, line)
+
+
 def _hints(handler: Callable[..., Any], name: str, file: Path, line: int) -> tuple[Any, Any]:
     """The declared types of payload and result."""
     if not inspect.iscoroutinefunction(handler):
@@ -137,8 +150,13 @@ def _hints(handler: Callable[..., Any], name: str, file: Path, line: int) -> tup
         reason = f"the handler takes {len(parameters)} parameters, expected (payload, ctx)"
         raise _declaration(name, file, line, reason)
     try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError as error:
+        reason = f"the handler cannot be called as handler(payload, ctx): {error}"
+        raise _declaration(name, file, line, reason) from error
+    try:
         hints = typing.get_type_hints(handler, include_extras=True)
-    except (NameError, TypeError) as error:
+    except (NameError, TypeError, AttributeError, SyntaxError) as error:
         raise _declaration(name, file, line, f"its annotations cannot be read: {error}") from error
     return hints.get(parameters[0], Any), hints.get("return", Any)
 

@@ -33,9 +33,9 @@ class NatsClient(Client):
         for `deafen` and `forget`. Sent at once, in order with `send`."""
         self._sid += 1
         sid = self._sid
+        self.send(f"SUB {subject}  {sid}\r\n".encode())
         self._handlers[sid] = handler
         self._subs[sid] = Subscription(self, sid, subject)
-        self.send(f"SUB {subject}  {sid}\r\n".encode())
         return sid
 
     def deafen(self, sid: int) -> None:
@@ -57,15 +57,15 @@ class NatsClient(Client):
     async def drained(self) -> None:
         """Wait while the socket has more to send than it should."""
         if self._transport is not None:
-            await self._transport.drain()
+            await self._transport.drain()  # type: ignore[no-untyped-call]
 
     async def abandon(self) -> None:
         """Close what an attempt to connect left open."""
         transport = self._transport
         if transport is not None and transport:
-            transport.close()
+            transport.close()  # type: ignore[no-untyped-call]
             try:
-                await transport.wait_closed()
+                await transport.wait_closed()  # type: ignore[no-untyped-call]
             except (OSError, AttributeError):
                 _log.debug("the socket was closed already", exc_info=True)
 

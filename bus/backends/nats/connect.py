@@ -49,7 +49,8 @@ async def connect(
     said: list[Exception] = []
     link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock)
     try:
-        await asyncio.wait_for(_open(client, link, url, name, connect_timeout, said), connect_timeout)
+        async with asyncio.timeout(connect_timeout):
+            await _open(link, url, name, connect_timeout, said)
     except (OSError, nats.errors.Error, TimeoutError, ValueError) as error:
         await client.abandon()
         raise _failure(masked(url), error, said) from error
@@ -65,13 +66,10 @@ async def connect(
 
 
 async def _open(
-    client: NatsClient,
-    link: NatsLink,
-    url: str,
-    name: str,
-    timeout: float,
-    said: list[Exception],
+    link: NatsLink, url: str, name: str, patience: float, said: list[Exception]
 ) -> None:
+    client = link.client
+
     async def on_error(error: Exception) -> None:
         said.append(error)
         del said[:-5]
@@ -86,7 +84,7 @@ async def _open(
         allow_reconnect=False,
         max_reconnect_attempts=1,
         reconnect_time_wait=_RECONNECT_EVERY,  # type: ignore[arg-type]  # it sleeps so long
-        connect_timeout=timeout,  # type: ignore[arg-type]
+        connect_timeout=patience,  # type: ignore[arg-type]
         ping_interval=_PING_EVERY,  # type: ignore[arg-type]
         max_outstanding_pings=1,
         pending_size=0,

@@ -15,7 +15,7 @@ from typing import Any
 import nats.errors
 
 from bus.backends.nats import errors
-from bus.backends.nats.client import NatsClient
+from bus.backends.nats.client import Handler, NatsClient
 from bus.backends.nats.names import Names
 from bus.backends.nats.pulse import Pulse
 from bus.backends.nats.wire import hpub, pub, status
@@ -53,6 +53,7 @@ class NatsLink:
         self.pulse = Pulse(clock, max(0.05, lease / 10))
         self.lost: list[Callable[[], None]] = []
         self.back: list[Callable[[], None]] = []
+        self.writes = 0
         self._answers: dict[str, Answer] = {}
         self._numbers = itertools.count()
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
@@ -89,10 +90,28 @@ class NatsLink:
 
     def send(self, data: bytes, doing: str = "sending") -> None:
         """Write protocol commands now."""
+        self.writes += 1
         try:
             self.client.send(data)
         except (OSError, nats.errors.Error, RuntimeError) as error:
             raise errors.of_client(error, doing) from error
+
+    def listen(self, subject: str, handler: Handler) -> int:
+        """Pass every message on `subject` to `handler`; see `NatsClient.listen`."""
+        try:
+            return self.client.listen(subject, handler)
+        except (OSError, nats.errors.Error, RuntimeError) as error:
+            raise errors.of_client(error, "subscribing") from error
+
+    def deafen(self, sid: int, *more: bytes) -> None:
+        """Ask the server to send no more to a listener, and send `more`; without a connection
+        there is nothing to ask."""
+        try:
+            self.client.deafen(sid)
+            for data in more:
+                self.client.send(data)
+        except (OSError, nats.errors.Error, RuntimeError):
+            return
 
     async def drained(self) -> None:
         """Wait while too much is unsent."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.bus.conformance.harness import MemoryWorld, NatsWorld, World
+from tests.bus.conformance.harness import MemoryWorld, World
 from tests.servers import NatsServer
 
 IMPLEMENTATIONS = [
@@ -13,14 +13,19 @@ IMPLEMENTATIONS = [
 ]
 
 
+def _make(name: str, server: Callable[[], NatsServer]) -> World:
+    """A new fleet; what a broker needs is imported when its turn comes."""
+    if name == "memory":
+        return MemoryWorld()
+    from tests.bus.conformance.nats_world import NatsWorld
+
+    return NatsWorld(server())
+
+
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet of the test's own on a broker that other tests use too."""
-    if request.param == "memory":
-        made: World = MemoryWorld()
-    else:
-        server: NatsServer = request.getfixturevalue("nats_server")
-        made = NatsWorld(server)
+    made = _make(request.param, lambda: request.getfixturevalue("nats_server"))
     yield made
     await made.close()
 
@@ -36,10 +41,6 @@ async def another(world: World) -> AsyncIterator[World]:
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def mortal(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet on a broker of the test's own, which the test may stop and kill."""
-    if request.param == "memory":
-        made: World = MemoryWorld()
-    else:
-        make: Callable[[], NatsServer] = request.getfixturevalue("own_nats")
-        made = NatsWorld(make())
+    made = _make(request.param, request.getfixturevalue("own_nats"))
     yield made
     await made.close()

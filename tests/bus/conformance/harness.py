@@ -18,9 +18,8 @@ from bus.backend import Backend
 from bus.backends.memory import MemoryBackend, MemoryBroker
 from bus.keyvalue.memory import MemoryKeyValue
 from bus.keyvalue.protocol import KeyValue
-from contracts.clock import Clock, ManualClock, SystemClock
-from tests.bus.conformance.members import Member, ProcessMember, Remote
-from tests.servers import NatsServer
+from contracts.clock import Clock, ManualClock
+from tests.bus.conformance.members import Member, Remote
 
 T = TypeVar("T")
 
@@ -172,57 +171,3 @@ class _MemoryMember(Member):
 
     def thaw(self) -> None:
         self.resume()
-
-
-class NatsWorld(World):
-    """A fleet on a real NATS server; only a world with a server of its own may stop it."""
-
-    def __init__(self, server: NatsServer) -> None:
-        super().__init__()
-        self.clock = SystemClock()
-        self._server = server
-
-    @override
-    def neighbour(self) -> World:
-        return NatsWorld(self._server)
-
-    @override
-    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await asyncio.wait_for(work, seconds)
-        except TimeoutError:
-            pytest.fail(f"not within {seconds:g} s")
-
-    @override
-    async def pass_time(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    @override
-    async def stop_broker(self, *, kill: bool) -> None:
-        end = self._server.kill if kill else self._server.stop
-        await asyncio.to_thread(end)
-
-    @override
-    async def start_broker(self) -> None:
-        await asyncio.to_thread(self._server.start)
-
-    @override
-    async def _connect(self) -> Backend:
-        from bus.backends.nats.backend import NatsBackend
-        from bus.backends.nats.connect import connect
-
-        return NatsBackend(await self._link(connect))
-
-    @override
-    async def _connect_store(self) -> KeyValue:
-        from bus.backends.nats.connect import connect
-        from bus.keyvalue.nats import NatsKeyValue
-
-        return NatsKeyValue(await self._link(connect))
-
-    async def _link(self, connect: Any) -> Any:
-        return await connect(self._server.url, fleet=self.fleet, lease=self.lease, clock=self.clock)
-
-    @override
-    async def _start_member(self) -> Remote:
-        return await ProcessMember.start(self._server.url, self.fleet, self.lease)

@@ -15,6 +15,7 @@ from tests.bus.conformance.steps import (
     take,
     task,
     tasks,
+    total,
 )
 
 
@@ -87,7 +88,7 @@ async def test_repeating_what_an_outage_left_unknown_loses_and_doubles_nothing(
 
     async def killed_meanwhile() -> None:
         publishing = asyncio.create_task(publish_all())
-        await take_one(backend)
+        await _some_are_out(mortal, backend)
         await mortal.kill_broker()
         await publishing
 
@@ -99,10 +100,9 @@ async def test_repeating_what_an_outage_left_unknown_loses_and_doubles_nothing(
     await nothing(mortal, again)
 
 
-async def take_one(backend: Backend) -> None:
-    """Return when the first batch is out; the message stays waiting for another pull."""
-    while not sum(lane.waiting or 0 for lane in (await backend.lag("g")).values()):
-        await asyncio.sleep(0)
+async def _some_are_out(world: World, backend: Backend) -> None:
+    while not total(await backend.lag("g"), "waiting"):
+        await world.clock.sleep(0.001)
 
 
 async def test_an_empty_publish_is_accepted(world: World) -> None:

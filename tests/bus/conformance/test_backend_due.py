@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bus.backend import NORMAL
+from bus.backend import NORMAL, Delivery
 from bus.errors import Unroutable
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import (
@@ -28,7 +28,7 @@ async def test_nothing_is_handed_out_before_it_is_due_and_all_within_a_second_af
     backend = await bound(world)
     start = world.clock.wall() + 0.6
     await backend.publish([task(f"t{n}", group="g", due=start + n / 20) for n in range(20)])
-    seen = []
+    seen: list[Delivery] = []
     while len(seen) < 20:
         (delivery,) = await take(world, backend, 1)
         now = world.clock.wall()
@@ -66,8 +66,8 @@ async def test_a_delayed_message_is_routed_when_it_is_published(world: World) ->
 async def test_a_delayed_message_nobody_listens_to_is_refused(world: World) -> None:
     """2, 8: at publish, not when it falls due."""
     backend = await bound(world)
+    due = world.clock.wall() + 1
     with pytest.raises(Unroutable):
-        due = world.clock.wall() + 1
         await backend.publish([replace(task("a", due=due), topic="elsewhere")])
 
 

@@ -89,7 +89,8 @@ async def test_a_watch_hears_of_its_prefix_only(world: World) -> None:
         await store.put(key, b"x")
     await store.delete("a/bc/0")
     await store.put("a/b/2", b"y")
-    assert [change for change in (await view.next(), await view.next())] == view.told[1:]
+    for _ in range(2):
+        assert isinstance(await view.next(), Written)
     assert view.entries == {"a/b/1": b"x", "a/b/2": b"y"}
 
 

@@ -30,6 +30,7 @@ def read(file: str, text: str) -> Content:
     parser.feed(text)
     parser.close()
     parser.flush()
+    parser.content.title = parser.content.title or parser.outline.title
     return parser.content
 
 
@@ -123,7 +124,6 @@ class _Page(HTMLParser):
         if self.block == "title":
             self.content.title = whole
         elif level := _HEADINGS.get(self.block):
-            self.content.title = self.content.title or whole
             self.outline.enter(level, whole)
         kind: PassageKind = "code" if self.preformatted else "prose"
         lead = self.block in ("li", "dd", "dt") or bool(self.preformatted)

@@ -81,7 +81,7 @@ class _Scanner:
         self.count += 1
         if self.count > MAX_NODES:
             raise TooMany(f"more than {MAX_NODES:,} values")
-        node = Node(line, key)
+        node = Node(line, " ".join(key.split()))
         parent.children.append(node)
         if token in "[{":
             node.shape = "object" if token == "{" else "array"

@@ -28,7 +28,9 @@ def read(file: str, text: str) -> Content:
         tokens = _parser().parse("\n" * start + "\n".join(lines[start:]))
     except RecursionError as error:
         raise Unreadable(file, "nested too deeply") from error
-    _Walk(content, lines).over(tokens)
+    walk = _Walk(content, lines)
+    walk.over(tokens)
+    content.title = walk.outline.title
     return content
 
 
@@ -75,7 +77,6 @@ class _Walk:
 
     def _heading(self, token: Token, inline: Token) -> None:
         heading = inline.content.strip()
-        self.content.title = self.content.title or heading
         self.outline.enter(int(token.tag[1]), heading)
         lines, numbers = self._span(token)
         self.content.add(lines[:1], numbers[:1], self.outline.path)

@@ -23,6 +23,7 @@ def read(file: str, text: str) -> Content:
     for block in _blocks(text):
         rest = block if log else _heading(block, outline, levels, content)
         _paragraph(rest, outline, content, log)
+    content.title = outline.title
     return content
 
 
@@ -47,11 +48,11 @@ def _heading(block: Block, outline: Outline, levels: dict[str, int], content: Co
         first, lines = first + 1, lines[1:]
     if len(lines) >= 2 and _UNDERLINE.match(lines[1]) and not _UNDERLINE.match(lines[0]):
         level = levels.setdefault(lines[1][0], len(levels) + 1)
-        _enter(level, lines[0], outline, content)
+        _enter(level, lines[0], outline)
         content.add(lines[:1], [first], outline.path)
         return first + 2, lines[2:]
     if len(lines) == 1 and (level := _lone_heading(lines[0])):
-        _enter(level, lines[0], outline, content)
+        _enter(level, lines[0], outline)
     return first, lines
 
 
@@ -73,10 +74,8 @@ def _lone_heading(line: str) -> int:
     return 30 if plain[0].isupper() and line[0] == plain[0] and len(plain.split()) <= 8 else 0
 
 
-def _enter(level: int, heading: str, outline: Outline, content: Content) -> None:
-    plain = heading.strip("# \t")
-    content.title = content.title or plain
-    outline.enter(level, plain)
+def _enter(level: int, heading: str, outline: Outline) -> None:
+    outline.enter(level, heading.strip("# \t"))
 
 
 def _paragraph(block: Block, outline: Outline, content: Content, log: bool) -> None:

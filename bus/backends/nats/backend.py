@@ -1,0 +1,150 @@
+"""The NATS JetStream backend: its parts put together."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from bus.backend import Delivery, Lag, Lane, Message
+from bus.backends.nats.bind import Binder
+from bus.backends.nats.bindings import Binding, Bindings
+from bus.backends.nats.intake import Intake
+from bus.backends.nats.lag import Lags
+from bus.backends.nats.link import NatsLink
+from bus.backends.nats.publish import Publisher
+from bus.backends.nats.pull import Pulls, vanished
+from bus.backends.nats.receipts import Receipt
+from bus.backends.nats.settle import acknowledge, extend, settle
+from bus.backends.nats.streams import Consumers, ensure_streams
+from bus.errors import Closed, Unroutable
+from bus.keyvalue.nats import NatsKeyValue
+from contracts.errors import InvalidValue
+
+_RETIRE_EVERY = 1.0
+
+
+class NatsBackend:
+    """See `bus.backend.Backend`. The link stays open when the backend is closed: whoever made it
+    closes it. The first call makes the streams."""
+
+    def __init__(self, link: NatsLink) -> None:
+        self._link = link
+        self._keyvalue = NatsKeyValue(link)
+        self._bindings = Bindings(self._keyvalue)
+        self._consumers = Consumers(link)
+        self._lags = Lags(link, self._consumers)
+        self._publisher = Publisher(link, self._bindings)
+        self._binder = Binder(self._keyvalue, self._bindings, self._consumers, self._lags)
+        self._pulls: dict[str, Pulls] = {}
+        self._opening = asyncio.Lock()
+        self._open = False
+        self._closed = False
+        self._retired: dict[str, float] = {}
+        self._bindings.changed.append(self._on_changed)
+
+    async def bind(self, group: str, patterns: Sequence[str]) -> None:
+        """See `Backend.bind`."""
+        await self._enter()
+        await self._binder.bind(group, patterns)
+
+    async def unbind(self, group: str, *, drop: bool = False) -> None:
+        """See `Backend.unbind`."""
+        await self._enter()
+        await self._binder.unbind(group, drop=drop)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `Backend.publish`."""
+        await self._enter()
+        await self._publisher.publish(messages)
+
+    async def pull(
+        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+    ) -> list[Delivery]:
+        """See `Backend.pull`."""
+        if limit < 1:
+            raise InvalidValue(f"limit is {limit}", details="pull at least one message")
+        await self._enter()
+        binding = await self._bound(group)
+        pulls = self._pulls.get(group)
+        if pulls is None:
+            pulls = self._pulls[group] = self._new_pulls(group)
+        found, gone = await pulls.pull(lanes, limit, wait)
+        if gone and not found:
+            await self._bindings.refresh()
+            if self._binding(group).revision == binding.revision:
+                raise vanished(group)
+        if len(binding.generations) > 1 and len(found) < limit:
+            await self._retire(group)
+        return found
+
+    async def settle(
+        self, deliveries: Sequence[Delivery], *, then: Sequence[Message] = ()
+    ) -> list[Delivery]:
+        """See `Backend.settle`."""
+        await self._enter()
+        return await settle(self._link, self._publisher, deliveries, then)
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """See `Backend.extend`. Needs nothing but the link."""
+        if self._closed:
+            raise Closed("the backend is closed")
+        return await extend(self._link, deliveries)
+
+    async def lag(self, group: str) -> Mapping[Lane, Lag]:
+        """See `Backend.lag`."""
+        await self._enter()
+        return await self._lags.lag(await self._bound(group))
+
+    async def close(self) -> None:
+        """See `Backend.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        for pulls in self._pulls.values():
+            await pulls.close()
+        await self._bindings.close()
+        await self._keyvalue.close()
+
+    async def _enter(self) -> None:
+        if self._closed:
+            raise Closed("the backend is closed")
+        if self._open:
+            return
+        async with self._opening:
+            if not self._open:
+                await ensure_streams(self._link)
+                await self._bindings.open()
+                self._open = True
+
+    async def _bound(self, group: str) -> Binding:
+        if self._bindings.get(group) is None:
+            await self._bindings.refresh()
+        return self._binding(group)
+
+    def _binding(self, group: str) -> Binding:
+        if self._closed:
+            raise Closed("the backend is closed")
+        binding = self._bindings.get(group)
+        if binding is None:
+            raise Unroutable(
+                f"the group {group!r} is not bound",
+                details="no such entry in the bindings",
+                actions=("bind it before pulling",),
+            )
+        return binding
+
+    def _new_pulls(self, group: str) -> Pulls:
+        async def forget(receipts: Sequence[Receipt]) -> None:
+            await acknowledge(self._link, receipts)
+
+        intake = Intake(self._link, group, self._publisher.send, forget)
+        return Pulls(self._link, intake, lambda: self._binding(group))
+
+    def _on_changed(self, group: str) -> None:
+        pulls = self._pulls.get(group)
+        if pulls is not None:
+            pulls.wake()
+
+    async def _retire(self, group: str) -> None:
+        now = self._link.clock.monotonic()
+        if now - self._retired.get(group, 0.0) >= _RETIRE_EVERY:
+            self._retired[group] = now
+            await self._binder.retire(group)

@@ -1,0 +1,135 @@
+"""Binding and unbinding: consumers first, then the entry that publishers and pullers go by.
+
+A binding that changes gets new consumers; changing the filter of one deletes what was accepted
+for the old filter [tried]. Who loses the compare-and-set on the entry deletes what it made.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+from bus.backends.nats.bindings import Binding, Bindings, Generation, decode
+from bus.backends.nats.errors import unreachable
+from bus.backends.nats.lag import Lags
+from bus.backends.nats.streams import PRIORITIES, Consumers
+from bus.errors import Conflict
+from bus.keyvalue import keys
+from bus.keyvalue.protocol import ABSENT, KeyValue
+
+_TRIES = 20
+
+
+class Binder:
+    """Keeps the entries `binding/GROUP` and the consumers they name in step."""
+
+    def __init__(
+        self, keyvalue: KeyValue, bindings: Bindings, consumers: Consumers, lags: Lags
+    ) -> None:
+        self._keyvalue = keyvalue
+        self._bindings = bindings
+        self._consumers = consumers
+        self._lags = lags
+        self._lock = asyncio.Lock()
+
+    async def bind(self, group: str, patterns: Sequence[str]) -> None:
+        """See `Backend.bind`. Patterns are compared as sets."""
+        wanted = tuple(sorted(set(patterns)))
+        async with self._lock:
+            for _ in range(_TRIES):
+                if await self._bind_once(group, wanted):
+                    return
+        raise unreachable(f"binding {group!r}", "others keep changing its binding")
+
+    async def _bind_once(self, group: str, wanted: tuple[str, ...]) -> bool:
+        entry = await self._keyvalue.get(keys.binding(group))
+        old = decode(entry) if entry is not None else None
+        if old is not None and set(old.patterns) == set(wanted):
+            last = old.generations[-1]
+            await self._consumers.make(group, last.tag, last.patterns, new=False)
+            self._bindings.apply(old)
+            return True
+        tag = secrets.token_hex(4)
+        starts = await self._consumers.make(group, tag, wanted, new=True)
+        if old is None:
+            new = Binding(group, (Generation(tag, wanted),))
+        else:
+            new = old.follow(tag, wanted, starts)
+        if await self._put(new, entry.revision if entry is not None else None):
+            return True
+        await self._consumers.delete_generation(group, tag)
+        return False
+
+    async def _put(self, binding: Binding, expect: int | None) -> bool:
+        try:
+            revision = await self._keyvalue.put(
+                keys.binding(binding.group),
+                binding.encode(),
+                expect=ABSENT if expect is None else expect,
+            )
+        except Conflict:
+            return False
+        self._bindings.apply(Binding(binding.group, binding.generations, revision))
+        return True
+
+    async def unbind(self, group: str, *, drop: bool) -> None:
+        """See `Backend.unbind`. The entry goes first, so that publishers see it; where
+        something came in meanwhile it is put back."""
+        async with self._lock:
+            entry = await self._keyvalue.get(keys.binding(group))
+            if entry is None:
+                return
+            binding = decode(entry)
+            if not drop:
+                await self._refuse_if_busy(binding)
+            if not await self._keyvalue.delete(keys.binding(group), expect=entry.revision):
+                raise unreachable(f"unbinding {group!r}", "its binding changes just now")
+            try:
+                if not drop:
+                    await self._refuse_if_busy(binding)
+            except Conflict:
+                await self._put(binding, None)
+                raise
+            self._bindings.drop(group)
+            await self._forget(binding)
+
+    async def _forget(self, binding: Binding) -> None:
+        for generation in binding.generations:
+            await self._consumers.delete_generation(binding.group, generation.tag)
+        await self._consumers.purge_later(binding.group)
+        names = self._lags.names
+        await self._consumers.delete(names.later, names.retry_consumer(binding.group))
+
+    async def _refuse_if_busy(self, binding: Binding) -> None:
+        if await self._lags.is_empty(binding):
+            return
+        raise Conflict(
+            f"messages are waiting for {binding.group!r}",
+            details="a group is only forgotten when nothing waits, is delayed or leased",
+            actions=("let its workers finish", "drop what waits, knowingly"),
+        )
+
+    async def retire(self, group: str) -> None:
+        """Delete consumers of earlier generations that have nothing of their own left."""
+        async with self._lock:
+            entry = await self._keyvalue.get(keys.binding(group))
+            if entry is None:
+                return
+            binding = decode(entry)
+            for generation in binding.generations[:-1]:
+                if await self._drained(group, generation):
+                    await self._consumers.delete_generation(group, generation.tag)
+                    await self._put(binding.without(generation.tag), binding.revision)
+                    return
+
+    async def _drained(self, group: str, generation: Generation) -> bool:
+        names = self._lags.names
+        for lane in PRIORITIES:
+            info = await self._consumers.info(
+                names.tasks, names.consumer(group, lane, generation.tag)
+            )
+            if info is None:
+                continue
+            passed = info["delivered"]["stream_seq"] >= generation.until[lane] - 1
+            if info["num_ack_pending"] or not (passed or info["num_pending"] == 0):
+                return False
+        return True

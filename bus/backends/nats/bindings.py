@@ -1,0 +1,168 @@
+"""Which group wants which topics: entries `binding/GROUP`, followed, and read before a refusal."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from bus.errors import BusError, Closed
+from bus.keyvalue import keys
+from bus.keyvalue.protocol import Entry, KeyValue, Removed, Snapshot
+from contracts.topics import matches_any
+
+_log = logging.getLogger(__name__)
+_AGAIN_AFTER = 1.0
+_PAGE = 1000
+
+
+def _nothing() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One set of consumers of a group. `until` tells per lane the first sequence of the stream
+    that belongs to the next generation; it is empty for the one in force."""
+
+    tag: str
+    patterns: tuple[str, ...]
+    until: Mapping[str, int] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a group wants. The last generation is in force, those before are being drained."""
+
+    group: str
+    generations: tuple[Generation, ...]
+    revision: int = 0
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What publishers go by."""
+        return self.generations[-1].patterns
+
+    def follow(self, tag: str, patterns: tuple[str, ...], starts: Mapping[str, int]) -> "Binding":
+        """The binding after a change: a new generation that begins at `starts`."""
+        last = replace(self.generations[-1], until=MappingProxyType(dict(starts)))
+        return replace(self, generations=(*self.generations[:-1], last, Generation(tag, patterns)))
+
+    def without(self, tag: str) -> "Binding":
+        """The binding once the generation `tag` is drained."""
+        return replace(self, generations=tuple(g for g in self.generations if g.tag != tag))
+
+    def encode(self) -> bytes:
+        """The value of its entry."""
+        old = [
+            {"tag": g.tag, "patterns": g.patterns, "until": dict(g.until)} for g in self.generations
+        ]
+        return json.dumps({"patterns": self.patterns, "generations": old}).encode()
+
+
+def decode(entry: Entry) -> Binding:
+    """The binding in an entry."""
+    value: dict[str, Any] = json.loads(entry.value)
+    generations = tuple(
+        Generation(g["tag"], tuple(g["patterns"]), MappingProxyType(g["until"]))
+        for g in value["generations"]
+    )
+    return Binding(entry.key.partition("/")[2], generations, entry.revision)
+
+
+class Bindings:
+    """All bindings of the fleet as this process knows them. `changed` are told the group."""
+
+    def __init__(self, keyvalue: KeyValue) -> None:
+        self.changed: list[Callable[[str], None]] = []
+        self._keyvalue = keyvalue
+        self._all: dict[str, Binding] = {}
+        self._routes: dict[str, tuple[str, ...]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Read them all, then follow."""
+        await self.refresh()
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def close(self) -> None:
+        """Follow no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def get(self, group: str) -> Binding | None:
+        """The binding of `group`, as known."""
+        return self._all.get(group)
+
+    def groups(self) -> Mapping[str, Binding]:
+        """All, as known."""
+        return self._all
+
+    def targets(self, topic: str) -> tuple[str, ...]:
+        """The groups that want `topic`, as known."""
+        found = self._routes.get(topic)
+        if found is None:
+            found = tuple(b.group for b in self._all.values() if matches_any(b.patterns, topic))
+            if len(self._routes) > 4096:
+                self._routes.clear()
+            self._routes[topic] = found
+        return found
+
+    async def refresh(self) -> None:
+        """Know every binding whose `bind` has returned anywhere."""
+        found: list[Entry] = []
+        while True:
+            after = found[-1].key if found else None
+            page = await self._keyvalue.list(keys.binding(), after=after, limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                break
+        self._replace(found)
+
+    def apply(self, binding: Binding) -> None:
+        """Know this one."""
+        known = self._all.get(binding.group)
+        if known is None or known.revision < binding.revision:
+            self._all[binding.group] = binding
+            self._tell(binding.group)
+
+    def drop(self, group: str) -> None:
+        """Know that this group is not bound."""
+        if self._all.pop(group, None) is not None:
+            self._tell(group)
+
+    def _replace(self, entries: list[Entry]) -> None:
+        new = {b.group: b for b in map(decode, entries)}
+        for group in set(self._all) - set(new):
+            self.drop(group)
+        for binding in new.values():
+            self.apply(binding)
+
+    def _tell(self, group: str) -> None:
+        self._routes.clear()
+        for callback in list(self.changed):
+            callback(group)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with contextlib.aclosing(
+                    self._keyvalue.watch(keys.binding())  # type: ignore[type-var]
+                ) as changes:
+                    async for change in changes:
+                        if isinstance(change, Snapshot):
+                            self._replace(list(change.entries))
+                        elif isinstance(change, Removed):
+                            self.drop(change.key.partition("/")[2])
+                        else:
+                            self.apply(decode(change.entry))
+            except Closed:
+                return
+            except (BusError, ValueError, KeyError):
+                _log.warning("bindings cannot be followed, trying again", exc_info=True)
+                await asyncio.sleep(_AGAIN_AFTER)

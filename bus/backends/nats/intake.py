@@ -1,0 +1,221 @@
+"""What a group has in hand but not yet handed out, and what to do with what nobody fetches.
+
+Everything the server sends lands here first, so that a pull that is cancelled, or a message that
+came for one already over, loses nothing: the next pull takes it, or after `_GRACE` it is put
+back for any member. A nak is no way to do that: it counts as a hand-over.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bus.backend import RETRY, Delivery, Lane, LaneName, Message
+from bus.backends.nats.bindings import Binding
+from bus.backends.nats.link import NatsLink
+from bus.backends.nats.names import Names, is_exact, parse_subject
+from bus.backends.nats.publish import Outgoing
+from bus.backends.nats.receipts import Receipt
+from bus.backends.nats.wire import (
+    EARLIER,
+    KEY,
+    MSG_ID,
+    Key,
+    decode_key,
+    encode_key,
+    header_lines,
+    parse_ack,
+    parse_headers,
+)
+from bus.errors import BusError
+from contracts.topics import matches_any
+
+_GRACE = 0.02
+"""Seconds a message waits for the next pull before it is put back."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A consumer to pull from. What it hands out from `until` on, or what `patterns` do not ask
+    for (None: all is asked for), is not the group's."""
+
+    stream: str
+    consumer: str
+    lane: Lane
+    until: int | None = None
+    patterns: tuple[str, ...] | None = None
+
+
+def sources(names: Names, binding: Binding) -> dict[str, Source]:
+    """The consumers of a group by name, those of earlier generations first."""
+    retry = names.retry_consumer(binding.group)
+    found = [Source(names.later, retry, RETRY)]
+    for generation in binding.generations:
+        patterns = None if is_exact(generation.patterns) else generation.patterns
+        for name in (LaneName.HIGH, LaneName.NORMAL, LaneName.LOW):
+            consumer = names.consumer(binding.group, name, generation.tag)
+            until = generation.until.get(name)
+            found.append(Source(names.tasks, consumer, Lane(name), until, patterns))
+    return {source.consumer: source for source in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A message as it came, and when."""
+
+    source: Source
+    subject: str
+    ack: str
+    body: bytes
+    headers: bytes | None
+    arrived: tuple[float, float]
+
+
+class Intake:
+    """One group's messages in hand, by lane."""
+
+    def __init__(
+        self,
+        link: NatsLink,
+        group: str,
+        put_back: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        forget: Callable[[Sequence[Receipt]], Awaitable[None]],
+    ) -> None:
+        self._link = link
+        self._group = group
+        self._put_back = put_back
+        self._forget = forget
+        self._kept: dict[Lane, deque[Raw]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted: list[Sequence[Lane]] = []
+
+    def add(self, raw: Raw) -> None:
+        """A message has come."""
+        self._kept.setdefault(raw.source.lane, deque()).append(raw)
+        if not self._wanted:
+            self._watch_over()
+
+    def enter(self, lanes: Sequence[Lane]) -> None:
+        """A pull of `lanes` begins."""
+        self._wanted.append(lanes)
+
+    def leave(self, lanes: Sequence[Lane]) -> None:
+        """It is over."""
+        self._wanted.remove(lanes)
+        if any(self._kept.values()):
+            self._watch_over()
+
+    def count(self, lanes: Sequence[Lane]) -> int:
+        """How many are in hand in these lanes."""
+        return sum(len(self._kept.get(lane, ())) for lane in lanes)
+
+    def take(self, lanes: Sequence[Lane], limit: int) -> tuple[list[Delivery], bool]:
+        """At most `limit` that are the group's and still ours, earlier lanes first; and whether
+        there were others, which are settled unseen."""
+        taken: list[Delivery] = []
+        stray: list[Receipt] = []
+        for lane in lanes:
+            kept = self._kept.get(lane)
+            while kept and len(taken) < limit:
+                made = self._deliver(kept.popleft())
+                if isinstance(made, Receipt):
+                    stray.append(made)
+                elif made is not None:
+                    taken.append(made)
+        if stray:
+            self._spawn(self._forget(stray))
+        return taken, bool(stray)
+
+    def _deliver(self, raw: Raw) -> Delivery | Receipt | None:
+        """The delivery; a receipt when it is not the group's; None when it is ours no more."""
+        link, source = self._link, raw.source
+        ack = parse_ack(raw.ack)
+        mine = Receipt(raw.ack, source.consumer, link.lease, raw.arrived)
+        if not mine.ours(link.clock):
+            return None
+        if source.until is not None and ack.sequence >= source.until:
+            return mine
+        topic, lane = parse_subject(raw.subject)
+        headers = parse_headers(raw.headers)
+        server = headers.server
+        key = decode_key(server.get(KEY) or server.get(MSG_ID))
+        if source.patterns is not None and key.group is None and self._unwanted(source, raw, topic):
+            return mine
+        if source.lane == RETRY and EARLIER not in server:
+            lane = Lane(LaneName.RETRY, lane.slice)
+        earlier = ack.delivered - 1 + int(server.get(EARLIER, "0"))
+        message = Message(key.id, key.copy, topic, raw.body, headers.own, lane, 0.0, key.group)
+        return Delivery(message, self._group, earlier, mine)
+
+    def _unwanted(self, source: Source, raw: Raw, topic: str) -> bool:
+        routed = raw.subject.startswith(f"{self._link.names.root}.t.")
+        return routed and not matches_any(source.patterns or (), topic)
+
+    async def close(self) -> None:
+        """Put back what is in hand, as far as the broker is there."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._link.connected:
+            await self._return(list(self._drain(())))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _watch_over(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_GRACE, self._overdue)
+
+    def _overdue(self) -> None:
+        self._timer = None
+        wanted = {lane for lanes in self._wanted for lane in lanes}
+        raws = list(self._drain(wanted))
+        if raws:
+            self._spawn(self._return(raws))
+
+    def _drain(self, wanted: Iterable[Lane]) -> Iterator[Raw]:
+        for lane, kept in self._kept.items():
+            while kept and lane not in wanted:
+                yield kept.popleft()
+
+    async def _return(self, raws: Sequence[Raw]) -> None:
+        """Publish each again into the group's retry lane, then acknowledge what came."""
+        if not raws:
+            return
+        receipts = [Receipt(r.ack, r.source.consumer, self._link.lease, r.arrived) for r in raws]
+        both = [(raw, r) for raw, r in zip(raws, receipts, strict=True) if r.ours(self._link.clock)]
+        try:
+            await self._put_back([self._again(raw) for raw, _ in both])
+            await self._forget([r for _, r in both if r.ours(self._link.clock)])
+        except BusError:
+            _log.info("messages not put back, they return by their lease", exc_info=True)
+
+    def _again(self, raw: Raw) -> Outgoing:
+        """The same message for this group only. Its message id is the key with the place it had,
+        so that putting it back twice is once."""
+        names = self._link.names
+        topic, lane = parse_subject(raw.subject)
+        headers = parse_headers(raw.headers)
+        ack = parse_ack(raw.ack)
+        text = headers.server.get(KEY) or headers.server.get(MSG_ID)
+        key: Key = decode_key(text)
+        place = f"{encode_key(*key)}~{self._group}~{ack.stream}~{ack.sequence}"
+        earlier = ack.delivered - 1 + int(headers.server.get(EARLIER, "0"))
+        lines = header_lines(headers.own)
+        lines += f"{MSG_ID}: {place}\r\n{EARLIER}: {earlier}\r\n".encode()
+        return Outgoing(names.later, names.retry(self._group, topic, lane), lines, raw.body, place)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except BusError:
+                _log.info("work beside a pull failed; leases make up for it", exc_info=True)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

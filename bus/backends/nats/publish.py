@@ -1,0 +1,252 @@
+"""Publishing: everything is checked and routed first, then sent in atomic batches.
+
+A batch (NATS ADR-50) is written in one piece, so this connection never has two open on a
+stream: the server has committed one before it reads the next. A batch with one known key is
+rejected as a whole (10201) and then repeated message by message, all at once.
+"""
+
+import asyncio
+import json
+import random
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from bus.backend import MAX_BODY, MAX_HEADERS, Message
+from bus.backends.nats import errors
+from bus.backends.nats.bindings import Bindings
+from bus.backends.nats.link import NatsLink
+from bus.backends.nats.wire import KEY, MSG_ID, encode_key, header_lines, hpub
+from bus.errors import TooLarge, Unroutable
+from contracts.topics import near
+
+_BATCH = 500
+_BATCH_BYTES = 8 * 1024 * 1024
+_BUSY_TRIES = 10
+_BUSY_FIRST = 0.005
+_DOING = "publishing"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message ready to be sent: `lines` are its header lines."""
+
+    stream: str
+    subject: str
+    lines: bytes
+    body: bytes
+    key: str
+
+
+class Publisher:
+    """Sends messages so that they are safe on disk when the call returns."""
+
+    def __init__(self, link: NatsLink, bindings: Bindings) -> None:
+        self._link = link
+        self._bindings = bindings
+        self._id = secrets.token_hex(6)
+        self._numbers = count()
+
+    async def publish(self, messages: Sequence[Message], *, owed: bool = True) -> None:
+        """See `Backend.publish`. With `owed` False, a message routed by topic that no group
+        wants is dropped (see `Backend.settle`)."""
+        check_sizes(messages)
+        await self._link.ready(_DOING)
+        now = self._link.clock.wall()
+        if any(m.due > now and m.group is None for m in messages) or self._missing(messages):
+            await self._bindings.refresh()
+            missing = self._missing(messages)
+            if missing and (owed or any(m.group is not None for m in missing)):
+                raise self._unroutable(missing[0])
+            gone = set(map(id, missing))
+            messages = [m for m in messages if id(m) not in gone]
+        await self.send(self._routed(messages, now))
+
+    def check(self, messages: Sequence[Message]) -> None:
+        """Raise `TooLarge` for the first message over a limit."""
+        check_sizes(messages)
+
+    async def send(self, messages: Iterable[Outgoing]) -> None:
+        """Send what is routed; each key once."""
+        streams: dict[str, dict[str, Outgoing]] = {}
+        for number, message in enumerate(messages):
+            streams.setdefault(message.stream, {}).setdefault(message.key or str(number), message)
+        for found in streams.values():
+            await self._send_stream(list(found.values()))
+
+    def _missing(self, messages: Sequence[Message]) -> list[Message]:
+        targets, get = self._bindings.targets, self._bindings.get
+        return [
+            m
+            for m in messages
+            if not (targets(m.topic) if m.group is None else get(m.group) is not None)
+        ]
+
+    def _routed(self, messages: Sequence[Message], now: float) -> Iterator[Outgoing]:
+        for message in messages:
+            if message.due > now and message.group is None:
+                for group in self._bindings.targets(message.topic):
+                    yield self._schedule(message, group)
+            elif message.due > now and message.group is not None:
+                yield self._schedule(message, message.group)
+            else:
+                yield self._immediate(message)
+
+    def _immediate(self, m: Message) -> Outgoing:
+        names = self._link.names
+        if m.group is None:
+            stream, subject = names.tasks, names.subject(m.topic, m.lane)
+        elif m.copy == 0 and not m.due:
+            stream, subject = names.tasks, names.direct(m.group, m.topic, m.lane)
+        else:
+            stream, subject = names.later, names.retry(m.group, m.topic, m.lane)
+        key = encode_key(m.id, m.group, m.copy) if m.id else ""
+        lines = header_lines(m.headers)
+        if key:
+            lines += f"{MSG_ID}: {key}\r\n".encode()
+        elif m.copy or m.group:
+            lines += f"{KEY}: {encode_key('', m.group, m.copy)}\r\n".encode()
+        return Outgoing(stream, subject, lines, m.body, key)
+
+    def _schedule(self, m: Message, group: str) -> Outgoing:
+        """One subject per copy: two schedules on one subject replace each other. The server
+        strips the message id when it fires, so the key travels in a header of ours too."""
+        names = self._link.names
+        key = encode_key(m.id, group, m.copy)
+        word = m.id or secrets.token_hex(8)
+        lines = header_lines(m.headers) + (
+            (f"{MSG_ID}: {key}\r\n" if m.id else "") + f"{KEY}: {key}\r\n"
+            f"Nats-Schedule: @at {_rfc3339(m.due)}\r\n"
+            f"Nats-Schedule-Target: {names.retry(group, m.topic, m.lane)}\r\n"
+        ).encode()
+        subject = names.schedule(group, word, m.copy)
+        return Outgoing(names.later, subject, lines, m.body, f"s{key}" if m.id else "")
+
+    async def _send_stream(self, messages: Sequence[Outgoing]) -> None:
+        if len(messages) == 1:
+            await self._send_each(messages)
+            return
+        parts = [(part, *self._write_batch(part)) for part in _parts(messages)]
+        try:
+            for part, reply, future in parts:
+                await self._link.drained()
+                await self._finish_batch(part, reply, future)
+        finally:
+            for _, reply, future in parts:
+                self._link.ignore(reply)
+                future.cancel()
+
+    def _write_batch(
+        self, part: Sequence[Outgoing]
+    ) -> "tuple[str, asyncio.Future[tuple[bytes, bytes | None]]]":
+        batch = f"{self._id}{next(self._numbers)}"
+        reply, future = self._link.reply_future()
+        last = len(part)
+        commands = [
+            hpub(
+                m.subject,
+                "" if number < last else reply,
+                m.lines
+                + f"Nats-Batch-Id: {batch}\r\nNats-Batch-Sequence: {number}\r\n".encode()
+                + (b"" if number < last else b"Nats-Batch-Commit: 1\r\n"),
+                m.body,
+            )
+            for number, m in enumerate(part, 1)
+        ]
+        self._link.send(b"".join(commands), _DOING)
+        return reply, future
+
+    async def _finish_batch(
+        self,
+        part: Sequence[Outgoing],
+        reply: str,
+        future: "asyncio.Future[tuple[bytes, bytes | None]]",
+    ) -> None:
+        pause = _BUSY_FIRST
+        for _ in range(_BUSY_TRIES):
+            body, _headers = await self._link.wait_for(reply, future, _DOING)
+            error = json.loads(body or b"{}").get("error")
+            if error is None:
+                return
+            if error.get("err_code") == errors.KNOWN_KEY:
+                await self._send_each(part)
+                return
+            if error.get("err_code") != errors.TOO_MANY_BATCHES:
+                raise errors.refusal(error, _DOING)
+            await asyncio.sleep(random.uniform(0, pause))
+            pause *= 2
+            reply, future = self._write_batch(part)
+        raise errors.unreachable(_DOING, "too many batches are open on the stream")
+
+    async def _send_each(self, messages: Sequence[Outgoing]) -> None:
+        """One by one, without waiting in between: a known key is answered as a duplicate."""
+        waiting: list[tuple[str, asyncio.Future[tuple[bytes, bytes | None]]]] = []
+        commands: list[bytes] = []
+        for m in messages:
+            reply, future = self._link.reply_future()
+            waiting.append((reply, future))
+            commands.append(hpub(m.subject, reply, m.lines, m.body))
+        try:
+            self._link.send(b"".join(commands), _DOING)
+            for reply, future in waiting:
+                body, _ = await self._link.wait_for(reply, future, _DOING)
+                answer: dict[str, Any] = json.loads(body)
+                if "error" in answer:
+                    raise errors.refusal(answer["error"], _DOING)
+        finally:
+            for reply, future in waiting:
+                self._link.ignore(reply)
+                future.cancel()
+
+    def _unroutable(self, message: Message) -> Unroutable:
+        if message.group is not None:
+            what, name, known = "group", message.group, set(self._bindings.groups())
+        else:
+            patterns = {p for b in self._bindings.groups().values() for p in b.patterns}
+            what, name, known = "topic", message.topic, patterns
+        similar = ", ".join(near(name, known))
+        return Unroutable(
+            f"no group is bound to the {what} {name!r}",
+            details=f"bound and similar: {similar}" if similar else "nothing similar is bound",
+            actions=("start a worker whose role asks for it", "check the spelling"),
+        )
+
+
+def check_sizes(messages: Iterable[Message]) -> None:
+    """Raise `TooLarge` for the first message over a limit."""
+    for m in messages:
+        if len(m.body) > MAX_BODY:
+            raise _too_large("body", len(m.body), MAX_BODY)
+        size = sum(map(len, m.headers)) + sum(map(len, m.headers.values()))
+        if size * 4 > MAX_HEADERS:
+            texts = (text for pair in m.headers.items() for text in pair)
+            size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+        if size > MAX_HEADERS:
+            raise _too_large("headers", size, MAX_HEADERS)
+
+
+def _too_large(part: str, size: int, limit: int) -> TooLarge:
+    return TooLarge(
+        f"the {part} of a message may have {limit:,} bytes",
+        details=f"got {size:,} bytes",
+        actions=("store large content elsewhere and send a reference",),
+    )
+
+
+def _parts(messages: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
+    """Cut into batches by number and bytes."""
+    start, size = 0, 0
+    for end, message in enumerate(messages):
+        size += len(message.body)
+        if end > start and (end - start >= _BATCH or size > _BATCH_BYTES):
+            yield messages[start:end]
+            start, size = end, len(message.body)
+    if start < len(messages):
+        yield messages[start:]
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

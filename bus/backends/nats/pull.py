@@ -1,0 +1,191 @@
+"""Pulling: own requests to the server, lane by lane, then one waiting request per consumer.
+
+A request without wait asks one consumer for all that is still wanted; the server answers with
+messages and, short of the number, a 404 (NATS ADR-13). When every lane is empty, a *bell* waits
+at each consumer: a request for one message, kept at the server until it rings, runs out, or no
+pull follows within `_GRACE` of the last one. A loop of pulls that find nothing goes on with the
+same bells and asks nothing anew.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from bus.backend import Delivery, Lane
+from bus.backends.nats import errors
+from bus.backends.nats.bindings import Binding
+from bus.backends.nats.ear import Ear
+from bus.backends.nats.intake import Intake, Source, sources
+from bus.backends.nats.link import NatsLink
+from bus.errors import Unreachable
+
+_GRACE = 0.005
+"""Seconds bells are kept for the next pull."""
+
+_DOING = "pulling"
+
+
+class Puller:
+    """One pull at a time; an `Intake` shared by all pulls of a group takes what comes."""
+
+    def __init__(self, link: NatsLink, intake: Intake, binding: Callable[[], Binding]) -> None:
+        self._link = link
+        self._intake = intake
+        self._binding = binding
+        self._revision = -1
+        self._sources: dict[str, Source] = {}
+        self._known: dict[str, Source] = {}
+        self._ear: Ear | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._quiet = -1
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def pull(self, lanes: Sequence[Lane], limit: int, wait: float) -> list[Delivery]:
+        """See `Backend.pull`; empty early, with `gone`, when a consumer is not there."""
+        deadline = self._link.clock.monotonic() + wait
+        self._stay()
+        self._intake.enter(lanes)
+        try:
+            return await self._pull(lanes, limit, deadline)
+        except Unreachable:
+            taken, _ = self._intake.take(lanes, limit)
+            if taken:
+                return taken
+            raise
+        finally:
+            self._intake.leave(lanes)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_GRACE, self.hang_up)
+
+    @property
+    def gone(self) -> bool:
+        """Whether a consumer was not there in the last pull."""
+        return self._ear is not None and self._ear.gone
+
+    def wake(self) -> None:
+        """The binding has changed: look at the new consumers too."""
+        if self._ear is not None:
+            self._ear.wake()
+
+    def hang_up(self) -> None:
+        """No pull is under way and none follows: nothing may be handed out to us."""
+        self._stay()
+        ear = self._ear
+        if ear is None or not ear.has_bells:
+            return
+        self._ear = None
+        ear.close()
+        task = asyncio.get_running_loop().create_task(ear.closed())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Hear nothing more."""
+        self._stay()
+        if self._ear is not None:
+            ear, self._ear = self._ear, None
+            ear.close()
+            await ear.closed()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _pull(self, lanes: Sequence[Lane], limit: int, deadline: float) -> list[Delivery]:
+        """Nothing is awaited after the last taking."""
+        link = self._link
+        asked = self._quiet == link.writes and self._ear is not None
+        self._quiet = -1
+        while True:
+            ear = self._hearing()
+            if not asked:
+                await self._ask(ear, lanes, limit)
+            taken, stray = self._intake.take(lanes, limit)
+            left = deadline - link.clock.monotonic()
+            if taken or left <= 0 or ear.gone:
+                break
+            asked = not stray and await self._listen(ear, lanes, left)
+        if not taken and not ear.gone:
+            self._quiet = link.writes
+        return taken
+
+    async def _ask(self, ear: Ear, lanes: Sequence[Lane], limit: int) -> None:
+        """Ask lane by lane as long as there is room, each for what is still wanted."""
+        for number, lane in enumerate(lanes, 1):
+            for source in self._of((lane,)):
+                room = limit - self._intake.count(lanes[:number])
+                if room <= 0:
+                    return
+                await ear.ask(source, room)
+                if ear.gone:
+                    return
+
+    async def _listen(self, ear: Ear, lanes: Sequence[Lane], left: float) -> bool:
+        """Wait at each consumer; False when the consumers have changed meanwhile."""
+        for source in self._of(lanes):
+            ear.ring(source)
+        revision = self._revision
+        await ear.listen(left)
+        return self._binding().revision == revision
+
+    def _of(self, lanes: Sequence[Lane]) -> list[Source]:
+        return [source for source in self._sources.values() if source.lane in lanes]
+
+    def _hearing(self) -> Ear:
+        """The inbox, with the consumers of the binding as it is now."""
+        binding = self._binding()
+        if binding.revision != self._revision:
+            # Those of before stay known: a message of theirs may be under way.
+            self._known = {**self._sources, **sources(self._link.names, binding)}
+            self._sources = sources(self._link.names, binding)
+            self._revision = binding.revision
+        if self._ear is None:
+            self._ear = Ear(self._link, self._intake, self._find)
+        self._ear.gone = False
+        return self._ear
+
+    def _find(self, consumer: str) -> Source | None:
+        return self._known.get(consumer)
+
+    def _stay(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Pulls:
+    """All pulls of one group in this process."""
+
+    def __init__(self, link: NatsLink, intake: Intake, binding: Callable[[], Binding]) -> None:
+        self._link = link
+        self._intake = intake
+        self._binding = binding
+        self._idle: list[Puller] = []
+        self._busy: set[Puller] = set()
+
+    async def pull(
+        self, lanes: Sequence[Lane], limit: int, wait: float
+    ) -> tuple[list[Delivery], bool]:
+        """What was found, and whether a consumer was not there."""
+        puller = self._idle.pop() if self._idle else self._new()
+        self._busy.add(puller)
+        try:
+            return await puller.pull(lanes, limit, wait), puller.gone
+        finally:
+            self._busy.discard(puller)
+            self._idle.append(puller)
+
+    def wake(self) -> None:
+        """The binding has changed."""
+        for puller in self._busy:
+            puller.wake()
+
+    async def close(self) -> None:
+        """Hear nothing more, and put back what is in hand."""
+        for puller in [*self._idle, *self._busy]:
+            await puller.close()
+        await self._intake.close()
+
+    def _new(self) -> Puller:
+        return Puller(self._link, self._intake, self._binding)
+
+
+def vanished(group: str) -> Unreachable:
+    """A consumer is not there although the group is bound."""
+    return errors.unreachable(_DOING, f"the consumers of {group!r} are gone: bind it again")

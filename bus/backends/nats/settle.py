@@ -1,0 +1,108 @@
+"""Settling and extending: only what our own lease clock calls ours is touched.
+
+The server never tells that an acknowledgement is stale, and a late one removes the message
+under its new holder [tried]; so a lost receipt sends nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from bus.backend import Delivery, Message
+from bus.backends.nats.link import NatsLink
+from bus.backends.nats.publish import Publisher
+from bus.backends.nats.receipts import Receipt, receipt
+from bus.backends.nats.wire import pub
+
+_ACK = b"+ACK"
+_PROGRESS = b"+WPI"
+
+
+async def settle(
+    link: NatsLink,
+    publisher: Publisher,
+    deliveries: Sequence[Delivery],
+    then: Sequence[Message],
+) -> list[Delivery]:
+    """See `Backend.settle`."""
+    publisher.check(then)
+    await link.ready("settling")
+    mine = _ours(link, deliveries)
+    if deliveries and not mine:
+        return list(deliveries)
+    for each in mine:
+        each.settled = True
+    try:
+        if then:
+            await publisher.publish(then, owed=False)
+        kept = [r for r in mine if _unexpired(link, r)]
+        await acknowledge(link, kept)
+    except BaseException:
+        for each in mine:
+            each.settled = False
+        raise
+    done = set(map(id, kept))
+    return _others(deliveries, done)
+
+
+async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """See `Backend.extend`: work in progress for each, and an answer for the last of each
+    consumer; the server takes those of one consumer in their order."""
+    await link.ready("renewing leases")
+    mine = _ours(link, deliveries)
+    at = (link.clock.monotonic(), link.clock.wall())
+    await _send(link, mine, _PROGRESS, "renewing leases", lambda r: r.consumer)
+    for each in mine:
+        each.confirm(at)
+    return _others(deliveries, set(map(id, mine)))
+
+
+async def acknowledge(link: NatsLink, receipts: Sequence[Receipt]) -> None:
+    """Tell the server they are done, and wait until it has taken that in."""
+    await _send(link, receipts, _ACK, "settling", lambda r: r.consumer)
+
+
+def _ours(link: NatsLink, deliveries: Iterable[Delivery]) -> list[Receipt]:
+    """The receipts still ours, each once."""
+    found = {id(r): r for r in map(receipt, deliveries) if r.ours(link.clock)}
+    return list(found.values())
+
+
+def _unexpired(link: NatsLink, each: Receipt) -> bool:
+    each.settled = False
+    try:
+        return each.ours(link.clock)
+    finally:
+        each.settled = True
+
+
+def _others(deliveries: Iterable[Delivery], mine: set[int]) -> list[Delivery]:
+    return [d for d in deliveries if id(d.receipt) not in mine]
+
+
+async def _send(
+    link: NatsLink,
+    receipts: Sequence[Receipt],
+    word: bytes,
+    doing: str,
+    group: Callable[[Receipt], str],
+) -> None:
+    if not receipts:
+        return
+    last = {group(r): r for r in receipts}
+    waiting: list[tuple[str, asyncio.Future[tuple[bytes, bytes | None]]]] = []
+    commands: list[bytes] = []
+    for each in receipts:
+        if last[group(each)] is each:
+            reply, future = link.reply_future()
+            waiting.append((reply, future))
+            commands.append(pub(each.ack, reply, word))
+        else:
+            commands.append(pub(each.ack, "", word))
+    try:
+        link.send(b"".join(commands), doing)
+        for reply, future in waiting:
+            await link.wait_for(reply, future, doing)
+    finally:
+        for reply, future in waiting:
+            link.ignore(reply)
+            future.cancel()

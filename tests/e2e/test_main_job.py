@@ -1,0 +1,144 @@
+"""The main job by real processes: a brief comes, whoever is killed on the way."""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from contracts.clock import SystemClock
+from contracts.events import Event, Kind
+from tests.documents import planted
+from tests.documents.running import run
+from tests.processes import WorkerProcesses, worker_processes
+from tests.servers import NatsServer
+from workers.documents.model import Brief
+from workers.fleet.listening import listening
+from workers.settings import load
+from workers.wiring import Fleet, open_bus
+
+pytestmark = [pytest.mark.nats, pytest.mark.slow]
+
+SHARDS = 8
+
+
+@dataclass
+class Heard:
+    """The events so far, and a way to wait for one."""
+
+    events: list[Event] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, wanted: Callable[[Event], bool]) -> Event:
+        """The first event that is wanted, as soon as it is heard."""
+        while True:
+            for event in self.events:
+                if wanted(event):
+                    return event
+            self.news.clear()
+            await self.news.wait()
+
+    def starts(self, task: str) -> int:
+        """How often a run of `task` began."""
+        return sum(e.task == task and e.kind is Kind.STARTED for e in self.distinct())
+
+    def distinct(self) -> list[Event]:
+        """Every event once, however often it was told."""
+        return list({event.id: event for event in self.events}.values())
+
+
+@asynccontextmanager
+async def fleet_and_events(url: str, name: str, folder: Path) -> AsyncIterator[tuple[Fleet, Heard]]:
+    """A client of the fleet, and what it hears."""
+    bus = await open_bus(load(folder, flags={"bus.url": url, "fleet.name": name}))
+    async with Fleet(bus, SystemClock()) as fleet, listening(bus, "test") as events:
+        heard = Heard()
+        task = asyncio.create_task(_hear(events, heard))
+        try:
+            yield fleet, heard
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _hear(events: AsyncIterator[Event], heard: Heard) -> None:
+    async for event in events:
+        heard.events.append(event)
+        heard.news.set()
+
+
+def start_all(workers: WorkerProcesses, *, coordinators: int, researchers: int) -> None:
+    """One process per role, more where asked."""
+    workers.start("coordinator", coordinators)
+    workers.start("researcher", researchers)
+    for role in ("analyst", "writer", "validator"):
+        workers.start(role)
+
+
+async def bound(fleet: Fleet, *roles: str) -> None:
+    """Return when every role can be published to."""
+    waiting = set(roles)
+    async for change in fleet.bus.store.watch("alive/"):
+        entries = getattr(change, "entries", None) or [getattr(change, "entry", None)]
+        waiting -= {entry.key.split("/")[1] for entry in entries if entry is not None}
+        if not waiting:
+            return
+
+
+async def test_coordinator_and_researcher_killed_in_the_middle_give_the_same_brief(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """Both are killed with -9 after the first researcher has ended: the brief is the one that an
+    undisturbed run gives, and children that had ended are not run again."""
+    folder = tmp_path / "documents"
+    facts = planted.plant(folder)
+    fatten(folder)
+    question = " ".join(fact.question for fact in facts.facts[:3])
+    expected = run(folder, question, SHARDS)
+    name = f"kill-{secrets.token_hex(4)}"
+    with worker_processes(nats_server.url, name, tmp_path) as workers:
+        start_all(workers, coordinators=2, researchers=2)
+        async with fleet_and_events(nats_server.url, name, tmp_path) as (fleet, heard):
+            await bound(fleet, "coordinator", "researcher", "analyst", "writer", "validator")
+            job = {"folder": str(folder), "question": question, "researchers": SHARDS}
+            task = await fleet.publish("brief.request", job)
+            async with asyncio.timeout(30):
+                coordinator = await heard.until(
+                    lambda e: e.role == "coordinator" and e.kind is Kind.STARTED
+                )
+                await heard.until(lambda e: e.role == "researcher" and e.kind is Kind.SUCCEEDED)
+            ended = {
+                e.task
+                for e in heard.events
+                if e.role == "researcher" and e.kind is Kind.SUCCEEDED
+            }
+            assert len(ended) < SHARDS, "the job was over before anybody could be killed"
+            busy = next(
+                e
+                for e in reversed(heard.events)
+                if e.role == "researcher" and e.kind is Kind.STARTED and e.task not in ended
+            )
+            workers.kill(coordinator.pid)
+            workers.kill(busy.pid)
+            brief = Brief.model_validate(await task.result(timeout=60))
+            assert brief.model_dump() == expected.model_dump()
+            assert heard.starts(task.id) == 2, "the coordinator was to be run once more"
+            again = Counter({child: heard.starts(child) for child in ended})
+            assert set(again.values()) == {1}, f"finished children ran again: {again}"
+            print(f"killed: coordinator {coordinator.pid}, researcher {busy.pid}; "
+                  f"{len(ended)} of {SHARDS} children had ended; runs of the interrupted child: "
+                  f"{heard.starts(busy.task)}")
+
+
+def fatten(folder: Path) -> None:
+    """Add files that take a while to read, so that the middle of the job lasts."""
+    lines = "\n".join(
+        f"Entry {n}: the survey of station {n % 97} found nothing of note in week {n % 52}."
+        for n in range(20_000)
+    )
+    for number in range(SHARDS):
+        (folder / f"log-{number}.txt").write_text(lines + f"\nfile {number}\n", encoding="utf-8")

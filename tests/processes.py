@@ -1,0 +1,76 @@
+"""Real worker processes for tests: started, killed and counted by their own id."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class WorkerProcesses:
+    """Worker processes of one fleet on one bus, all ended when the test is over."""
+
+    def __init__(self, url: str, fleet: str, folder: Path, *, lease: float, roles: str = "") -> None:
+        self._folder = folder
+        self._environment = {
+            **os.environ,
+            "MUSTER_BUS_URL": url,
+            "MUSTER_FLEET_NAME": fleet,
+            "MUSTER_FLEET_LEASE": str(lease),
+            "MUSTER_LOG_LEVEL": "warning",
+            **({"MUSTER_ROLES": roles} if roles else {}),
+        }
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, role: str, count: int = 1) -> list[int]:
+        """Start `count` processes of `role`; their ids."""
+        return [self._start(role) for _ in range(count)]
+
+    def kill(self, pid: int) -> None:
+        """End one at once: it settles nothing and says nothing."""
+        process = self._processes.pop(pid)
+        process.kill()
+        process.wait(10)
+
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """Freeze, thaw or ask one to end."""
+        self._processes[pid].send_signal(number)
+
+    def wait(self, pid: int, seconds: float = 30.0) -> int:
+        """The exit code of one that ends by itself."""
+        return self._processes.pop(pid).wait(seconds)
+
+    def end(self) -> None:
+        """End all that are left."""
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait(10)
+
+    def _start(self, role: str) -> int:
+        log = (self._folder / f"{role}-{len(self._processes)}.log").open("ab")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workers.cli.main", "work", role],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._processes[process.pid] = process
+        return process.pid
+
+
+@contextmanager
+def worker_processes(
+    url: str, fleet: str, folder: Path, *, lease: float = 2.0, roles: str = ""
+) -> Iterator[WorkerProcesses]:
+    """Worker processes that end with the block."""
+    processes = WorkerProcesses(url, fleet, folder, lease=lease, roles=roles)
+    try:
+        yield processes
+    finally:
+        processes.end()

@@ -1,0 +1,71 @@
+"""`muster down`: ends what `up` started in a folder."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import typer
+
+from workers.cli import output
+from workers.cli.options import Given
+
+if TYPE_CHECKING:
+    import psutil
+
+    from workers.fleet.standing import Standing
+    from workers.settings import Loaded
+
+_SLACK = 10.0
+"""Seconds the supervisor has beyond its workers' time to drain and be killed."""
+
+
+def down(ctx: typer.Context) -> int:
+    """Let the workers of this folder finish, then end them, their supervisor and the bus.
+
+    What waits on the bus stays there for the next `up`. Nothing running is no error.
+    """
+    from deploy import nats as embedded
+    from workers.fleet import standing
+
+    given = Given.of(ctx)
+    loaded = given.loaded()
+    found = standing.find(loaded.state)
+    ended = _end_fleet(found, loaded) if found is not None else []
+    standing.forget(loaded.state)
+    if embedded.stop(loaded.state):
+        ended.append("bus")
+    if given.json:
+        output.as_json({"ended": ended})
+    else:
+        output.say(f"ended: {', '.join(ended)}" if ended else "nothing runs here")
+    return 0
+
+
+def _end_fleet(found: "Standing", loaded: "Loaded") -> list[str]:
+    """End the supervisor, which ends its workers; then those it left behind, if it was killed."""
+    from workers.fleet import standing
+
+    drain = loaded.settings.fleet.drain
+    ended: list[str] = []
+    supervisor = standing.process(found.pid, found.created)
+    if supervisor is not None:
+        _end([supervisor], patience=drain + _SLACK)
+        ended.append("supervisor")
+    left = [standing.process(kept.pid, kept.created) for kept in found.workers]
+    alive = [process for process in left if process is not None]
+    _end(alive, patience=drain)
+    ended += [kept.role for kept, was in zip(found.workers, left, strict=True) if was is not None]
+    return ended
+
+
+def _end(processes: "list[psutil.Process]", *, patience: float) -> None:
+    """Ask each to end, wait, kill what is left."""
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(processes, timeout=patience)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5.0)

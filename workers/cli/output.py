@@ -1,0 +1,60 @@
+"""What commands print: JSON for programs, tables for people."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def say(text: str) -> None:
+    """A line on standard output."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """A line on standard error: about the work, not its result."""
+    typer.echo(text, err=True)
+
+
+def as_json(value: Any) -> None:
+    """`value` as indented JSON on standard output."""
+    say(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def as_json_line(value: Any) -> None:
+    """`value` as one line of JSON on standard output."""
+    say(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on standard output; as wide as it needs to be where that is no terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    out = console()
+    shown = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        shown.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    out.print(shown, soft_wrap=not out.is_terminal)
+
+
+def console(*, errors: bool = False) -> "Console":
+    """A rich console on standard output, or standard error."""
+    from rich.console import Console
+
+    out = Console(stderr=errors, highlight=False)
+    if not out.is_terminal:
+        out.width = 200
+    return out
+
+
+def _plain(cell: object) -> str:
+    """Text that rich takes as it is, without line breaks and control characters."""
+    from rich.markup import escape
+
+    text = str(cell).replace("\n", " ")
+    return escape("".join(c if c.isprintable() else "�" for c in text))

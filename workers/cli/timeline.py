@@ -1,0 +1,60 @@
+"""Which process did what, and when: made of events and of nothing else."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from contracts.events import TERMINAL, Event, Kind
+
+WIDTH = 36
+"""Characters of the bar that stands for the whole time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run of one task. `start` and `end` in seconds since the first event; `end` is None
+    for a run whose end nobody told, such as one whose process was killed."""
+
+    role: str
+    pid: int
+    task: str
+    copy: int
+    start: float
+    end: float | None
+    how: str
+    note: str
+
+
+def rows(events: Iterable[Event]) -> list[Row]:
+    """The runs in order of their start."""
+    runs: dict[tuple[str, int, str], list[Event]] = {}
+    for event in sorted({e.id: e for e in events}.values(), key=lambda e: e.at):
+        runs.setdefault((event.task, event.copy, event.worker), []).append(event)
+    if not runs:
+        return []
+    zero = min(told[0].at for told in runs.values())
+    return sorted((_row(told, zero) for told in runs.values()), key=lambda row: row.start)
+
+
+def _row(told: Sequence[Event], zero: float) -> Row:
+    first, last = told[0], told[-1]
+    ended = last.kind in TERMINAL or last.kind in {Kind.RETRIED, Kind.SNOOZED, Kind.RETURNED}
+    notes = [str(e.data.get("note", "")) for e in told if e.kind is Kind.PROGRESS]
+    return Row(
+        role=first.role,
+        pid=first.pid,
+        task=first.task,
+        copy=first.copy,
+        start=first.at - zero,
+        end=last.at - zero if ended else None,
+        how=str(last.kind) if ended else "never ended",
+        note=notes[-1] if notes else str(last.data.get("reason", "")),
+    )
+
+
+def bar(row: Row, whole: float) -> str:
+    """Where the run lies in the `whole` time, in seconds."""
+    scale = WIDTH / max(whole, 1e-9)
+    start = min(WIDTH - 1, int(row.start * scale))
+    end = WIDTH if row.end is None else max(start + 1, round(row.end * scale))
+    mark = "━" if row.end is not None else "╌"
+    return " " * start + mark * (end - start) + " " * (WIDTH - end)

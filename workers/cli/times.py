@@ -1,0 +1,48 @@
+"""Durations and moments as people write them."""
+
+import re
+from datetime import datetime
+
+from workers.cli.errors import WrongUsage
+
+_DURATION = re.compile(r"([+-]?\d+(?:\.\d+)?)(ms|s|m|h|d)?\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_EPOCH = 1e9
+"""A number from here on is a moment (after 2001), below it a duration (under 32 years)."""
+
+
+def seconds(text: str, option: str) -> float:
+    """The duration in `90`, `90s`, `5m`, `2h`, `1d` or `250ms`, in seconds."""
+    found = _DURATION.match(text.strip())
+    if found is None:
+        raise _wrong(text, option, "a duration")
+    return float(found[1]) * _SECONDS[found[2] or "s"]
+
+
+def moment(text: str, option: str, *, now: float) -> float:
+    """The UTC epoch second meant by a duration from `now` on, an ISO 8601 time (of the local zone
+    unless it names one) or an epoch second."""
+    found = _DURATION.match(text.strip())
+    if found is not None:
+        number = seconds(text, option)
+        return number if not found[2] and number >= _EPOCH else now + number
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise _wrong(text, option, "neither a duration nor a time") from error
+
+
+def _wrong(text: str, option: str, what: str) -> WrongUsage:
+    return WrongUsage(
+        f"{option} cannot be {text!r}",
+        details=f"it is not {what}" if what.startswith("a ") else f"it is {what}",
+        actions=("write 90, 90s, 5m, 2h or 1d; a time as 2030-01-31T08:00:00+00:00",),
+    )
+
+
+def ago(age: float) -> str:
+    """An age in seconds, for a table."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if age >= 2 * size:
+            return f"{age / size:.0f}{unit}"
+    return f"{max(0.0, age):.0f}s"

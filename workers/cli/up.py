@@ -1,0 +1,90 @@
+"""`muster up`: the whole fleet of a folder, kept alive by this process."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workers.cli.errors import WrongUsage
+from workers.cli.options import Given
+
+if TYPE_CHECKING:
+    from workers.cli.keeping import Plan
+    from workers.sdk.role import Role
+    from workers.settings import Loaded
+
+
+def up(
+    ctx: typer.Context,
+    roles: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ROLE[=N]]…", help="Only these, N processes each; default: all."),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when ready.")] = False,
+) -> int:
+    """Start the bus if none is configured, and one process per worker; keep them alive.
+
+    Ctrl-C lets the workers finish what they have begun, then ends everything that was started.
+    """
+    from workers.cli import keeping
+    from workers.fleet.standing import alone
+
+    given = Given.of(ctx)
+    loaded = given.loaded()
+    plan = _plan(loaded, given, roles or [])
+    if detach:
+        from workers.cli.detaching import start_detached
+
+        return start_detached(plan, given, roles or [])
+    with alone(loaded.state):
+        asyncio.run(keeping.keep_up(plan))
+    return 0
+
+
+def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
+    """Check everything that can be checked before anything starts."""
+    from workers.cli.keeping import Plan
+    from workers.fleet.seat import Spec, worker_command
+    from workers.wiring import all_roles
+
+    known = all_roles(loaded)
+    counts = _counts(asked, known, loaded)
+    environment = {
+        name: value
+        for name, value in (("MUSTER_BUS_URL", given.bus), ("MUSTER_FLEET_NAME", given.fleet))
+        if value is not None
+    }
+    specs: list[Spec] = []
+    for role, count in counts.items():
+        command = [*worker_command(role), "--folder", str(loaded.folder)]
+        specs += [Spec(role, environment, command)] * count
+    return Plan(loaded, specs, counts, {name: known[name].listens for name in counts}, given.json)
+
+
+def _counts(
+    asked: Sequence[str], known: "Mapping[str, Role]", loaded: "Loaded"
+) -> dict[str, int]:
+    """Processes per role."""
+    from workers.sdk.discovery import pick
+
+    settings = loaded.settings.roles
+    replicas = {name: settings[name].replicas if name in settings else 1 for name in known}
+    if not asked:
+        return {name: count for name, count in replicas.items() if count}
+    wanted = dict(_role_and_count(text) for text in asked)
+    pick(known, wanted)
+    return {n: replicas[n] or 1 if count is None else count for n, count in wanted.items()}
+
+
+def _role_and_count(text: str) -> tuple[str, int | None]:
+    role, equals, number = text.partition("=")
+    if not equals:
+        return role, None
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 1000):
+        raise WrongUsage(
+            f"{text!r} is not ROLE=N",
+            details=f"{number!r} is not a number of processes from 1 to 1000",
+            actions=("write researcher=3",),
+        )
+    return role, int(number)

@@ -1,0 +1,87 @@
+"""Waiting for tasks: their progress as it is told, then their results."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from contracts.results import Result, Status
+from workers.cli import output
+from workers.cli.errors import FAILED, Interrupted
+from workers.sdk.errors import TaskFailed
+
+if TYPE_CHECKING:
+    from workers.fleet.client import FleetClient, Task
+
+
+async def results(
+    fleet: "FleetClient", tasks: "Sequence[Task]", timeout: float | None, *, as_json: bool
+) -> int:
+    """Show progress until every task has ended, print each result, and return the exit code.
+
+    Raises `TaskFailed` where the only task failed, `NoResult` after `timeout` seconds, and
+    `Interrupted` on Ctrl-C; the tasks go on.
+    """
+    watching = asyncio.create_task(_watch(fleet, tasks))
+    try:
+        outcomes = await asyncio.gather(*(task.outcome(timeout) for task in tasks))
+    except asyncio.CancelledError as error:
+        raise _interrupted(tasks) from error
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    if len(outcomes) == 1:
+        return _show_one(outcomes[0], as_json=as_json)
+    return max(_show_line(outcome) for outcome in outcomes)
+
+
+def _show_one(result: Result, *, as_json: bool) -> int:
+    if result.status is Status.FAILED:
+        raise TaskFailed(result)
+    output.as_json(_shape(result) if as_json else result.value)
+    return 0
+
+
+def _show_line(result: Result) -> int:
+    output.as_json_line(_shape(result))
+    return FAILED if result.status is Status.FAILED else 0
+
+
+def _shape(result: Result) -> dict[str, Any]:
+    shape: dict[str, Any] = {
+        "id": result.id,
+        "status": result.status.value,
+        "role": result.role,
+        "worker": result.worker,
+        "attempt": result.attempt,
+    }
+    if result.status is Status.FAILED:
+        return {**shape, "reason": result.reason, "error": result.error}
+    return {**shape, "result": result.value}
+
+
+async def _watch(fleet: "FleetClient", tasks: "Sequence[Task]") -> None:
+    """Show progress: live on a terminal, else a line for each piece of news."""
+    console = output.console(errors=True)
+    known = {task.id for task in tasks}
+    if not console.is_terminal:
+        async for news in fleet.progress():
+            if news.task in known:
+                output.note(f"{news.share:4.0%}  {news.note}")
+        return
+    columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=console) as bar:
+        shown = {task.id: bar.add_task(task.topic, total=1.0) for task in tasks[:20]}
+        async for news in fleet.progress():
+            if news.task in shown:
+                bar.update(shown[news.task], completed=news.share, description=news.note)
+
+
+def _interrupted(tasks: "Sequence[Task]") -> Interrupted:
+    what = f"task {tasks[0].id} goes on" if len(tasks) == 1 else f"{len(tasks)} tasks go on"
+    return Interrupted(
+        f"interrupted; {what}",
+        details="only the waiting has ended: the task is safe on the bus",
+        actions=("see who works on it: `muster ps`",),
+    )

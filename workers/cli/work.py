@@ -1,0 +1,56 @@
+"""`muster work`: one worker process in the foreground."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers.cli.options import Given
+
+if TYPE_CHECKING:
+    from workers.sdk.role import Role
+
+_KILL_AFTER = 5.0
+"""Seconds beyond the drain that an orphan is given before it exits hard."""
+
+
+def work(
+    ctx: typer.Context,
+    roles: Annotated[list[str], typer.Argument(metavar="ROLE…", help="Roles to work on.")],
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Tasks of each role at once.")
+    ] = None,
+    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
+) -> None:
+    """Work on roles in this process until Ctrl-C or SIGTERM, then drain."""
+    from workers import wiring
+    from workers.fleet.supervised import end_with_supervisor, say_ready
+    from workers.sdk.discovery import pick
+    from workers.telemetry import configure_logs
+
+    loaded = Given.of(ctx).loaded()
+    settings = loaded.settings
+    if supervised:
+        end_with_supervisor(settings.fleet.drain + _KILL_AFTER)
+    configure_logs(format=settings.log.format, level=settings.log.level)
+    chosen = [_with(role, concurrency) for role in pick(wiring.all_roles(loaded), dict.fromkeys(roles))]
+    if supervised:
+        _run(wiring.work(loaded, chosen, ready=say_ready))
+    else:
+        _run(wiring.work(loaded, chosen))
+
+
+def _with(role: "Role", concurrency: int | None) -> "Role":
+    return role if concurrency is None else replace(role, concurrency=concurrency)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run under uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)

@@ -1,0 +1,107 @@
+"""The record of what stands in a folder: which supervisor runs, with which processes.
+
+`STATE/up.json` is for `ps` and `down`; the lock `STATE/up.lock`, which the system lets go of when
+its holder dies, is what allows one supervisor per folder.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workers.fleet.errors import AlreadyUp
+from workers.fleet.seat import Info, State
+
+_SAME_START_SECONDS = 2.0
+"""How far a process's start time may seem to move when the system's clock is corrected."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Kept(_Frozen):
+    """One process of the supervisor; see `workers.fleet.seat.Info`."""
+
+    role: str
+    pid: int | None
+    created: float | None
+    state: State
+    since: float
+    restarts: int
+    exit_code: int | None
+
+
+class Standing(_Frozen):
+    """A supervisor and its processes. `ready`: seconds it took until every worker was, or None.
+    Times are UTC epoch seconds."""
+
+    pid: int
+    created: float
+    bus: str
+    owns_bus: bool
+    ready: float | None = None
+    workers: tuple[Kept, ...] = ()
+
+    def with_processes(self, infos: Sequence[Info]) -> "Standing":
+        """The same with its processes as they are now."""
+        kept = tuple(
+            Kept.model_validate({name: getattr(info, name) for name in Kept.model_fields})
+            for info in infos
+        )
+        return self.model_copy(update={"workers": kept})
+
+
+def find(state: Path) -> Standing | None:
+    """The record of the folder `state`, whether or not its supervisor still lives."""
+    try:
+        return Standing.model_validate_json((state / "up.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write(state: Path, standing: Standing) -> None:
+    """Replace the record; a reader sees the old one or the new one."""
+    fresh = state / "up.json.new"
+    fresh.write_text(standing.model_dump_json(), encoding="utf-8")
+    fresh.replace(state / "up.json")
+
+
+def forget(state: Path) -> None:
+    """Remove the record."""
+    (state / "up.json").unlink(missing_ok=True)
+
+
+def process(pid: int | None, created: float | None) -> psutil.Process | None:
+    """The process recorded so, if it is still that one and alive."""
+    if pid is None or created is None:
+        return None
+    try:
+        found = psutil.Process(pid)
+        same = abs(found.create_time() - created) < _SAME_START_SECONDS
+        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+@contextmanager
+def alone(state: Path) -> Iterator[None]:
+    """Be the one supervisor of the folder `state`, or raise `AlreadyUp`."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(state / "up.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise _taken(state) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _taken(state: Path) -> AlreadyUp:
+    found = find(state)
+    return AlreadyUp(str(state.parent), found.pid if found else None)
