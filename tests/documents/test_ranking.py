@@ -45,6 +45,11 @@ def test_a_question_in_the_folder_is_no_answer_to_itself(tmp_path: Path) -> None
     assert quotes(tmp_path, "What does Kestrel cost?")[0] == "The cost of Kestrel is 900 euro."
 
 
+def test_a_passage_that_only_repeats_the_question_is_no_answer(tmp_path: Path) -> None:
+    folder(tmp_path, a_md="- Kestrel cost\n- other\n\nKestrel: cost 900 euro.\n")
+    assert quotes(tmp_path, "What does Kestrel cost?") == ["Kestrel: cost 900 euro."]
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     folder(tmp_path, a_txt="Kestrel flies at night.\n")
     selection = find(tmp_path, "Who insures Kestrel?")

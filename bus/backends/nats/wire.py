@@ -17,6 +17,9 @@ KEY = "Nats-Muster-Key"
 EARLIER = "Nats-Muster-Earlier"
 """On a message that was put back: hand-overs nobody answered before that."""
 
+DUE = "Nats-Muster-Due"
+"""The due time of a message that had one, for whoever reads it after that time."""
+
 _NOT_A_NAME = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _NEWLINES = str.maketrans({"\r": " ", "\n": " "})
 _OPEN = b"NATS/1.0\r\n"
@@ -53,7 +56,10 @@ def header_lines(headers: Mapping[str, str]) -> bytes:
 @lru_cache(maxsize=4096)
 def wire_name(name: str) -> str:
     """`name` as it travels: what the server would act on gets a `~` in front."""
-    name = _NOT_A_NAME.sub("_", name) or "_"
+    name = DUE = "Nats-Muster-Due"
+"""The due time of a message that had one, for whoever reads it after that time."""
+
+_NOT_A_NAME.sub("_", name) or "_"
     return "~" + name if name.startswith("~") or name[:5].lower() == "nats-" else name
 
 

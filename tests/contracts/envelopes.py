@@ -1,0 +1,67 @@
+"""Envelopes of every kind, and how one looks as text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from contracts.envelope import MAX_ID, Envelope, Priority
+
+GOLDEN = Path(__file__).parent / "golden"
+
+MICROSECOND = 1e-6
+"""What RFC 3339 times are written to; finer parts of a time do not travel."""
+
+words = st.text(alphabet="abcXYZ019-_", min_size=1, max_size=8)
+topics = st.lists(words, min_size=1, max_size=5).map(".".join)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+ids = st.text(max_size=MAX_ID, min_size=1).filter(str.isprintable)
+counts = st.integers(0, 10**18 - 1)
+moments = st.integers(-(10**15), 4 * 10**15).map(lambda micros: micros / 1e6)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+unknown = st.dictionaries(
+    st.from_regex(r"x-[a-z]{1,8}", fullmatch=True), st.text(max_size=20), max_size=3
+)
+
+
+def envelopes() -> st.SearchStrategy[Envelope]:
+    """Every envelope that a publisher of ours could make."""
+    return st.builds(
+        Envelope,
+        id=ids,
+        topic=topics,
+        source=names,
+        time=moments,
+        body=st.binary(max_size=50),
+        content_type=st.sampled_from(["application/json", "text/plain", "application/x-y; a=b"]),
+        tenant=names,
+        priority=st.sampled_from(Priority),
+        deadline=st.none() | finite,
+        budget=st.none() | counts,
+        copy=counts,
+        attempt=counts,
+        correlation=st.none() | names,
+        reply=st.none() | names,
+        fence=st.none() | counts,
+        subjects=st.lists(names, max_size=3).map(tuple),
+        version=st.integers(1, 99),
+        extra=unknown,
+    )
+
+
+def as_text(headers: Mapping[str, str], body: bytes) -> str:
+    """Headers in order of their names, an empty line, the body."""
+    lines = [f"{name}: {value}" for name, value in sorted(headers.items())]
+    return "\n".join([*lines, "", body.decode()]) + "\n"
+
+
+def from_text(text: str) -> tuple[dict[str, str], bytes]:
+    """The opposite of `as_text`."""
+    head, _, body = text.removesuffix("\n").partition("\n\n")
+    headers = dict(line.split(": ", 1) for line in head.splitlines())
+    return headers, body.encode()
+
+
+def golden(name: str) -> str:
+    """A file that says how something looks on the wire; changing one breaks running fleets."""
+    return (GOLDEN / name).read_text(encoding="utf-8")

@@ -1,0 +1,107 @@
+"""Events: batches on the wire."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import DecodeError
+from contracts.events import TERMINAL, Event, Kind, decode_events, encode_events
+from tests.contracts.envelopes import counts, golden, moments, names
+
+STARTED = Event(
+    kind=Kind.STARTED,
+    at=1_700_000_000.5,
+    task="t1",
+    topic="support.ticket",
+    role="triager",
+    copy=0,
+    attempt=1,
+    worker="host-1-abc",
+    pid=17,
+)
+
+FAILED = replace(
+    STARTED,
+    kind=Kind.FAILED,
+    copy=4,
+    attempt=5,
+    tenant="acme",
+    correlation="root",
+    data={"seconds": 0.25, "reason": "exhausted", "error": "ValueError: no"},
+)
+
+json_values = st.none() | st.booleans() | st.integers(-(2**31), 2**31) | names
+
+events = st.builds(
+    Event,
+    kind=st.sampled_from(Kind),
+    at=moments,
+    task=names,
+    topic=names,
+    role=names,
+    copy=counts,
+    attempt=counts,
+    worker=names,
+    pid=counts,
+    tenant=names,
+    correlation=st.none() | names,
+    number=counts,
+    data=st.dictionaries(names, json_values, max_size=3),
+)
+
+
+@given(st.lists(events, max_size=4))
+def test_a_batch_survives_the_wire(batch: list[Event]) -> None:
+    assert decode_events(encode_events(batch)) == batch
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_are_a_batch_or_an_error(body: bytes) -> None:
+    try:
+        decode_events(body)
+    except DecodeError as error:
+        assert error.field == "events"
+
+
+json_trees = st.recursive(
+    json_values, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+
+
+@given(st.dictionaries(st.sampled_from(["data", "id", "kind"]), json_trees))
+def test_any_json_is_a_batch_or_an_error(item: dict[str, object]) -> None:
+    with pytest.raises(DecodeError):
+        decode_events(json.dumps([item]).encode())
+
+
+def test_kinds_of_a_later_release_are_left_out() -> None:
+    batch = json.loads(encode_events([STARTED, FAILED]))
+    batch[0]["data"]["kind"] = "levitated"
+    assert decode_events(json.dumps(batch).encode()) == [FAILED]
+
+
+def test_the_same_happening_has_the_same_id_however_often_it_is_told() -> None:
+    assert STARTED.id == replace(STARTED, at=9.0, data={"x": 1}).id
+    others = {
+        replace(STARTED, task="t2").id,
+        replace(STARTED, copy=1).id,
+        replace(STARTED, role="other").id,
+        replace(STARTED, worker="w2").id,
+        replace(STARTED, kind=Kind.PROGRESS).id,
+        replace(STARTED, number=1).id,
+    }
+    assert len(others | {STARTED.id}) == 7
+
+
+def test_three_kinds_end_a_task() -> None:
+    assert {Kind.SUCCEEDED, Kind.FAILED, Kind.CANCELLED} == TERMINAL
+
+
+def test_the_batch_format_is_the_one_in_the_golden_file() -> None:
+    """CloudEvents JSON batch format 1.0.2; both ways."""
+    expected = golden("events.json")
+    assert json.loads(encode_events([STARTED, FAILED])) == json.loads(expected)
+    assert decode_events(expected.encode()) == [STARTED, FAILED]
