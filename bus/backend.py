@@ -113,9 +113,9 @@ class Backend(Protocol):
         """Return when all are safe on the broker's disk for every group they are for.
 
         The whole call is checked before anything is sent: `Unroutable` if a topic has no group
-        or a named `group` is not bound, `TooLarge`. After any other error some may be out, and repeating the call is safe: the
-        same dedupe key within two minutes is one message. `Full` and `Unreachable` are the
-        caller's to repeat.
+        or a named `group` is not bound, `TooLarge`. After any other error some may be out, and
+        repeating the call is safe: the same dedupe key within two minutes is one message.
+        `Full` and `Unreachable` are the caller's to repeat.
         """
         ...
 

@@ -68,10 +68,9 @@ class Outcomes:
 
     async def watch_progress(self, reply: str) -> AsyncIterator[Progress]:
         """The latest progress of each task that `reply` asked for, then each as it comes."""
-        prefix = keys.progress(reply)
-        async for entry in self._entries(prefix):
+        async for entry in self._entries(keys.progress(reply)):
             data: dict[str, Any] = from_json(entry.value)
-            task = entry.key.removeprefix(prefix)
+            task = keys.last_word(entry.key)
             yield Progress(task, float(data["share"]), str(data["note"]))
 
     async def _entries(self, prefix: str) -> AsyncIterator[Entry]:

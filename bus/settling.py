@@ -31,7 +31,7 @@ class Policy:
     """What a role promises its tasks: how many runs, and how retries spread."""
 
     attempts: int = 5
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,8 @@ def _letter(f: Finished, reason: Reason, error: str) -> DeadLetter:
 
 def _attempts_used(f: Finished, reason: Reason) -> int:
     used = f.task.attempt if f.task else 0
-    return used + (0 if reason in {Reason.EXPIRED, Reason.INVALID, Reason.BUDGET} else 1)
+    unrun = reason in {Reason.EXPIRED, Reason.INVALID, Reason.BUDGET}
+    return used + (0 if unrun and not isinstance(f.outcome, Retry) else 1)
 
 
 def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: str = "") -> Plan:

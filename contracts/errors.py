@@ -57,7 +57,7 @@ class DecodeError(MusterError):
         super().__init__(
             f"the message is not a muster envelope: {field} {reason}",
             details=f"field {field!r}: {reason}",
-            actions=("look at it with `muster dlq show`, mend the publisher, then replay or purge",),
+            actions=("see it: `muster dlq show`", "mend the publisher, then replay or purge"),
         )
         self.field = field
         self.reason = reason

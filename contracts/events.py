@@ -76,10 +76,9 @@ def _to_cloudevent(e: Event) -> dict[str, Any]:
     }
 
 
-_OWN = ("kind", "at", "task", "topic", "role", "copy", "attempt", "worker", "pid") + (
-    "tenant",
-    "correlation",
-    "number",
+_OWN = (
+    *("kind", "at", "task", "topic", "role", "copy", "attempt", "worker", "pid"),
+    *("tenant", "correlation", "number"),
 )
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 class WorkerProcesses:
     """Worker processes of one fleet on one bus, all ended when the test is over."""
 
-    def __init__(self, url: str, fleet: str, folder: Path, *, lease: float, roles: str = "") -> None:
+    def __init__(
+        self, url: str, fleet: str, folder: Path, *, lease: float, roles: str = ""
+    ) -> None:
         self._folder = folder
         self._environment = {
             **os.environ,

@@ -178,9 +178,8 @@ def _names() -> dict[str, list[str]]:
     """Every section and its keys."""
     known: dict[str, list[str]] = {}
     for section, info in Settings.model_fields.items():
-        kind = RoleSettings if section == "roles" else info.annotation
-        assert isinstance(kind, type) and issubclass(kind, BaseModel)
-        known[section] = list(kind.model_fields)
+        kind: type[BaseModel] | None = RoleSettings if section == "roles" else info.annotation
+        known[section] = list(kind.model_fields) if kind else []
     return known
 
 

@@ -215,7 +215,7 @@ class MemoryBroker:
         m, headers = message, MappingProxyType(dict(message.headers))
         kept = Message(m.id, m.copy, m.topic, bytes(m.body), headers, lane, m.due, m.group)
         for group in groups:
-            group.add(kept, lane, wall)
+            group.add(kept, wall)
 
     def _is_new(self, key: str, now: float) -> bool:
         if key in self._seen:

@@ -17,9 +17,9 @@ class Item:
 
     __slots__ = ("handed", "lane", "message")
 
-    def __init__(self, message: Message, lane: Lane) -> None:
+    def __init__(self, message: Message) -> None:
         self.message = message
-        self.lane = lane
+        self.lane = message.lane
         self.handed = 0
 
 
@@ -53,17 +53,17 @@ class Group:
         self._bells: dict[Bell, Sequence[Lane]] = {}
         self._count = 0
 
-    def add(self, message: Message, lane: Lane, wall: float) -> None:
-        """Keep `message` in `lane`, out of sight until it is due. Rings nobody: see `call`."""
-        item = Item(message, lane)
-        if message.due <= wall:
-            self._lane(lane).append(item)
+    def add(self, message: Message, wall: float) -> None:
+        """Keep `message` in its lane, out of sight until due. Then `call` those that wait."""
+        item, due = Item(message), message.due
+        if due <= wall:
+            self._lane(item.lane).append(item)
             return
-        if not self._delayed or message.due < self._delayed[0][0]:
+        if not self._delayed or due < self._delayed[0][0]:
             self.call_all()
         self._count += 1
-        heapq.heappush(self._delayed, (message.due, self._count, item))
-        self._delayed_in[lane] += 1
+        heapq.heappush(self._delayed, (due, self._count, item))
+        self._delayed_in[item.lane] += 1
 
     def ripen(self, wall: float, mono: float) -> None:
         """Move what is due, and what a holder has lost, to where it can be taken."""

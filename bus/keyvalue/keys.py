@@ -3,13 +3,13 @@
 | family | key | writer | reader | lives |
 |---|---|---|---|---|
 | alive | alive/ROLE/WORKER | each worker process | ps, doctor | 3 × its renewal |
-| outcome | outcome/REPLY/ID | settle, before the input is forgotten | whoever waits, a parent run again | 24 h |
+| outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, a parent run again | 24 h |
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
-| dead | dead/GROUP/ID | settle, before the input is forgotten | dlq | until replayed or purged |
-| binding | binding/GROUP | bind of backends that keep bindings here | publish, ps, `Unroutable` | until unbind |
+| dead | dead/GROUP/ID | settle, before its input goes | dlq | until replayed or purged |
+| binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
 """
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 OUTCOME_TTL = 24 * 3600.0
 PROGRESS_TTL = 600.0
@@ -18,6 +18,11 @@ PROGRESS_TTL = 600.0
 def _word(text: str) -> str:
     """`text` as one word of a key: a slash in it must not make two."""
     return quote(text, safe=" !$&'()*+,:;<=>?@[]{}~^`|\"#") if "/" in text or "%" in text else text
+
+
+def last_word(key: str) -> str:
+    """The last word of a key as it was before it became one."""
+    return unquote(key.rpartition("/")[2])
 
 
 def alive(role: str = "", worker: str = "") -> str:

@@ -121,7 +121,8 @@ class Listing:
         subject = f"$JS.API.DIRECT.GET.{self._link.names.bucket}"
         try:
             self._link.send(pub(subject, reply, json.dumps(query).encode()), _DOING)
-            return await asyncio.wait_for(done, 4 * PATIENCE)
+            async with asyncio.timeout(4 * PATIENCE):
+                return await done
         except TimeoutError as error:
             raise unreachable(_DOING, "no end of the answer") from error
         finally:

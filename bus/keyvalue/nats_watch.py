@@ -134,7 +134,8 @@ class _Feed:
                 raise _Broken
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), _SILENCE)
+                async with asyncio.timeout(_SILENCE):  # wait_for would swallow a cancellation
+                    await self._arrived.wait()
             except TimeoutError as error:
                 raise _Broken from error
             if self._link.closed:

@@ -132,7 +132,8 @@ def table(rows: Sequence[Row]) -> str:
         f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
         f"Python {platform.python_version()}"
     )
-    lines = [head, "", "| what | least | median | most | unit | target | |", "|---|--:|--:|--:|---|---|---|"]
+    titles = "| what | least | median | most | unit | target | |"
+    lines = [head, "", titles, "|---|--:|--:|--:|---|---|---|"]
     lines += [
         f"| {r.what} | {number(r.least)} | {number(r.median)} | {number(r.most)} | {r.unit} "
         f"| {r.target} | {r.verdict} |"

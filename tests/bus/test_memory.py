@@ -146,6 +146,20 @@ async def test_a_publish_from_another_thread_wakes_a_pull() -> None:
         assert len(await waiting) == 1
 
 
+async def test_the_wake_of_a_cancelled_pull_is_passed_on(
+    broker: MemoryBroker, clock: ManualClock
+) -> None:
+    """Promise 6: rung and cancelled before it could look, it leaves the message to the next."""
+    backend = MemoryBackend(broker)
+    first, second = (asyncio.create_task(pull(backend, wait=60)) for _ in "12")
+    await clock.advance(0)
+    await backend.publish([message("a")])
+    first.cancel()
+    await clock.advance(0)
+    assert first.cancelled()
+    assert len(await second) == 1
+
+
 async def test_what_a_publisher_changes_afterwards_changes_nothing(broker: MemoryBroker) -> None:
     """A message is what it was when it was accepted."""
     backend, headers = MemoryBackend(broker), {"name": "before"}

@@ -64,6 +64,14 @@ def test_a_quote_that_does_not_stand_there_is_rejected(
     assert "does not stand at" in verdict.reason
 
 
+def test_a_quote_under_another_heading_is_rejected(folder: Path) -> None:
+    (folder / "a.md").write_text("# Osprey\n\nIt costs 900.\n", encoding="utf-8")
+    good = citation(folder, "It costs 900.", Place(file="a.md", line=3))
+    assert check_citation(folder, good.model_copy(update={"heading": "Osprey"})).ok
+    verdict = check_citation(folder, good.model_copy(update={"heading": "Kestrel"}))
+    assert verdict.reason == "the quote does not stand under 'Kestrel'"
+
+
 def test_a_changed_a_missing_and_an_outside_file_are_rejected(folder: Path) -> None:
     good = citation(folder, "It is red.", Place(file="notes.txt", line=2))
     (folder.parent / "secret.txt").write_text("It is red.\n", encoding="utf-8")

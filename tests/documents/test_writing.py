@@ -28,6 +28,12 @@ def test_a_figure_is_shown_with_its_recipe(tmp_path: Path) -> None:
     assert "- 3.5: total of cost, over 2 rows of “sales” in `sales.csv`, lines 2–3 [1]" in text
 
 
+def test_a_quote_that_needs_its_heading_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Kestrel\n\nIt costs 900 euro.\n", encoding="utf-8")
+    text = run(tmp_path, "What does Kestrel cost?").markdown
+    assert "> under *Kestrel*: “It costs 900 euro.” [1]" in text
+
+
 def test_html_in_a_document_stays_text(tmp_path: Path) -> None:
     words = "Kestrel costs <script>alert(1)</script> 900 euro.\n"
     (tmp_path / "a.txt").write_text(words, encoding="utf-8")

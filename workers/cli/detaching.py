@@ -52,9 +52,7 @@ def start_detached(plan: Plan, given: Given, roles: Sequence[str]) -> int:
     )
 
 
-def _start(
-    plan: Plan, given: Given, roles: Sequence[str], log: Path
-) -> "subprocess.Popen[bytes]":
+def _start(plan: Plan, given: Given, roles: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
     environment = {**os.environ}
     if given.bus is not None:
         environment["MUSTER_BUS_URL"] = given.bus  # an argument would be seen by everybody

@@ -31,7 +31,7 @@ def down(ctx: typer.Context) -> int:
     found = standing.find(loaded.state)
     ended = _end_fleet(found, loaded) if found is not None else []
     standing.forget(loaded.state)
-    if embedded.stop(loaded.state):
+    if embedded.stop(loaded.state) and "bus" not in ended:
         ended.append("bus")
     if given.json:
         output.as_json({"ended": ended})
@@ -45,15 +45,13 @@ def _end_fleet(found: "Standing", loaded: "Loaded") -> list[str]:
     from workers.fleet import standing
 
     drain = loaded.settings.fleet.drain
-    ended: list[str] = []
+    workers = [standing.process(kept.pid, kept.created) for kept in found.workers]
+    ended = [k.role for k, process in zip(found.workers, workers, strict=True) if process]
     supervisor = standing.process(found.pid, found.created)
     if supervisor is not None:
         _end([supervisor], patience=drain + _SLACK)
-        ended.append("supervisor")
-    left = [standing.process(kept.pid, kept.created) for kept in found.workers]
-    alive = [process for process in left if process is not None]
-    _end(alive, patience=drain)
-    ended += [kept.role for kept, was in zip(found.workers, left, strict=True) if was is not None]
+        ended += ["supervisor", "bus"] if found.owns_bus else ["supervisor"]
+    _end([process for process in workers if process], patience=drain)
     return ended
 
 

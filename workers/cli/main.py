@@ -92,7 +92,7 @@ app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable
     "4 no such topic, id or role, 5 refused, 130 interrupted.",
 )
 def muster(
-    version: Annotated[  # noqa: ARG001 - its callback does the work
+    version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_version, is_eager=True, expose_value=False, help="Show it."
@@ -109,7 +109,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         command: Any = typer.main.get_command(app)
         share(command)
-        code = command.main(args or ["--help"], prog_name="muster", standalone_mode=False, obj=Given())
+        code = command.main(
+            args or ["--help"], prog_name="muster", standalone_mode=False, obj=Given()
+        )
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown in three lines
         from workers.cli.errors import report
 

@@ -75,7 +75,10 @@ def _shared(
     fleet: Annotated[  # noqa: ARG001
         str | None,
         typer.Option(
-            "--fleet", metavar="NAME", help="Over fleet.name.", callback=remember,
+            "--fleet",
+            metavar="NAME",
+            help="Over fleet.name.",
+            callback=remember,
             expose_value=False,
         ),
     ] = None,

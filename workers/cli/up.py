@@ -62,9 +62,7 @@ def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
     return Plan(loaded, specs, counts, {name: known[name].listens for name in counts}, given.json)
 
 
-def _counts(
-    asked: Sequence[str], known: "Mapping[str, Role]", loaded: "Loaded"
-) -> dict[str, int]:
+def _counts(asked: Sequence[str], known: "Mapping[str, Role]", loaded: "Loaded") -> dict[str, int]:
     """Processes per role."""
     from workers.sdk.discovery import pick
 

@@ -35,7 +35,9 @@ def work(
     if supervised:
         end_with_supervisor(settings.fleet.drain + _KILL_AFTER)
     configure_logs(format=settings.log.format, level=settings.log.level)
-    chosen = [_with(role, concurrency) for role in pick(wiring.all_roles(loaded), dict.fromkeys(roles))]
+    chosen = [
+        _with(role, concurrency) for role in pick(wiring.all_roles(loaded), dict.fromkeys(roles))
+    ]
     if supervised:
         _run(wiring.work(loaded, chosen, ready=say_ready))
     else:

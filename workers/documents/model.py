@@ -216,13 +216,17 @@ class Analysis(Frozen):
 
 
 class Citation(Frozen):
-    """A numbered quote and where it stands; `sha256` is of the whole file as it was read."""
+    """A numbered quote and where it stands; `sha256` is of the whole file as it was read.
+
+    `heading` is what stands above it, where the quote needs that to be understood.
+    """
 
     number: int
     place: Place
     quote: str
     sha256: str
     kind: PassageKind = "prose"
+    heading: str = ""
 
 
 class Answer(Frozen):

@@ -30,12 +30,13 @@ STOPWORDS = frozenset(
 )
 
 WEAK = frozenset(
-    """answer call come compare contain count define describe detail document explain exact
-    exactly exist file find folder get give go got happen have kind know list long look make many
-    mean mention much name need number often old one people say section see show sort state tell
-    term thing type use used user way within work write information less amount date day month value year according current currently
-    actually usually really generally available possible certain different first last new text
-    project team company department group corp inc ltd mr mrs ms dr""".split()
+    """answer call come compare contain count define describe detail document explain exact exactly
+    exist file find folder get give go got happen have kind know list long look make many mean
+    mention much name need number often old one people say section see show sort state tell term
+    thing type use used user way within work write information less amount date day month value
+    year according current currently actually usually really generally available possible
+    certain different first last new text project team company department group corp inc ltd mr
+    mrs ms dr""".split()
 )
 
 

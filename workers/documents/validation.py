@@ -65,6 +65,8 @@ def check_citation(folder: str | Path, citation: Citation, opened: Opened | None
         data, document = opened.get(citation.place.file, citation.sha256)
         if not _says(citation, data, document):
             raise Doubt(f"the quote does not stand at {citation.place}")
+        if not _stands_under(citation, document):
+            raise Doubt(f"the quote does not stand under {citation.heading!r}")
     except Doubt as doubt:
         return _verdict("citation", citation.number, citation.place, str(doubt))
     return _verdict("citation", citation.number, citation.place)
@@ -112,6 +114,15 @@ def _says(citation: Citation, data: bytes, document: Document) -> bool:
     if document.kind in _RAW and citation.kind != "row":
         return place.line is not None and quote in _raw_text(place, data)
     return any(quote in " ".join(_part(p, place).split()) for p in document.passages)
+
+
+def _stands_under(citation: Citation, document: Document) -> bool:
+    quote = " ".join(citation.quote.split())
+    return not citation.heading or any(
+        passage.heading == citation.heading
+        and quote in " ".join(_part(passage, citation.place).split())
+        for passage in document.passages
+    )
 
 
 def _raw_text(place: Place, data: bytes) -> str:

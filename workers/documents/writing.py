@@ -3,7 +3,7 @@
 The Markdown is a function of the brief's other fields, so it can say nothing they do not hold.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from workers.documents.analysis import label
 from workers.documents.model import (
@@ -13,14 +13,15 @@ from workers.documents.model import (
     Brief,
     Citation,
     Figure,
-    PassageKind,
+    Finding,
     Place,
     Selection,
     Skipped,
 )
-from workers.documents.questions import parse
+from workers.documents.questions import Part, parse
 from workers.documents.quoting import best_quote
 from workers.documents.ranking import weigh
+from workers.documents.terms import terms
 
 MOST = 12
 MOST_SKIPPED = 20
@@ -53,23 +54,38 @@ class _Register:
     def __init__(self) -> None:
         self.citations: list[Citation] = []
 
-    def add(self, place: Place, quote: str, sha256: str, kind: PassageKind) -> int:
-        """The number of a quote; 0 when the brief is full."""
+    def add(self, citation: Citation) -> int:
+        """The number a quote gets; 0 when the brief is full."""
         for known in self.citations:
-            if known.place == place and known.quote == quote:
+            if known.place == citation.place and known.quote == citation.quote:
                 return known.number
-        if len(self.citations) >= MOST or not quote:
+        if len(self.citations) >= MOST or not citation.quote:
             return 0
         number = len(self.citations) + 1
-        self.citations.append(
-            Citation(number=number, place=place, quote=quote, sha256=sha256, kind=kind)
-        )
+        self.citations.append(citation.model_copy(update={"number": number}))
         return number
+
+    def add_finding(self, finding: Finding, part: Part, weights: Mapping[str, float]) -> int:
+        """Cite the best of a finding; its heading too, if that holds words of the question."""
+        quote = best_quote(finding, weights, part.shape)
+        needed = not terms(finding.heading).isdisjoint(weights.keys() - terms(quote.text))
+        return self.add(
+            Citation(
+                number=0,
+                place=quote.place,
+                quote=quote.text,
+                sha256=finding.sha256,
+                kind=finding.kind,
+                heading=finding.heading if needed else "",
+            )
+        )
 
     def add_figure(self, figure: Figure) -> Figure:
         recipe = figure.recipe
         place = Place(file=recipe.file, line=figure.line, last_line=figure.last_line)
-        number = self.add(place, figure.quote, recipe.sha256, "row")
+        number = self.add(
+            Citation(number=0, place=place, quote=figure.quote, sha256=recipe.sha256, kind="row")
+        )
         return figure.model_copy(update={"citation": number})
 
 
@@ -88,8 +104,7 @@ def _answer(
     for finding in chosen.findings:
         if finding.kind in ("row", "record") and finding.place.file in computed:
             continue
-        quote = best_quote(finding, weights, part.shape)
-        numbers.append(register.add(quote.place, quote.text, finding.sha256, finding.kind))
+        numbers.append(register.add_finding(finding, part, weights))
     return Answer(
         part=chosen.part,
         citations=tuple(dict.fromkeys(n for n in numbers if n)),
@@ -135,13 +150,13 @@ def _answer_lines(brief: Brief, answer: Answer) -> Iterator[str]:
     if len(brief.answers) > 1:
         yield f"## {_plain(answer.part[:1].upper() + answer.part[1:])}"
         yield ""
-    quotes = {citation.number: citation.quote for citation in brief.citations}
+    cited = {citation.number: citation for citation in brief.citations}
     for index in answer.figures:
         yield f"- {_figure(brief.figures[index])}"
     if answer.figures:
         yield ""
     for number in answer.citations:
-        yield f"> “{_plain(quotes[number])}” [{number}]"
+        yield f"> {_under(cited[number])}“{_plain(cited[number].quote)}” [{number}]"
         yield ""
     if not answer.citations and not answer.figures:
         words = f" No passage mentions: {', '.join(answer.missing)}." if answer.missing else ""
@@ -181,8 +196,13 @@ def _source_lines(brief: Brief) -> Iterator[str]:
     yield "## Sources"
     yield ""
     for citation in brief.citations:
-        yield f"[{citation.number}] `{citation.place}`: “{_plain(citation.quote)}”"
+        quote = f"{_under(citation)}“{_plain(citation.quote)}”"
+        yield f"[{citation.number}] `{citation.place}`: {quote}"
         yield ""
+
+
+def _under(citation: Citation) -> str:
+    return f"under *{_plain(citation.heading)}*: " if citation.heading else ""
 
 
 def _rejected_lines(brief: Brief) -> Iterator[str]:

@@ -11,6 +11,10 @@ MOST_AHEAD = 500
 LEAST_AHEAD = 50
 """Fewer than this are not worth a question of their own while every place is taken."""
 
+MOST_UNSETTLED = 1000
+"""Runs that have ended but are not settled yet. A broker that settles more slowly than handlers
+run slows the pulling down; nothing piles up here under lease."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -20,12 +24,17 @@ class Ask:
     ahead: int
 
 
-def ask(*, slots: int, free: int, queued: int, mean_run: float | None) -> Ask:
-    """What a role with `slots` places, `free` of them, and `queued` unstarted deliveries pulls.
+def ask(
+    *, slots: int, free: int, queued: int, mean_run: float | None, unsettled: int = 0
+) -> Ask:
+    """What a role with `slots` places, `free` of them, `queued` unstarted deliveries and
+    `unsettled` ended ones pulls.
 
     `mean_run` is the moving mean of run times in seconds; before the first run nothing is read
     ahead, nor where a place does not change hands within the horizon.
     """
+    if unsettled >= MOST_UNSETTLED:
+        return Ask(free=0, ahead=0)
     ahead = 0
     if mean_run is not None and mean_run < HORIZON:
         starts = int(slots * HORIZON / max(mean_run, 1e-6))

@@ -9,8 +9,8 @@ class TimeLimit:
     """Cancels the running task `seconds` after the block was entered, and raises `TimeoutError`
     instead; `expired` tells a time limit from a `TimeoutError` of the block's own.
 
-    The counting of cancellations follows `asyncio.timeout` (Python 3.11, `Lib/asyncio/timeouts.py`),
-    so that a cancellation from outside at the same moment is not swallowed.
+    Cancellations are counted as `asyncio.timeout` does (Python 3.11, `Lib/asyncio/timeouts.py`), so
+    that a cancellation from outside at the same moment is not swallowed.
     """
 
     __slots__ = ("_before", "_handle", "_seconds", "_task", "expired")

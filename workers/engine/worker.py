@@ -107,6 +107,7 @@ class Worker:
                 slots=self._slots.size,
                 free=self._slots.free,
                 queued=len(self._queue),
+                unsettled=len(self._runners) - len(self._runs),
                 mean_run=self._mean.value,
             )
             found = await self._pull(free=ask.free, wait=WAIT) if ask.free else 0
@@ -179,6 +180,7 @@ class Worker:
             _log.exception("could not settle; the task comes back by its lease")
         finally:
             self._keeper.release(run.delivery)
+            self._slots.changed.set()
 
     async def _end(self) -> None:
         """Drain: give back what has not started, let runs finish, cut off those that do not."""

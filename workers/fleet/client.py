@@ -41,8 +41,8 @@ class Options:
 class Task:
     """A published task."""
 
-    def __init__(self, id: str, topic: str, fleet: "FleetClient", *, asked: bool) -> None:
-        self.id = id
+    def __init__(self, task_id: str, topic: str, fleet: "FleetClient", *, asked: bool) -> None:
+        self.id = task_id
         self.topic = topic
         self._fleet = fleet
         self._asked = asked
@@ -106,8 +106,16 @@ class FleetClient:
         listens; `TooLarge`; after 30 s of trying `Full` or `Unreachable`, which are retryable.
         """
         options = Options(
-            priority=priority, delay=delay, at=at, deadline=deadline, key=key, budget=budget,
-            tenant=tenant, subjects=subjects, correlation=correlation, reply=reply,
+            priority=priority,
+            delay=delay,
+            at=at,
+            deadline=deadline,
+            key=key,
+            budget=budget,
+            tenant=tenant,
+            subjects=subjects,
+            correlation=correlation,
+            reply=reply,
         )
         return (await self.publish_many([(topic, payload)], options))[0]
 

@@ -4,7 +4,6 @@ import asyncio
 
 from pydantic import BaseModel
 
-from workers.documents import stages
 from workers.documents.model import Analysis, Selection
 from workers.sdk.context import Context
 from workers.sdk.role import role
@@ -20,6 +19,8 @@ class ToAnalyse(BaseModel):
 @role("analyst", timeout=300, concurrency=2)
 async def analyse(work: ToAnalyse, ctx: Context) -> Analysis:
     """Compute the figures a question asks for, each with a recipe anyone can repeat."""
+    from workers.documents import stages
+
     analysis = await asyncio.to_thread(stages.analyse, work.folder, work.selection)
     await ctx.progress(1.0, f"{len(analysis.figures)} figures")
     return analysis

@@ -4,7 +4,6 @@ import asyncio
 
 from pydantic import BaseModel, Field
 
-from workers.documents import stages
 from workers.documents.model import Analysis, Brief, Findings, Plan, Selection
 from workers.roles.analyst import ToAnalyse
 from workers.roles.validator import ToValidate
@@ -24,6 +23,8 @@ class Job(BaseModel):
 @role("coordinator", listens="brief.request", timeout=900, concurrency=4)
 async def coordinate(job: Job, ctx: Context) -> Brief:
     """Answer a question from a folder of documents with a validated brief."""
+    from workers.documents import stages
+
     plan = await asyncio.to_thread(stages.plan, job.folder, job.question, job.researchers)
     await ctx.progress(0.05, f"{plan.file_count} files for {len(plan.shards)} researchers")
     selection = await _research(plan, ctx)
@@ -36,7 +37,7 @@ async def coordinate(job: Job, ctx: Context) -> Brief:
         "writer", ToWrite(selection=selection, analysis=analysis), returns=Brief
     )
     await ctx.progress(0.85, f"draft with {len(draft.citations)} citations")
-    brief = await ctx.call(
+    brief: Brief = await ctx.call(
         "validator", ToValidate(folder=plan.folder, brief=draft), returns=Brief
     )
     await ctx.progress(1.0, f"{brief.status}, {len(brief.citations)} citations hold")
@@ -45,6 +46,8 @@ async def coordinate(job: Job, ctx: Context) -> Brief:
 
 async def _research(plan: Plan, ctx: Context) -> Selection:
     """Have every shard read in parallel, then choose among all that was found."""
+    from workers.documents import stages
+
     calls = (ctx.call("researcher", shard, returns=Findings) for shard in plan.shards)
     findings = await asyncio.gather(*calls)
     return await asyncio.to_thread(stages.select, plan.question, findings, plan.skipped)

@@ -4,7 +4,6 @@ import asyncio
 
 from pydantic import BaseModel
 
-from workers.documents import stages
 from workers.documents.model import Analysis, Brief, Selection
 from workers.sdk.context import Context
 from workers.sdk.role import role
@@ -20,6 +19,8 @@ class ToWrite(BaseModel):
 @role("writer", timeout=120, concurrency=2)
 async def write(work: ToWrite, ctx: Context) -> Brief:
     """Assemble a brief with numbered citations."""
+    from workers.documents import stages
+
     brief = await asyncio.to_thread(stages.write, work.selection, work.analysis)
     await ctx.progress(1.0, f"{len(brief.citations)} citations")
     return brief

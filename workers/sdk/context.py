@@ -118,4 +118,6 @@ class Context:
         """
         self._calls += 1
         result = await self._runtime.call(self._calls, role, payload, deadline)
-        return result.value if returns is Any else TypeAdapter(returns).validate_python(result.value)
+        if returns is Any:
+            return result.value
+        return TypeAdapter(returns).validate_python(result.value)

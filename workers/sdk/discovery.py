@@ -17,8 +17,8 @@ def discover(folders: Sequence[Path]) -> dict[str, Role]:
     """Every role declared in the Python files of `folders`, by name.
 
     Files that begin with `_` or `.` or `test_` are left out, sub-folders are not entered. A
-    folder that does not exist is left out. Raises `RoleError` for a file that does not import (with file and line) and for two roles
-    of one name (with both places).
+    folder that does not exist is left out. Raises `RoleError` for a file that does not import
+    (with file and line) and for two roles of one name (with both places).
     """
     found: dict[str, Role] = {}
     for file in _files(folders):

@@ -14,6 +14,7 @@ from bus.backends.nats.pull import Pulls, vanished
 from bus.backends.nats.receipts import Receipt
 from bus.backends.nats.settle import acknowledge, extend, settle
 from bus.backends.nats.streams import Consumers, ensure_streams
+from bus.backends.nats.sweep import Sweeper
 from bus.errors import Closed, Unroutable
 from bus.keyvalue.nats import NatsKeyValue
 from contracts.errors import InvalidValue
@@ -28,11 +29,12 @@ class NatsBackend:
     def __init__(self, link: NatsLink) -> None:
         self._link = link
         self._keyvalue = NatsKeyValue(link)
-        self._bindings = Bindings(self._keyvalue)
+        self._bindings = Bindings(self._keyvalue, link.clock)
         self._consumers = Consumers(link)
         self._lags = Lags(link, self._consumers)
         self._publisher = Publisher(link, self._bindings)
         self._binder = Binder(self._keyvalue, self._bindings, self._consumers, self._lags)
+        self._sweeper = Sweeper(link, self._keyvalue)
         self._pulls: dict[str, Pulls] = {}
         self._opening = asyncio.Lock()
         self._open = False
@@ -80,7 +82,10 @@ class NatsBackend:
     ) -> list[Delivery]:
         """See `Backend.settle`."""
         await self._enter()
-        return await settle(self._link, self._publisher, deliveries, then)
+        lost = await settle(self._link, self._publisher, deliveries, then)
+        if len(lost) < len(deliveries):
+            self._sweeper.touch()
+        return lost
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """See `Backend.extend`. Needs nothing but the link."""
@@ -100,6 +105,7 @@ class NatsBackend:
         self._closed = True
         for pulls in self._pulls.values():
             await pulls.close()
+        await self._sweeper.close()
         await self._bindings.close()
         await self._keyvalue.close()
 
@@ -135,6 +141,7 @@ class NatsBackend:
     def _new_pulls(self, group: str) -> Pulls:
         async def forget(receipts: Sequence[Receipt]) -> None:
             await acknowledge(self._link, receipts)
+            self._sweeper.touch()
 
         intake = Intake(self._link, group, self._publisher.send, forget)
         return Pulls(self._link, intake, lambda: self._binding(group))

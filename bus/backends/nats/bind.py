@@ -45,18 +45,16 @@ class Binder:
         old = decode(entry) if entry is not None else None
         if old is not None and set(old.patterns) == set(wanted):
             last = old.generations[-1]
-            await self._consumers.make(group, last.tag, last.patterns, new=False)
+            await self._consumers.make(group, last)
             self._bindings.apply(old)
             return True
-        tag = secrets.token_hex(4)
-        starts = await self._consumers.make(group, tag, wanted, new=True)
-        if old is None:
-            new = Binding(group, (Generation(tag, wanted),))
-        else:
-            new = old.follow(tag, wanted, starts)
+        start = await self._consumers.next_sequence()
+        next_ = Generation(secrets.token_hex(4), wanted, start)
+        await self._consumers.make(group, next_)
+        new = Binding(group, (next_,)) if old is None else old.follow(next_)
         if await self._put(new, entry.revision if entry is not None else None):
             return True
-        await self._consumers.delete_generation(group, tag)
+        await self._consumers.delete_generation(group, next_.tag)
         return False
 
     async def _put(self, binding: Binding, expect: int | None) -> bool:
@@ -95,7 +93,7 @@ class Binder:
     async def _forget(self, binding: Binding) -> None:
         for generation in binding.generations:
             await self._consumers.delete_generation(binding.group, generation.tag)
-        await self._consumers.purge_later(binding.group)
+        await self._consumers.purge(binding.group)
         names = self._lags.names
         await self._consumers.delete(names.later, names.retry_consumer(binding.group))
 
@@ -115,13 +113,13 @@ class Binder:
             if entry is None:
                 return
             binding = decode(entry)
-            for generation in binding.generations[:-1]:
-                if await self._drained(group, generation):
+            for generation, until in binding.parts()[:-1]:
+                if until is not None and await self._drained(group, generation, until):
                     await self._consumers.delete_generation(group, generation.tag)
                     await self._put(binding.without(generation.tag), binding.revision)
                     return
 
-    async def _drained(self, group: str, generation: Generation) -> bool:
+    async def _drained(self, group: str, generation: Generation, until: int) -> bool:
         names = self._lags.names
         for lane in PRIORITIES:
             info = await self._consumers.info(
@@ -129,7 +127,7 @@ class Binder:
             )
             if info is None:
                 continue
-            passed = info["delivered"]["stream_seq"] >= generation.until[lane] - 1
+            passed = info["delivered"]["stream_seq"] >= until - 1
             if info["num_ack_pending"] or not (passed or info["num_pending"] == 0):
                 return False
         return True

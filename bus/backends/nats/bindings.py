@@ -5,13 +5,13 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bus.errors import BusError, Closed
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import Entry, KeyValue, Removed, Snapshot
+from contracts.clock import Clock
 from contracts.topics import matches_any
 
 _log = logging.getLogger(__name__)
@@ -19,18 +19,15 @@ _AGAIN_AFTER = 1.0
 _PAGE = 1000
 
 
-def _nothing() -> Mapping[str, int]:
-    return MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One set of consumers of a group. `until` tells per lane the first sequence of the stream
-    that belongs to the next generation; it is empty for the one in force."""
+    """One set of consumers of a group: what they want from the sequence `start` on, up to the
+    start of the next generation."""
 
     tag: str
     patterns: tuple[str, ...]
-    until: Mapping[str, int] = field(default_factory=_nothing)
+    start: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +43,14 @@ class Binding:
         """What publishers go by."""
         return self.generations[-1].patterns
 
-    def follow(self, tag: str, patterns: tuple[str, ...], starts: Mapping[str, int]) -> "Binding":
-        """The binding after a change: a new generation that begins at `starts`."""
-        last = replace(self.generations[-1], until=MappingProxyType(dict(starts)))
-        return replace(self, generations=(*self.generations[:-1], last, Generation(tag, patterns)))
+    def parts(self) -> list[tuple[Generation, int | None]]:
+        """Each generation with the sequence from which on the next one takes over."""
+        untils = [generation.start for generation in self.generations[1:]]
+        return list(zip(self.generations, [*untils, None], strict=True))
+
+    def follow(self, generation: Generation) -> "Binding":
+        """The binding after a change."""
+        return replace(self, generations=(*self.generations, generation))
 
     def without(self, tag: str) -> "Binding":
         """The binding once the generation `tag` is drained."""
@@ -58,7 +59,7 @@ class Binding:
     def encode(self) -> bytes:
         """The value of its entry."""
         old = [
-            {"tag": g.tag, "patterns": g.patterns, "until": dict(g.until)} for g in self.generations
+            {"tag": g.tag, "patterns": g.patterns, "start": g.start} for g in self.generations
         ]
         return json.dumps({"patterns": self.patterns, "generations": old}).encode()
 
@@ -67,7 +68,7 @@ def decode(entry: Entry) -> Binding:
     """The binding in an entry."""
     value: dict[str, Any] = json.loads(entry.value)
     generations = tuple(
-        Generation(g["tag"], tuple(g["patterns"]), MappingProxyType(g["until"]))
+        Generation(g["tag"], tuple(g["patterns"]), g["start"])
         for g in value["generations"]
     )
     return Binding(entry.key.partition("/")[2], generations, entry.revision)
@@ -76,7 +77,9 @@ def decode(entry: Entry) -> Binding:
 class Bindings:
     """All bindings of the fleet as this process knows them. `changed` are told the group."""
 
-    def __init__(self, keyvalue: KeyValue) -> None:
+    def __init__(self, keyvalue: KeyValue, clock: Clock) -> None:
+        self._clock = clock
+        self._read = 0.0
         self.changed: list[Callable[[str], None]] = []
         self._keyvalue = keyvalue
         self._all: dict[str, Binding] = {}
@@ -123,6 +126,11 @@ class Bindings:
             if len(page) < _PAGE:
                 break
         self._replace(found)
+        self._read = self._clock.monotonic()
+
+    def age(self) -> float:
+        """Seconds since the last `refresh`; what is followed is newer."""
+        return self._clock.monotonic() - self._read
 
     def apply(self, binding: Binding) -> None:
         """Know this one."""

@@ -11,8 +11,8 @@ from bus.errors import AccessDenied, BusError, Conflict, Full, TooLarge, Unreach
 NOT_FOUND = frozenset({10014, 10059})
 """Consumer, stream not found."""
 
-EXISTS = frozenset({10148, 10013, 10012})
-"""Consumer exists with another configuration; consumer name in use."""
+NAME_TAKEN = 10058
+"""A stream of this name has another configuration."""
 
 WRONG_LAST = frozenset({10071, 10164})
 """The last sequence of a subject is not the expected one."""

@@ -54,11 +54,10 @@ def sources(names: Names, binding: Binding) -> dict[str, Source]:
     """The consumers of a group by name, those of earlier generations first."""
     retry = names.retry_consumer(binding.group)
     found = [Source(names.later, retry, RETRY)]
-    for generation in binding.generations:
+    for generation, until in binding.parts():
         patterns = None if is_exact(generation.patterns) else generation.patterns
         for name in (LaneName.HIGH, LaneName.NORMAL, LaneName.LOW):
             consumer = names.consumer(binding.group, name, generation.tag)
-            until = generation.until.get(name)
             found.append(Source(names.tasks, consumer, Lane(name), until, patterns))
     return {source.consumer: source for source in found}
 

@@ -49,14 +49,14 @@ class Lags:
 
     async def _lane(self, binding: Binding, lane: Lane) -> Lag:
         found = await asyncio.gather(
-            *(self._generation(binding.group, lane, g) for g in binding.generations)
+            *(self._generation(binding.group, lane, g, u) for g, u in binding.parts())
         )
         leased = sum(leased for _, leased in found)
         waiting = [waiting for waiting, _ in found if waiting is not None]
         return Lag(sum(waiting) if len(waiting) == len(found) else None, 0, leased)
 
     async def _generation(
-        self, group: str, lane: Lane, generation: Generation
+        self, group: str, lane: Lane, generation: Generation, until: int | None
     ) -> tuple[int | None, int]:
         """Waiting and leased in one consumer. Where its filter takes more than was asked for, or
         its time is over, what waits there is not all the group's: unknown unless zero."""
@@ -65,7 +65,7 @@ class Lags:
         if info is None:
             return 0, 0
         pending: int | None = info["num_pending"]
-        if pending and (generation.until or not is_exact(generation.patterns)):
+        if pending and (until is not None or not is_exact(generation.patterns)):
             pending = None
         return pending, info["num_ack_pending"]
 
@@ -100,7 +100,8 @@ class Lags:
         subject = f"$JS.API.DIRECT.GET.{names.later}"
         try:
             self._link.send(pub(subject, reply, json.dumps(question).encode()), _DOING)
-            return await asyncio.wait_for(done, 5.0)
+            async with asyncio.timeout(5.0):
+                return await done
         finally:
             self._link.ignore(reply)
 

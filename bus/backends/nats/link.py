@@ -82,7 +82,8 @@ class NatsLink:
         if self.connected:
             return
         try:
-            await asyncio.wait_for(self._up.wait(), within)
+            async with asyncio.timeout(within):
+                await self._up.wait()
         except TimeoutError as error:
             raise errors.unreachable(doing, f"no connection to {self.url}") from error
         if self._closed:
@@ -152,7 +153,8 @@ class NatsLink:
     ) -> tuple[bytes, bytes | None]:
         """The answer at `reply`; `Unreachable` without one in time, or when nobody listens."""
         try:
-            body, headers = await asyncio.wait_for(future, PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                body, headers = await future
         except TimeoutError as error:
             raise errors.unreachable(doing, f"no answer within {PATIENCE:g} s") from error
         finally:

@@ -86,6 +86,10 @@ class Names:
         """The filter of all delayed copies of a group."""
         return f"{self.root}.s.{group}.>"
 
+    def directs(self, group: str) -> str:
+        """The filter of all copies 0 that are for this group only."""
+        return f"{self.root}.g.{group}.>"
+
     def retries(self, group: str) -> str:
         """The filter of a group's retry lane."""
         return f"{self.root}.r.{group}.>"

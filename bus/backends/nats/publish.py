@@ -27,6 +27,9 @@ _BATCH = 500
 _BATCH_BYTES = 8 * 1024 * 1024
 _BUSY_TRIES = 10
 _BUSY_FIRST = 0.005
+_STALE = 1.0
+"""Seconds after which bindings are read again before a message nobody is owed is dropped."""
+
 _DOING = "publishing"
 
 
@@ -56,11 +59,16 @@ class Publisher:
         check_sizes(messages)
         await self._link.ready(_DOING)
         now = self._link.clock.wall()
-        if any(m.group is None and _comes_back(m) for m in messages) or self._missing(messages):
+        missing = self._missing(messages)
+        if any(m.group is None and _comes_back(m) for m in messages) or (
+            missing and (owed or self._bindings.age() > _STALE)
+        ):
             await self._bindings.refresh()
             missing = self._missing(messages)
-            if missing and (owed or any(m.group is not None for m in missing)):
-                raise self._unroutable(missing[0])
+        if missing:
+            refused = [m for m in missing if owed or m.group is not None]
+            if refused:
+                raise self._unroutable(refused[0])
             gone = set(map(id, missing))
             messages = [m for m in messages if id(m) not in gone]
         await self.send(self._routed(messages, now))

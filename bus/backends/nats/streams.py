@@ -1,10 +1,11 @@
 """The two streams of a fleet and the consumers on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bus.backend import LaneName
-from bus.backends.nats.errors import EXISTS, NOT_FOUND, code_of
+from bus.backends.nats.bindings import Generation
+from bus.backends.nats.errors import NAME_TAKEN, NOT_FOUND, code_of
 from bus.backends.nats.link import NatsLink
 from bus.errors import BusError
 
@@ -16,11 +17,17 @@ WINDOW = 120
 
 
 async def ensure_streams(link: NatsLink) -> None:
-    """Create both streams, or leave them as they are."""
+    """Create both streams, or bring them up to date.
+
+    Interest or work-queue retention would remove a message at its acknowledgement, each with a
+    sync of its own: 3 k/s. Here nothing is removed but by `sweep`, many at once.
+    """
     names = link.names
     shared = {
         "storage": "file",
         "num_replicas": 1,
+        "retention": "limits",
+        "allow_direct": True,
         "allow_atomic": True,
         "duplicate_window": WINDOW * 1_000_000_000,
     }
@@ -28,7 +35,6 @@ async def ensure_streams(link: NatsLink) -> None:
         **shared,
         "name": names.tasks,
         "subjects": [f"{names.root}.t.>", f"{names.root}.g.>"],
-        "retention": "interest",
         "discard": "new",
     }
     # Schedules and `discard: new` exclude each other (10052); without a size limit it has no say.
@@ -36,10 +42,8 @@ async def ensure_streams(link: NatsLink) -> None:
         **shared,
         "name": names.later,
         "subjects": [f"{names.root}.r.>", f"{names.root}.s.>"],
-        "retention": "workqueue",
         "allow_msg_schedules": True,
         "allow_rollup_hdrs": True,
-        "allow_direct": True,
     }
     for config in (tasks, later):
         await _ensure(link, config)
@@ -47,7 +51,12 @@ async def ensure_streams(link: NatsLink) -> None:
 
 async def _ensure(link: NatsLink, config: dict[str, Any]) -> None:
     doing = f"making the stream {config['name']}"
-    await link.api(f"STREAM.CREATE.{config['name']}", config, doing=doing)
+    try:
+        await link.api(f"STREAM.CREATE.{config['name']}", config, doing=doing)
+    except BusError as error:
+        if code_of(error) != NAME_TAKEN:
+            raise
+        await link.api(f"STREAM.UPDATE.{config['name']}", config, doing=doing)
 
 
 class Consumers:
@@ -56,31 +65,29 @@ class Consumers:
     def __init__(self, link: NatsLink) -> None:
         self._link = link
 
-    async def make(
-        self, group: str, generation: str, patterns: Sequence[str], *, new: bool
-    ) -> dict[str, int]:
-        """The consumers of a generation; per lane the first sequence they deliver. Making them
-        again is no change, except for the lease."""
-        names = self._link.names
-        await self.make_retry(group)
-        starts: dict[str, int] = {}
-        for lane in PRIORITIES:
-            name = names.consumer(group, lane, generation)
-            filters = names.filters(group, lane, patterns)
-            info = await self._create(names.tasks, name, filters, "new", only=new)
-            starts[lane] = info["delivered"]["stream_seq"] + 1
-        return starts
+    async def next_sequence(self) -> int:
+        """The sequence a task published now would get at the earliest."""
+        name = f"STREAM.INFO.{self._link.names.tasks}"
+        info = await self._link.api(name, doing="asking for the end of the stream")
+        return int(info["state"]["last_seq"]) + 1
 
-    async def make_retry(self, group: str) -> None:
-        """The consumer of the retry lane."""
+    async def make(self, group: str, generation: Generation) -> None:
+        """The consumers of a generation and of the retry lane. Where they start is part of
+        their configuration, so a broker that is killed at once still knows it. Making them again
+        is no change, except for the lease."""
         names = self._link.names
         await self._create(
-            names.later, names.retry_consumer(group), [names.retries(group)], "all", only=False
+            names.later, names.retry_consumer(group), [names.retries(group)], {}
         )
+        start = {"deliver_policy": "by_start_sequence", "opt_start_seq": generation.start}
+        for lane in PRIORITIES:
+            name = names.consumer(group, lane, generation.tag)
+            filters = names.filters(group, lane, generation.patterns)
+            await self._create(names.tasks, name, filters, start)
 
     async def _create(
-        self, stream: str, name: str, filters: Sequence[str], policy: str, *, only: bool
-    ) -> dict[str, Any]:
+        self, stream: str, name: str, filters: Sequence[str], start: Mapping[str, Any]
+    ) -> None:
         config = {
             "name": name,
             "durable_name": name,
@@ -88,13 +95,11 @@ class Consumers:
             "ack_wait": int(self._link.lease * 1e9),
             "max_ack_pending": -1,
             "max_deliver": -1,
-            "deliver_policy": policy,
             "filter_subjects": list(filters),
+            **start,
         }
-        body: dict[str, Any] = {"stream_name": stream, "config": config}
-        if only:
-            body["action"] = "create"
-        return await self._link.api(
+        body = {"stream_name": stream, "config": config}
+        await self._link.api(
             f"CONSUMER.CREATE.{stream}.{name}", body, doing=f"making the consumer {name}"
         )
 
@@ -121,13 +126,15 @@ class Consumers:
         for lane in PRIORITIES:
             await self.delete(names.tasks, names.consumer(group, lane, generation))
 
-    async def purge_later(self, group: str) -> None:
-        """Drop all that waits or is delayed for a group in the later stream."""
+    async def purge(self, group: str) -> None:
+        """Drop all that is for this group only."""
         names = self._link.names
-        for filter_ in (names.retries(group), names.schedules(group)):
+        for stream, filter_ in (
+            (names.tasks, names.directs(group)),
+            (names.later, names.retries(group)),
+            (names.later, names.schedules(group)),
+        ):
             await self._link.api(
-                f"STREAM.PURGE.{names.later}", {"filter": filter_}, doing=f"purging {group}"
+                f"STREAM.PURGE.{stream}", {"filter": filter_}, doing=f"purging {group}"
             )
 
-
-__all__ = ["EXISTS", "PRIORITIES", "WINDOW", "Consumers", "ensure_streams"]

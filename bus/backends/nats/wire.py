@@ -56,10 +56,7 @@ def header_lines(headers: Mapping[str, str]) -> bytes:
 @lru_cache(maxsize=4096)
 def wire_name(name: str) -> str:
     """`name` as it travels: what the server would act on gets a `~` in front."""
-    name = DUE = "Nats-Muster-Due"
-"""The due time of a message that had one, for whoever reads it after that time."""
-
-_NOT_A_NAME.sub("_", name) or "_"
+    name = _NOT_A_NAME.sub("_", name) or "_"
     return "~" + name if name.startswith("~") or name[:5].lower() == "nats-" else name
 
 

@@ -23,7 +23,7 @@ from tests.bus.conformance.members import Member, Remote
 
 T = TypeVar("T")
 
-LEASE = 2.0
+LEASE = 1.5
 """Seconds; short, and long enough for a busy machine."""
 
 _STEP = 0.05

@@ -59,6 +59,16 @@ async def take(
     return await world.within(seconds, gather())
 
 
+async def drain(world: World, backend: Backend, count: int, *, group: str = "g") -> list[Delivery]:
+    """Like `take` for many: settled in parts, so that no lease runs out on the way."""
+    found: list[Delivery] = []
+    while len(found) < count:
+        part = await take(world, backend, min(100, count - len(found)), group=group)
+        assert await backend.settle(part) == []
+        found += part
+    return found
+
+
 async def nothing(
     world: World, backend: Backend, *, group: str = "g", seconds: float = MOMENT
 ) -> None:

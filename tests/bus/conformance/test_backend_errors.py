@@ -52,7 +52,7 @@ async def test_closing_ends_a_waiting_pull(world: World) -> None:
         with pytest.raises(Closed):
             await pull
 
-    await world.within(SOON, ended())
+    await world.within(1.0, ended())
 
 
 async def test_every_call_without_a_broker_raises_unreachable(mortal: World) -> None:

@@ -28,8 +28,7 @@ def read(file: str, text: str) -> Content:
     content = Content()
     lines = text.split("\n")
     python = file.endswith((".py", ".pyi"))
-    owners = _python_owners(text) if python else {}
-    prose = _docstring_lines(text) if python else set()
+    owners, prose = _python(text) if python else ({}, set())
     heading = ""
     for first, block in _blocks(lines, prose):
         number = first + 1
@@ -73,33 +72,40 @@ def _tree(text: str) -> ast.Module | None:
         return None
 
 
-def _python_owners(text: str) -> dict[int, str]:
-    """The qualified name of the class or function around each line of a Python file."""
+def _python(text: str) -> tuple[dict[int, str], set[int]]:
+    """The qualified name around each line of a Python file, and the lines of its docstrings."""
     owners: dict[int, str] = {}
+    prose: set[int] = set()
     tree = _tree(text)
     stack: list[tuple[ast.AST, str]] = [(tree, "")] if tree else []
     while stack:
         node, name = stack.pop()
-        for child in ast.iter_child_nodes(node):
-            inner = name
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                inner = f"{name}.{child.name}" if name else child.name
-                last = child.end_lineno or child.lineno
-                owners.update(dict.fromkeys(range(child.lineno, last + 1), inner))
-            stack.append((child, inner))
-    return owners
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{name}.{node.name}" if name else node.name
+            last = node.end_lineno or node.lineno
+            owners.update(dict.fromkeys(range(node.lineno, last + 1), name))
+        prose.update(_docstring(node))
+        stack += [(child, name) for child in reversed(_statements(node))]
+    return owners, prose
 
 
-def _docstring_lines(text: str) -> set[int]:
-    found: set[int] = set()
-    tree = _tree(text)
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                found.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-    return found
+def _statements(node: ast.AST) -> list[ast.AST]:
+    """The statements directly inside a node; expressions hold no definitions."""
+    inside: list[ast.AST] = []
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        children = getattr(node, block, None)
+        if isinstance(children, list):
+            inside += children
+    return inside
+
+
+def _docstring(node: ast.AST) -> range:
+    """The lines of a node's docstring; none is an empty range."""
+    if not isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return range(0)
+    first = node.body[0] if node.body else None
+    if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)):
+        return range(0)
+    if not isinstance(first.value.value, str):
+        return range(0)
+    return range(first.lineno, (first.end_lineno or first.lineno) + 1)

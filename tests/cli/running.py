@@ -1,0 +1,99 @@
+"""Runs the real command as people do: a process, its words and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GREETER = '''\
+"""A role of these tests."""
+
+from pydantic import BaseModel
+
+from workers import Context, Reject, role
+
+
+class Hello(BaseModel):
+    name: str
+    times: int = 1
+
+
+@role("greeter", listens="greeter.#", attempts=1)
+async def greet(hello: Hello, ctx: Context) -> dict[str, str] | Reject:
+    """Greet."""
+    await ctx.progress(0.5, "half way")
+    if hello.name == "nobody":
+        return Reject("nobody is there")
+    return {"text": f"Hello, {hello.name}"}
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The three lines of its error, without their heads."""
+        shown = self.err.rstrip("\n").split("\n")[-3:]
+        assert [line[:6] for line in shown] == ["error:", "  why:", "   do:"], self.err
+        assert "Traceback" not in self.err
+        return [line[6:].strip() for line in shown]
+
+    @property
+    def json(self) -> Any:
+        """What it said, read as JSON."""
+        return json.loads(self.out)
+
+
+class Muster:
+    """The command in a folder of its own, with an environment that says nothing else."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
+        self.environment = {**plain, "COLUMNS": "200", **settings}
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line."""
+        return [sys.executable, "-m", "workers.cli.main", *arguments]
+
+    def __call__(self, *arguments: str, given: str = "", timeout: float = 60.0) -> Ended:
+        """Run it to its end."""
+        done = subprocess.run(
+            self.command(*arguments),
+            input=given,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start it; the caller ends it."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def write(self, name: str, text: str) -> Path:
+        """A file in its folder."""
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file

@@ -1,0 +1,168 @@
+"""`muster ps`: which roles are bound, who works on them, and what waits."""
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from workers.cli import output, times
+from workers.cli.options import Given
+
+if TYPE_CHECKING:
+    from bus.bus import Bus
+    from workers.fleet.presence import Alive
+    from workers.fleet.standing import Standing
+    from workers.settings import Loaded
+
+LANES = ("high", "retry", "normal", "low")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One bound group; per lane what waits, and over all lanes what is delayed or leased. None
+    where the broker cannot say."""
+
+    role: str
+    listens: tuple[str, ...]
+    workers: int
+    running: int
+    done: int
+    failed: int
+    waiting: dict[str, int | None]
+    delayed: int | None
+    leased: int | None
+
+
+def ps(ctx: typer.Context) -> None:
+    """Show roles and workers; restarts are known where `muster up` keeps them alive."""
+    from workers.fleet import standing
+
+    given = Given.of(ctx)
+    loaded = given.loaded()
+    rows, alive = asyncio.run(_look(loaded))
+    found = standing.find(loaded.state)
+    kept = found if found and standing.process(found.pid, found.created) else None
+    now = time.time()
+    workers = [_worker(one, kept, now) for one in alive]
+    if given.json:
+        up = kept.model_dump(mode="json") if kept else None
+        output.as_json({"roles": [asdict(row) for row in rows], "workers": workers, "up": up})
+        return
+    _show(rows, workers)
+    _show_troubled(kept)
+
+
+async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive]]":
+    from workers.fleet.presence import present
+    from workers.wiring import open_bus
+
+    bus = await open_bus(loaded)
+    try:
+        alive = await present(bus.store)
+        bound = await _bound(bus)
+        groups = {**{one.role: () for one in alive}, **bound}
+        rows = [_row(bus, role, groups[role], alive) for role in sorted(groups)]
+        return list(await asyncio.gather(*rows)), alive
+    finally:
+        await bus.close()
+
+
+async def _bound(bus: "Bus") -> dict[str, tuple[str, ...]]:
+    """The patterns of every bound group, as its entry tells."""
+    from bus.keyvalue import keys
+
+    found: dict[str, tuple[str, ...]] = {}
+    after: str | None = None
+    while page := await bus.store.list(keys.binding(), after=after):
+        for entry in page:
+            patterns = json.loads(entry.value).get("patterns", ())
+            found[entry.key.removeprefix(keys.binding())] = tuple(patterns)
+        after = page[-1].key
+    return found
+
+
+async def _row(bus: "Bus", role: str, listens: tuple[str, ...], alive: "list[Alive]") -> Row:
+    from bus.errors import Unroutable
+
+    try:
+        lag: dict[Any, Any] = await bus.lag(role)
+    except Unroutable:  # retired since it was listed
+        lag = {}
+    mine = [one for one in alive if one.role == role]
+    return Row(
+        role=role,
+        listens=listens,
+        workers=len(mine),
+        running=sum(one.running for one in mine),
+        done=sum(one.succeeded for one in mine),
+        failed=sum(one.failed for one in mine),
+        waiting={
+            name: _sum([each.waiting for lane, each in lag.items() if lane.name == name])
+            for name in LANES
+        },
+        delayed=_sum([each.delayed for each in lag.values()]),
+        leased=_sum([each.leased for each in lag.values()]),
+    )
+
+
+def _sum(counts: list[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) and counts else None
+
+
+def _worker(one: "Alive", kept: "Standing | None", now: float) -> dict[str, Any]:
+    restarts = [w.restarts for w in kept.workers if w.pid == one.pid] if kept else []
+    return {
+        "role": one.role,
+        "worker": one.worker,
+        "pid": one.pid,
+        "host": one.host,
+        "up": round(now - one.since, 1),
+        "running": one.running,
+        "concurrency": one.concurrency,
+        "done": one.succeeded,
+        "failed": one.failed,
+        "draining": one.draining,
+        "restarts": restarts[0] if restarts else None,
+    }
+
+
+def _show(rows: list[Row], workers: list[dict[str, Any]]) -> None:
+    columns = "ROLE LISTENS WORKERS RUNNING DONE FAILED HIGH RETRY NORMAL LOW DELAYED LEASED"
+    output.table(columns.split(), (_cells(row) for row in rows))
+    columns = "ROLE PID HOST UP RUNNING DONE FAILED RESTARTS STATE"
+    output.table(columns.split(), (_worker_cells(worker) for worker in workers))
+
+
+def _cells(row: Row) -> list[object]:
+    listens = " ".join(row.listens) or "calls only"
+    lag = [*(row.waiting[name] for name in LANES), row.delayed, row.leased]
+    counts = [row.workers, row.running, row.done, row.failed]
+    return [row.role, listens, *counts, *("?" if count is None else count for count in lag)]
+
+
+def _worker_cells(worker: dict[str, Any]) -> list[object]:
+    return [
+        worker["role"],
+        worker["pid"],
+        worker["host"],
+        times.ago(worker["up"]),
+        f"{worker['running']}/{worker['concurrency']}",
+        worker["done"],
+        worker["failed"],
+        "" if worker["restarts"] is None else worker["restarts"],
+        "draining" if worker["draining"] else "",
+    ]
+
+
+def _show_troubled(kept: "Standing | None") -> None:
+    """Name processes that die again and again: they are not among the living."""
+    for worker in kept.workers if kept else ():
+        if worker.state in {"waiting", "starting"} and worker.restarts:
+            output.note(
+                f"{worker.role} died {worker.restarts} times, last with exit code "
+                f"{worker.exit_code}; it is started again"
+            )
