@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 from bus.errors import BusError, Closed
 
-
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from bus.announcing import Announcer
 from bus.backend import (
     HIGH,
     LOW,
@@ -18,7 +19,6 @@ from bus.backend import (
     Lane,
     Message,
 )
-from bus.announcing import Announcer
 from bus.backoff import Backoff
 from bus.batching import Batcher
 from bus.deadletters import DeadLetters

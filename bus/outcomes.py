@@ -13,7 +13,6 @@ from bus.keyvalue.protocol import ABSENT, Absent, Entry, KeyValue, Revision, Sna
 from contracts.clock import Clock
 from contracts.results import Result, decode_result
 
-
 AGAIN = 0.25
 """Seconds before a store that was away is asked again."""
 

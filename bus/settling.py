@@ -16,7 +16,6 @@ from contracts.ids import content_id
 from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
 from contracts.results import Result, Status
 
-
 _LANES: Mapping[Priority, Lane] = MappingProxyType(
     {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
 )

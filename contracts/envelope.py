@@ -31,7 +31,6 @@ def _no_extra() -> Mapping[str, str]:
     return _NO_EXTRA
 
 
-
 class Priority(StrEnum):
     """How soon a task wants to start, among tasks of the same role."""
 

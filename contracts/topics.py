@@ -72,9 +72,7 @@ def matches(pattern: str, topic: str) -> bool:
         if len(have) < len(want):
             return False
         have = have[: len(want)]
-    return len(want) == len(have) and all(
-        w in ("*", h) for w, h in zip(want, have, strict=True)
-    )
+    return len(want) == len(have) and all(w in ("*", h) for w, h in zip(want, have, strict=True))
 
 
 def matches_any(patterns: Iterable[str], topic: str) -> bool:
@@ -88,8 +86,8 @@ def near(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
 
 
 def _words(text: str, what: str) -> Sequence[str]:
-    if not isinstance(text, str) or not text:
-        raise _invalid(what, str(text), "it is empty")
+    if not text:
+        raise _invalid(what, text, "it is empty")
     if len(text) > MAX_TOPIC:
         raise _invalid(what, text[:40] + "…", f"it is longer than {MAX_TOPIC} characters")
     return text.split(".")

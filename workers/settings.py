@@ -78,11 +78,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load` has merged: it knows where each value came from."""
         return (init_settings,)
@@ -178,8 +178,8 @@ def _names() -> dict[str, list[str]]:
     """Every section and its keys."""
     known: dict[str, list[str]] = {}
     for section, info in Settings.model_fields.items():
-        kind: type[BaseModel] | None = RoleSettings if section == "roles" else info.annotation
-        known[section] = list(kind.model_fields) if kind else []
+        kind: Any = RoleSettings if section == "roles" else info.annotation
+        known[section] = list(kind.model_fields)
     return known
 
 

@@ -7,12 +7,12 @@ from typing import Any, Literal
 import structlog
 
 
-def configure_logs(*, format: Literal["pretty", "json"], level: str) -> None:
+def configure_logs(*, style: Literal["pretty", "json"], level: str) -> None:
     """Set up logging for this process; once, at its start."""
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any = (
         structlog.processors.JSONRenderer()
-        if format == "json"
+        if style == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     )
     structlog.configure(

@@ -3,7 +3,7 @@
 | family | key | writer | reader | lives |
 |---|---|---|---|---|
 | alive | alive/ROLE/WORKER | each worker process | ps, doctor | 3 × its renewal |
-| outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, a parent run again | 24 h |
+| outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, parents | 24 h |
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
 | dead | dead/GROUP/ID | settle, before its input goes | dlq | until replayed or purged |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |

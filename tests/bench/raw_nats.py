@@ -34,7 +34,8 @@ async def publish(url: str, n: int, size: int = 500) -> float:
     started = time.perf_counter()
     waiting: list[asyncio.Future[Msg]] = []
     for start in range(0, n, BATCH):
-        waiting.append(asyncio.ensure_future(_batch(client, stream, start, min(BATCH, n - start), body)))
+        batch = _batch(client, stream, start, min(BATCH, n - start), body)
+        waiting.append(asyncio.ensure_future(batch))
         await asyncio.sleep(0)
         if len(waiting) > 1:
             _check(await waiting.pop(0))

@@ -115,7 +115,7 @@ def memory_bus(clock: ManualClock, *, lease: float = 10.0) -> tuple[Bus, Recordi
     broker = MemoryBroker(clock, lease=lease)
     backend = Recording(MemoryBackend(broker))
     store = MemoryKeyValue(broker.store)
-    return Bus(backend, store, clock=clock, rng=random.Random(7)), backend, broker  # type: ignore[arg-type]
+    return Bus(backend, store, clock=clock, rng=random.Random(7)), backend, broker
 
 
 async def bus_of(world: World) -> Bus:

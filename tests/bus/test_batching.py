@@ -17,6 +17,7 @@ class Sender:
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
         self.called = asyncio.Event()
+        self.twice = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
         self.most = 0
@@ -25,6 +26,8 @@ class Sender:
     async def send(self, items: Sequence[str]) -> Sequence[str]:
         self.calls.append(list(items))
         self.called.set()
+        if len(self.calls) == 2:
+            self.twice.set()
         self._under_way += 1
         self.most = max(self.most, self._under_way)
         try:
@@ -57,6 +60,11 @@ async def asked(
     return tasks
 
 
+async def answers(*tasks: asyncio.Task[Sequence[str]]) -> list[Sequence[str]]:
+    """What they come to, in order."""
+    return [await asyncio.wait_for(task, SOON) for task in tasks]
+
+
 async def test_a_lone_ask_leaves_at_once() -> None:
     sender = Sender()
     assert await Batcher(sender.send).ask(["a", "b"]) == ["A", "B"]
@@ -69,7 +77,7 @@ async def test_asks_that_gather_leave_as_one_call_and_each_gets_its_own_answer()
     first = await held(batcher, sender)
     rest = await asked(batcher, ["a"], ["b", "c"], [], ["d"])
     sender.gate.set()
-    assert await asyncio.gather(first, *rest) == [["FIRST"], ["A"], ["B", "C"], [], ["D"]]
+    assert await answers(first, *rest) == [["FIRST"], ["A"], ["B", "C"], [], ["D"]]
     assert sender.calls == [["first"], ["a", "b", "c", "d"]]
 
 
@@ -88,8 +96,7 @@ async def test_no_more_calls_are_under_way_than_there_are_lanes() -> None:
     batcher = Batcher(sender.send, lanes=2, limit=1)
     sender.gate.clear()
     tasks = await asked(batcher, *([str(number)] for number in range(9)))
-    while len(sender.calls) < 2:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(sender.twice.wait(), SOON)
     sender.gate.set()
     await asyncio.gather(*tasks)
     assert sender.most == 2
@@ -102,7 +109,7 @@ async def test_an_error_that_belongs_to_one_ask_meets_nobody_else() -> None:
     first = await held(batcher, sender)
     good, bad, also_good = await asked(batcher, ["a"], ["large"], ["b"])
     sender.gate.set()
-    assert await asyncio.gather(first, good, also_good) == [["FIRST"], ["A"], ["B"]]
+    assert await answers(first, good, also_good) == [["FIRST"], ["A"], ["B"]]
     with pytest.raises(TooLarge):
         await bad
     assert sender.calls[2:] == [["a"], ["large"], ["b"]]
@@ -132,7 +139,7 @@ async def test_a_cancelled_caller_takes_nothing_back_and_harms_nobody() -> None:
     gone.cancel()
     await asyncio.wait([gone])
     sender.gate.set()
-    assert await asyncio.gather(first, stays) == [["FIRST"], ["B"]]
+    assert await answers(first, stays) == [["FIRST"], ["B"]]
     assert sender.calls[1:] == [["a", "b"]]
 
 
@@ -162,7 +169,7 @@ async def test_a_cancelled_close_does_not_cancel_what_was_asked() -> None:
     closing.cancel()
     await asyncio.wait([closing])
     sender.gate.set()
-    assert await asyncio.wait_for(asyncio.gather(first, second), SOON) == [["FIRST"], ["A"]]
+    assert await answers(first, second) == [["FIRST"], ["A"]]
 
 
 async def test_closing_twice_and_closing_unused_is_fine() -> None:

@@ -227,7 +227,8 @@ async def test_a_settle_of_what_was_lost_sends_nothing(world: World) -> None:
     await world.pass_time(world.lease + 0.2)
     fresh = await pulled(world, other, 3)
     ends = await world.within(
-        SOON, together(*(bus.settle(ran(d, o)) for d, o in zip(stale, outcomes, strict=True)))  # type: ignore[arg-type]
+        SOON,
+        together(*(bus.settle(ran(d, o)) for d, o in zip(stale, outcomes, strict=True))),  # type: ignore[arg-type]
     )
     assert ends == [None, None, None]
     assert not await world.within(SOON, bus.hand_back(stale[0], tasks[0]))

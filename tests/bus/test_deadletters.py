@@ -26,7 +26,7 @@ class Office:
         self.world = world
         self.store = store
         self.backend = backend
-        self.letters = DeadLetters(store, backend)  # type: ignore[arg-type]
+        self.letters = DeadLetters(store, backend)
 
     @classmethod
     async def open(cls, world: World) -> "Office":
@@ -87,7 +87,7 @@ async def test_a_replay_gives_the_task_back_to_its_group_and_forgets_the_letter(
     await office.letters.put(letter())
     replayed = await office.replay()
     assert (replayed.copy, replayed.replays) == (3, 1)
-    (back,) = await take(world, office.backend, 1)  # type: ignore[arg-type]
+    (back,) = await take(world, office.backend, 1)
     task = decode_envelope(back.message.headers, back.message.body)
     assert (back.message.id, back.message.copy, task.copy) == ("t1", 3, 3)
     assert (task.body, task.extra["muster-replays"]) == (b'{"a":1}', "1")
@@ -104,7 +104,7 @@ async def test_a_replayed_task_has_all_attempts_again_and_no_passed_deadline(
         task = envelope(id_, attempt=4, deadline=deadline, reply="caller")
         await office.letters.put(letter(id_, headers=encode(task)))
         await office.replay(id_)
-    found = await take(world, office.backend, 2)  # type: ignore[arg-type]
+    found = await take(world, office.backend, 2)
     tasks = {t.id: t for t in (decode_envelope(d.message.headers, b"") for d in found)}
     assert {t.attempt for t in tasks.values()} == {0}
     assert {t.reply for t in tasks.values()} == {"caller"}
@@ -116,7 +116,7 @@ async def test_bytes_that_are_no_envelope_are_replayed_as_they_came(world: World
     office = await Office.open(world)
     await office.letters.put(letter("x" * 64, headers={"x-foreign": "1"}, body=b"\xff\x00"))
     await office.replay("x" * 64)
-    (back,) = await take(world, office.backend, 1)  # type: ignore[arg-type]
+    (back,) = await take(world, office.backend, 1)
     assert back.message.body == b"\xff\x00"
     assert back.message.headers["x-foreign"] == "1"
     assert back.message.id == "x" * 64
@@ -131,8 +131,8 @@ async def test_many_replays_at_once_put_one_task_on_the_bus(world: World) -> Non
     assert any(isinstance(end, DeadLetter) for end in ends)
     assert all(isinstance(end, DeadLetter | NotDead) for end in ends)
     assert {end.copy for end in ends if isinstance(end, DeadLetter)} == {3}
-    await take(world, office.backend, 1)  # type: ignore[arg-type]
-    await nothing(world, office.backend)  # type: ignore[arg-type]
+    await take(world, office.backend, 1)
+    await nothing(world, office.backend)
 
 
 async def test_replay_and_purge_at_once_are_one_of_the_two(world: World) -> None:
@@ -171,7 +171,7 @@ async def test_a_replay_that_died_before_publishing_is_completed_by_asking_again
     assert (seen.state, seen.copy, seen.replays) == (State.REPLAYING, 3, 1)
     again = await office.replay()
     assert (again.copy, again.replays) == (3, 1)
-    (back,) = await take(world, office.backend, 1)  # type: ignore[arg-type]
+    (back,) = await take(world, office.backend, 1)
     assert back.message.copy == 3
     assert [each async for each in office.letters.all()] == []
 
@@ -187,8 +187,8 @@ async def test_a_replay_that_died_after_publishing_adds_nothing_when_asked_again
         await world.within(SOON, dying.replay("g", "t1", now=NOW))
     assert (await office.letters.get("g", "t1")).state is State.REPLAYING
     await office.replay()
-    await take(world, office.backend, 1)  # type: ignore[arg-type]
-    await nothing(world, office.backend)  # type: ignore[arg-type]
+    await take(world, office.backend, 1)
+    await nothing(world, office.backend)
     assert [each async for each in office.letters.all()] == []
 
 
@@ -198,7 +198,7 @@ class Undeletable:
     def __init__(self, store: KeyValue) -> None:
         self.get, self.put, self.list = store.get, store.put, store.list
 
-    async def delete(self, key: str, *, expect: int | None = None) -> bool:
+    async def delete(self, *_: object, **__: object) -> bool:
         raise Unreachable("cut")
 
 
@@ -236,8 +236,8 @@ async def test_a_task_that_dies_again_at_once_keeps_its_new_letter(world: World)
             await super().publish(messages)  # type: ignore[arg-type]
             await office.letters.put(again)
 
-    backend = DiesAtOnce(office.backend)  # type: ignore[arg-type]
-    letters = DeadLetters(office.store, backend)  # type: ignore[arg-type]
+    backend = DiesAtOnce(office.backend)
+    letters = DeadLetters(office.store, backend)
     await world.within(SOON, letters.replay("g", "t1", now=NOW))
     assert await office.letters.get("g", "t1") == again
 
@@ -289,7 +289,7 @@ async def test_the_largest_letter_goes_through_the_store(world: World) -> None:
     await office.letters.put(kept)
     assert (await office.letters.get("g", "t1")).body == kept.body
     await office.replay()
-    (back,) = await take(world, office.backend, 1)  # type: ignore[arg-type]
+    (back,) = await take(world, office.backend, 1)
     assert back.message.body == kept.body
 
 

@@ -125,6 +125,7 @@ class Counting:
         self._store = store
         self.watches = 0
         self.asked = asyncio.Event()
+        self.watched = asyncio.Event()
         self.answer = asyncio.Event()
         self.answer.set()
 
@@ -133,6 +134,7 @@ class Counting:
 
     def watch(self, prefix: str) -> object:
         self.watches += 1
+        self.watched.set()
         return self._store.watch(prefix)  # type: ignore[attr-defined]
 
     async def get(self, key: str) -> Entry | None:
@@ -148,6 +150,7 @@ async def test_an_outcome_put_between_the_look_and_the_wait_is_not_missed(world:
     waiters = Waiters(Outcomes(store), "caller", world.clock)  # type: ignore[arg-type]
     earlier = asyncio.create_task(waiters.wait("earlier"))
     other = await outcomes_of(world)
+    await world.within(SOON, store.watched.wait())
     await other.put("caller", result("earlier"))
     await world.within(SOON, gathered(earlier))
     store.answer.clear()

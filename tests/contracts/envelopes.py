@@ -1,11 +1,15 @@
 """Envelopes of every kind, and how one looks as text."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
 from contracts.envelope import MAX_ID, Envelope, Priority
+from contracts.errors import DecodeError
+
+T = TypeVar("T")
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -47,6 +51,14 @@ def envelopes() -> st.SearchStrategy[Envelope]:
         version=st.integers(1, 99),
         extra=unknown,
     )
+
+
+def tried(call: Callable[[], T]) -> "T | DecodeError":
+    """What decoding comes to; any other error is the test's to fail with."""
+    try:
+        return call()
+    except DecodeError as error:
+        return error
 
 
 def as_text(headers: Mapping[str, str], body: bytes) -> str:

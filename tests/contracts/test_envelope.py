@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from contracts.envelope import MAX_ID, VERSION, Envelope, Priority, decode, encode
 from contracts.errors import DecodeError
 from contracts.topics import MAX_TOPIC
-from tests.contracts.envelopes import as_text, envelopes, from_text, golden
+from tests.contracts.envelopes import as_text, envelopes, from_text, golden, tried
 
 PLAIN = Envelope(
     id="018bcfe5-6800-7000-8000-0123456789ab",
@@ -22,7 +22,7 @@ PLAIN = Envelope(
 FULL = replace(
     PLAIN,
     id="Bestellung 7 / 100 %",
-    source="/muster/büro/\"a\"",
+    source='/muster/büro/"a"',
     content_type="text/plain; charset=utf-8",
     tenant="Müller & Söhne",
     priority=Priority.HIGH,
@@ -98,20 +98,18 @@ def test_one_wrong_header_among_right_ones_is_an_envelope_or_an_error(
 @example("9999-12-31T23:59:59.999999Z")
 def test_what_was_decoded_can_be_encoded_again(time: str) -> None:
     """A task that cannot be encoded could never be retried or given back."""
-    try:
-        found = decode({**HEADERS, "ce-time": time}, b"")
-    except DecodeError as error:
-        assert error.field == "ce-time"
+    found = tried(lambda: decode({**HEADERS, "ce-time": time}, b""))
+    if isinstance(found, DecodeError):
+        assert found.field == "ce-time"
     else:
         assert decode(encode(found), b"") == found
 
 
 def _decoded_or_named(headers: dict[str, str], body: bytes) -> None:
-    try:
-        found = decode(headers, body)
-    except DecodeError as error:
-        assert error.field
-        assert error.reason
+    found = tried(lambda: decode(headers, body))
+    if isinstance(found, DecodeError):
+        assert found.field
+        assert found.reason
     else:
         assert decode(encode(found), body) == found
 

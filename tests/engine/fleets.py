@@ -173,9 +173,7 @@ class LiveFleet:
         """A host of these roles, ready; drained at the end."""
         bus, who = self._bus(), Identity.of_this_process()
         connect = extender or self.extender
-        host = Host(
-            roles, bus, who, self.clock, lease=self.lease, drain=drain, extender=connect
-        )
+        host = Host(roles, bus, who, self.clock, lease=self.lease, drain=drain, extender=connect)
         run = asyncio.create_task(host.run())
         try:
             await asyncio.wait_for(host.ready(), 5.0)

@@ -23,15 +23,17 @@ class Gate:
         self.runs = 0
         self.cancelled = 0
         self.open = asyncio.Event()
+        self.ended = asyncio.Event()
         self.contexts: list[Context] = []
 
-    async def __call__(self, payload: Any, ctx: Context) -> int:
+    async def __call__(self, ctx: Context) -> int:
         self.runs += 1
         self.contexts.append(ctx)
         try:
             await self.open.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
+            self.ended.set()
             raise
         return self.runs
 
@@ -40,7 +42,7 @@ def gated(gate: Gate, **options: Any) -> Any:
     """A role of this handler."""
 
     async def handler(payload: Any, ctx: Context) -> int:
-        return await gate(payload, ctx)
+        return await gate(ctx)
 
     return made(handler, **options)
 
@@ -64,7 +66,7 @@ async def test_what_waits_in_a_worker_is_renewed_too(fleet: ManualFleet) -> None
     fast = True
 
     async def handler(payload: Any, ctx: Context) -> Any:
-        return None if fast else await gate(payload, ctx)
+        return None if fast else await gate(ctx)
 
     member = await fleet.start(made(handler, concurrency=1))
     warm = await fleet.client.publish_many([("work.a", n) for n in range(20)])
@@ -87,14 +89,14 @@ async def test_a_lost_lease_ends_the_run_and_its_result_is_not_accepted(
 ) -> None:
     """15: the first one was cut off from the broker; a second one took over."""
     first, second = Gate(), Gate()
-    one = await fleet.start(gated(first))
+    one = await fleet.start(gated(first, concurrency=1))
     task = await fleet.client.publish("work.a", None)
     await fleet.until(lambda: first.runs == 1)
 
-    async def no_answer(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    async def no_answer(*_: Any, **__: Any) -> list[Delivery]:
         raise Unreachable("cut off")
 
-    one.backend.extend = no_answer  # type: ignore[method-assign]
+    one.backend.extend = one.backend.pull = no_answer  # type: ignore[method-assign]
     await fleet.start(gated(second))
     await fleet.until(lambda: second.runs == 1, 2 * LEASE)
     await fleet.until(lambda: first.cancelled == 1, LEASE)
@@ -111,7 +113,7 @@ async def test_a_run_that_outlives_its_lease_unnoticed_is_not_accepted(
 ) -> None:
     """15: frozen for longer than the lease, it ends before its keeper looks again."""
     first, second = Gate(), Gate()
-    one = await fleet.start(gated(first))
+    one = await fleet.start(gated(first, concurrency=1))
     task = await fleet.client.publish("work.a", None)
     await fleet.until(lambda: first.runs == 1)
     one.cut_off()
@@ -328,7 +330,7 @@ async def test_a_lease_lost_in_the_keepers_thread_ends_the_run_in_its_loop() -> 
     gate = Gate()
 
     class CutOff(Broker):
-        async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        async def extend(self, *_: object) -> list[Delivery]:
             raise Unreachable("cut off")
 
     async def connect() -> CutOff:
@@ -336,9 +338,7 @@ async def test_a_lease_lost_in_the_keepers_thread_ends_the_run_in_its_loop() -> 
 
     async with fleet.running(gated(gate, concurrency=1), extender=connect) as host:
         await fleet.client.publish("work.a", None)
-        async with asyncio.timeout(10.0):
-            while gate.cancelled == 0:
-                await asyncio.sleep(0.01)
+        await asyncio.wait_for(gate.ended.wait(), 10.0)
         assert host.worker("worker").counts.lost >= 1
         gate.open.set()
 

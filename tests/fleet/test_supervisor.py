@@ -154,7 +154,7 @@ async def test_cancelling_leaves_no_process() -> None:
         assert not any(map(_alive, pids))
 
 
-async def test_a_killed_supervisor_leaves_no_orphans(tmp_path: Path) -> None:
+def test_a_killed_supervisor_leaves_no_orphans(tmp_path: Path) -> None:
     """The processes read the end of their standard input, and end."""
     pids = tmp_path / "pids"
     code = f"""
@@ -178,10 +178,10 @@ asyncio.run(main())
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     with parent.stdout:
-        assert await asyncio.to_thread(parent.stdout.readline) == "ready\n"
+        assert parent.stdout.readline() == "ready\n"
     children = [psutil.Process(int(pid)) for pid in pids.read_text(encoding="utf-8").split()]
     assert len(children) == 3
     parent.kill()
     parent.wait(10)
-    _, left = await asyncio.to_thread(psutil.wait_procs, children, 10)
+    _, left = psutil.wait_procs(children, 10)
     assert left == []

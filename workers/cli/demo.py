@@ -34,6 +34,9 @@ QUESTION = (
 CREW = {"coordinator": 1, "analyst": 1, "writer": 1, "validator": 1}
 """Processes per role, beside the researchers."""
 
+_HERE = Path(__file__).resolve()
+_BUILT_IN = _HERE.parents[1] / "roles"
+
 PATIENCE = 600.0
 """Seconds the job may take."""
 
@@ -82,7 +85,7 @@ def demo(
 
 
 def _own_documentation() -> Path:
-    return Path(__file__).resolve().parents[2] / "docs"
+    return _HERE.parents[2] / "docs"
 
 
 async def _demo(
@@ -119,7 +122,7 @@ async def _crew(
         "MUSTER_BUS_URL": url,
         "MUSTER_FLEET_NAME": loaded.settings.fleet.name,
         "MUSTER_LOG_LEVEL": "warning",
-        "MUSTER_ROLES": str(Path(__file__).resolve().parents[1] / "roles"),
+        "MUSTER_ROLES": str(_BUILT_IN),
     }
     crew = {**CREW, "researcher": researchers}
     specs = [Spec(role, environment) for role, count in crew.items() for _ in range(count)]

@@ -1,5 +1,6 @@
 """`muster down`: ends what `up` started in a folder."""
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from workers.fleet.standing import Standing
     from workers.settings import Loaded
 
+_KILL_SECONDS = 5.0
+_LOOK_EVERY = 0.02
 _SLACK = 10.0
 """Seconds the supervisor has beyond its workers' time to drain and be killed."""
 
@@ -62,8 +65,26 @@ def _end(processes: "list[psutil.Process]", *, patience: float) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, left = psutil.wait_procs(processes, timeout=patience)
+    left = _left(processes, patience)
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=5.0)
+    _left(left, _KILL_SECONDS)
+
+
+def _left(processes: "list[psutil.Process]", seconds: float) -> "list[psutil.Process]":
+    """Those that still live after so many seconds; returns at once when there are none. One that
+    has ended counts as such before its parent, whichever that is now, has taken notice."""
+    until = time.monotonic() + seconds
+    while (alive := [p for p in processes if _lives(p)]) and time.monotonic() < until:
+        time.sleep(_LOOK_EVERY)
+    return alive
+
+
+def _lives(process: "psutil.Process") -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

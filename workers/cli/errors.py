@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from contracts.errors import InvalidValue, MusterError
+from contracts.errors import DecodeError, InvalidTopic, InvalidValue, MusterError
 
 FAILED, USAGE, UNREACHABLE, MISSING, REFUSED, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
@@ -36,53 +36,61 @@ class Interrupted(MusterError):
     """Ctrl-C, where there is more to say than that."""
 
 
-class RolesBroken(MusterError):
-    """`doctor` found roles that cannot be used."""
-
-
 def codes() -> Mapping[type[BaseException], int]:
     """The exit code of each class of error; the nearest class of an error decides."""
-    from bus import errors as bus
-    from contracts import errors as contracts
-    from deploy import errors as deploy
-    from workers.documents import errors as documents
-    from workers.fleet import errors as fleet
-    from workers.sdk import errors as sdk
+    return {
+        kind: code
+        for code, kinds in (
+            (FAILED, _failed()),
+            (USAGE, _usage_errors()),
+            (UNREACHABLE, _unreachable()),
+            (MISSING, _missing()),
+            (REFUSED, _refused()),
+            (INTERRUPTED, (Interrupted,)),
+        )
+        for kind in kinds
+    }
+
+
+_Kinds = tuple[type[MusterError], ...]
+
+
+def _failed() -> _Kinds:
+    from workers.sdk.errors import NoResult, TaskFailed
+
+    return (MusterError, TaskFailed, NoResult)
+
+
+def _usage_errors() -> _Kinds:
+    from workers.sdk.errors import RoleError
     from workers.settings import SettingsError
 
-    return {
-        MusterError: FAILED,
-        sdk.TaskFailed: FAILED,
-        sdk.NoResult: FAILED,
-        WrongUsage: USAGE,
-        SettingsError: USAGE,
-        sdk.RoleError: USAGE,
-        RolesBroken: USAGE,
-        contracts.InvalidTopic: USAGE,
-        contracts.InvalidValue: USAGE,
-        bus.Unreachable: UNREACHABLE,
-        bus.Full: UNREACHABLE,
-        bus.Unsafe: UNREACHABLE,
-        bus.Closed: UNREACHABLE,
-        deploy.DeployError: UNREACHABLE,
-        fleet.AlreadyUp: UNREACHABLE,
-        fleet.NotReady: UNREACHABLE,
-        bus.Unroutable: MISSING,
-        sdk.UnknownRole: MISSING,
-        NotFound: MISSING,
-        InvalidJson: REFUSED,
-        PastDeadline: REFUSED,
-        sdk.InvalidPayload: REFUSED,
-        contracts.DecodeError: REFUSED,
-        bus.TooLarge: REFUSED,
-        bus.AccessDenied: REFUSED,
-        bus.Conflict: REFUSED,
-        bus.NotDead: REFUSED,
-        bus.ReplayRefused: REFUSED,
-        documents.DocumentError: REFUSED,
-        deploy.FolderUnusable: REFUSED,
-        Interrupted: INTERRUPTED,
-    }
+    return (WrongUsage, SettingsError, RoleError, InvalidTopic, InvalidValue)
+
+
+def _unreachable() -> _Kinds:
+    from bus.errors import Closed, Full, Unreachable, Unsafe
+    from deploy.errors import DeployError
+    from workers.fleet.errors import AlreadyUp, NotReady
+
+    return (Unreachable, Full, Unsafe, Closed, DeployError, AlreadyUp, NotReady)
+
+
+def _missing() -> _Kinds:
+    from bus.errors import Unroutable
+    from workers.sdk.errors import UnknownRole
+
+    return (NotFound, Unroutable, UnknownRole)
+
+
+def _refused() -> _Kinds:
+    from bus.errors import AccessDenied, Conflict, NotDead, ReplayRefused, TooLarge
+    from deploy.errors import FolderUnusable
+    from workers.documents.errors import DocumentError
+    from workers.sdk.errors import InvalidPayload
+
+    ours = (InvalidJson, PastDeadline, DecodeError, InvalidPayload, DocumentError, FolderUnusable)
+    return (*ours, AccessDenied, Conflict, NotDead, ReplayRefused, TooLarge)
 
 
 def code_of(error: BaseException) -> int:

@@ -46,7 +46,7 @@ async def keep_up(plan: Plan) -> None:
     """Run the plan until SIGINT or SIGTERM, then let the workers drain and end what was started."""
     began = time.monotonic()
     settings = plan.loaded.settings
-    configure_logs(format=settings.log.format, level=settings.log.level)
+    configure_logs(style=settings.log.format, level=settings.log.level)
     async with _bus(plan.loaded) as owns_bus:
         record = Record(plan.loaded, owns_bus=owns_bus)
         supervisor = Supervisor(

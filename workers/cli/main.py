@@ -36,7 +36,7 @@ COMMANDS = MappingProxyType(
 class LazyGroup(TyperGroup):
     """Knows its commands by name and line; imports one when it is used."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's interface
         """The names, in the order they are shown."""
         return list(COMMANDS)
 
@@ -56,7 +56,7 @@ class LazyGroup(TyperGroup):
             actions=("see all of them: `muster --help`",),
         )
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the same
         """The list in `--help`, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])

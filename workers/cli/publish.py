@@ -46,9 +46,7 @@ def publish(
     priority: Annotated[Priority, typer.Option(help="high, normal or low.")] = Priority.NORMAL,
     delay: Annotated[str | None, typer.Option(help="Start after: 90, 90s, 5m, 2h.")] = None,
     at: Annotated[str | None, typer.Option(help="Start at: ISO time, epoch, duration.")] = None,
-    deadline: Annotated[
-        str | None, typer.Option(help="Unwanted after: duration, ISO time, epoch.")
-    ] = None,
+    deadline: Annotated[str | None, typer.Option(help="Unwanted after: as --at.")] = None,
     key: Annotated[str | None, typer.Option(help="Equal keys name one task.")] = None,
     budget: Annotated[str | None, typer.Option(help="What it may cost, in dollars.")] = None,
     tenant: Annotated[str, typer.Option(help="Whose task it is.")] = "default",
@@ -60,33 +58,64 @@ def publish(
 
     A payload is checked here when its role is known in this folder, else by the worker.
     """
-    from contracts.topics import publishable
-    from workers.fleet.client import Options
-
     given = Given.of(ctx)
     _check_together(key=key, lines=lines, wait=wait, timeout=timeout, delay=delay, at=at)
-    now = time.time()
-    start = _start(delay, at, now)
-    options = Options(
+    options = _options(
         priority=priority,
-        at=start,
-        deadline=_deadline(deadline, start, now),
+        delay=delay,
+        at=at,
+        deadline=deadline,
         key=key,
-        budget=_micro_dollars(budget),
+        budget=budget,
         tenant=tenant,
         reply=wait or not lines,
     )
     order = Order(
-        topic=publishable(topic),
+        topic=_topic(topic),
         payloads=read(payload, lines=lines),
         options=options,
         wait=wait,
         timeout=times.seconds(timeout, "--timeout") if timeout else None,
         json=given.json,
     )
-    loaded = given.loaded()
+    return _checked_and_published(given.loaded(), order)
+
+
+def _checked_and_published(loaded: "Loaded", order: Order) -> int:
     _check_locally(loaded, order)
     return asyncio.run(_publish(loaded, order))
+
+
+def _topic(topic: str) -> str:
+    from contracts.topics import publishable
+
+    return publishable(topic)
+
+
+def _options(
+    *,
+    priority: Priority,
+    delay: str | None,
+    at: str | None,
+    deadline: str | None,
+    key: str | None,
+    budget: str | None,
+    tenant: str,
+    reply: bool,
+) -> "Options":
+    from workers.fleet.client import Options
+
+    now = time.time()
+    start = _start(delay, at, now)
+    return Options(
+        priority=priority,
+        at=start,
+        deadline=_deadline(deadline, start, now),
+        key=key,
+        budget=_micro_dollars(budget),
+        tenant=tenant,
+        reply=reply,
+    )
 
 
 def _check_together(

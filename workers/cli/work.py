@@ -34,7 +34,7 @@ def work(
     settings = loaded.settings
     if supervised:
         end_with_supervisor(settings.fleet.drain + _KILL_AFTER)
-    configure_logs(format=settings.log.format, level=settings.log.level)
+    configure_logs(style=settings.log.format, level=settings.log.level)
     chosen = [
         _with(role, concurrency) for role in pick(wiring.all_roles(loaded), dict.fromkeys(roles))
     ]

@@ -17,7 +17,6 @@ from workers.engine.run import EngineRuntime, Run, event
 from workers.sdk.context import Context
 from workers.sdk.role import Role
 
-
 _AWAY = 1.0
 """Seconds before a task that could not begin, because the store was away, is tried again."""
 
@@ -60,8 +59,8 @@ class Executor:
         payload = steps.validate(self._role, task)
         if isinstance(payload, Reject):
             return payload
-        self._bus.tell(event(task, self._role, self._who, Kind.STARTED, run.started))
-        runtime = EngineRuntime(run, task, self._role, self._bus, self._who, self._clock)
+        self._bus.tell(event(task, self._role, self._who, kind=Kind.STARTED, at=run.started))
+        runtime = EngineRuntime(run, task, self._role, self._bus, who=self._who, clock=self._clock)
         try:
             return await self._call(task, payload, Context(task, runtime))
         finally:
@@ -78,7 +77,7 @@ class Executor:
             if _is_cancelled():
                 raise
             return steps.from_error(error)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises
             if timer.expired and isinstance(error, TimeoutError):
                 return steps.from_timeout(task, self._role, self._clock.wall())
             return steps.from_error(error)

@@ -24,9 +24,7 @@ class Ask:
     ahead: int
 
 
-def ask(
-    *, slots: int, free: int, queued: int, mean_run: float | None, unsettled: int = 0
-) -> Ask:
+def ask(*, slots: int, free: int, queued: int, mean_run: float | None, unsettled: int = 0) -> Ask:
     """What a role with `slots` places, `free` of them, `queued` unstarted deliveries and
     `unsettled` ended ones pulls.
 

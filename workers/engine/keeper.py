@@ -150,7 +150,7 @@ class KeeperThread:
             asyncio.run(self._main())
         except asyncio.CancelledError:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised by `start`
             self._failed = error
         finally:
             self._ready.set()

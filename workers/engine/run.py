@@ -66,7 +66,7 @@ class EngineRuntime:
     """What `ctx` can do, done over the bus. Implements `workers.sdk.context.Runtime`."""
 
     def __init__(
-        self, run: Run, task: Envelope, role: Role, bus: Bus, who: Identity, clock: Clock
+        self, run: Run, task: Envelope, role: Role, bus: Bus, *, who: Identity, clock: Clock
     ) -> None:
         self._run = run
         self._task = task
@@ -121,9 +121,7 @@ class EngineRuntime:
         await self._bus.publish([task], due=due)
         return task.id
 
-    async def call(
-        self, number: int, role: str, payload: Any, deadline: float | None
-    ) -> Result:
+    async def call(self, number: int, role: str, payload: Any, deadline: float | None) -> Result:
         """Find the child's outcome, or have it run; this run's place is free meanwhile."""
         body = to_json(payload)
         child = child_id(self._task.id, number, check_group(role), body)
@@ -194,7 +192,9 @@ class EngineRuntime:
         )
 
     def _event(self, kind: Kind, data: Mapping[str, Any]) -> Event:
-        return event(self._task, self._role, self._who, kind, self._clock.wall(), self._told, data)
+        now = self._clock.wall()
+        who = (self._task, self._role, self._who)
+        return event(*who, kind=kind, at=now, number=self._told, data=data)
 
 
 def _tellable(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -210,6 +210,7 @@ def event(
     task: Envelope,
     role: Role,
     who: Identity,
+    *,
     kind: Kind,
     at: float,
     number: int = 0,

@@ -65,9 +65,13 @@ def from_value(role: Role, value: Any) -> Outcome:
     return Done(data)
 
 
+def _is_finite(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and isfinite(seconds)
+
+
 def _with_sane_delay(outcome: Retry | Snooze) -> Outcome:
     after = outcome.after
-    if after is None or (isinstance(after, int | float) and isfinite(after)):
+    if after is None or _is_finite(after):
         return outcome
     name = type(outcome).__name__
     return Reject(f"the handler returned {name} with after={after!r}, which is no time to wait")

@@ -176,7 +176,7 @@ class Worker:
                 self._count(settled)
         except MusterError as error:
             _log.error("could not settle; the task comes back by its lease", error=str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - a run that ended must give up its lease
             _log.exception("could not settle; the task comes back by its lease")
         finally:
             self._keeper.release(run.delivery)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from bus.backoff import Backoff
 from contracts.clock import Clock
@@ -62,17 +63,15 @@ class Supervisor:
         waiting = [asyncio.create_task(seat.once_ready.wait()) for seat in self._seats]
         if not waiting:
             return
-        everyone = asyncio.gather(*waiting)
+        everyone = asyncio.ensure_future(asyncio.gather(*waiting))
         ended = asyncio.create_task(self._ended.wait())
+        both: set[asyncio.Future[Any]] = {everyone, ended}
         try:
-            await asyncio.wait(
-                {everyone, ended}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ended.cancel()
-            for task in waiting:
+            for task in (ended, *waiting):
                 task.cancel()
-            await asyncio.gather(everyone, return_exceptions=True)
+            await asyncio.gather(*both, return_exceptions=True)
         self._check_ready()
 
     def processes(self) -> list[Info]:

@@ -79,13 +79,12 @@ def role(
 ) -> Callable[[H], H]:
     """Make a role of `async def handler(payload, ctx) -> result`.
 
-    `listens`: topic patterns whose tasks it takes; without any it is reached by `ctx.call` only.
-    `concurrency`: tasks of this role that run at once in one worker process. `attempts`: runs
-    before a failing task becomes a dead letter. `timeout`: seconds one run may take. `backoff`:
-    seconds; the wait before retry n is drawn from [0, min(300, backoff · 2^n)].
+    `listens`: patterns of the topics it takes; without any it is reached by `ctx.call` only.
+    `concurrency`: tasks that run at once in one process. `attempts`: runs before a failing task
+    is a dead letter. `timeout`: seconds one run may take. `backoff`: seconds; the wait before
+    retry n is drawn from [0, min(300, backoff · 2^n)].
 
-    The handler stays what it was and can be called as such. Raises `RoleError` for a declaration
-    that cannot work.
+    The handler stays what it was. Raises `RoleError` for a declaration that cannot work.
     """
     patterns = (listens,) if isinstance(listens, str) else tuple(listens)
 
@@ -129,13 +128,15 @@ N = TypeVar("N", int, float)
 
 
 def _positive(what: str, value: N, name: str, file: Path, line: int) -> N:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    number: object = value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
         raise _declaration(name, file, line, f"{what}={value!r} has to be above 0")
     return value
 
 
 def _whole(what: str, value: int, name: str, file: Path, line: int) -> int:
-    if not isinstance(value, int):
+    number: object = value
+    if not isinstance(number, int):
         raise _declaration(name, file, line, f"{what}={value!r} has to be a whole number")
     return _positive(what, value, name, file, line)
 

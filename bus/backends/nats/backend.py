@@ -13,7 +13,7 @@ from bus.backends.nats.publish import Publisher
 from bus.backends.nats.pull import Pulls, vanished
 from bus.backends.nats.receipts import Receipt
 from bus.backends.nats.settle import acknowledge, extend, settle
-from bus.backends.nats.streams import Consumers, ensure_streams
+from bus.backends.nats.streams import PRIORITIES, Consumers, ensure_streams
 from bus.backends.nats.sweep import Sweeper
 from bus.errors import Closed, Unroutable
 from bus.keyvalue.nats import NatsKeyValue
@@ -41,6 +41,7 @@ class NatsBackend:
         self._closed = False
         self._retired: dict[str, float] = {}
         self._bindings.changed.append(self._on_changed)
+        link.lost.append(self._bindings.doubt)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """See `Backend.bind`."""
@@ -70,9 +71,7 @@ class NatsBackend:
             pulls = self._pulls[group] = self._new_pulls(group)
         found, gone = await pulls.pull(lanes, limit, wait)
         if gone and not found:
-            await self._bindings.refresh()
-            if self._binding(group).revision == binding.revision:
-                raise vanished(group)
+            await self._check_gone(group, gone, pulls)
         if len(binding.generations) > 1 and len(found) < limit:
             await self._retire(group)
         return found
@@ -105,6 +104,7 @@ class NatsBackend:
         self._closed = True
         for pulls in self._pulls.values():
             await pulls.close()
+        self._link.lost.remove(self._bindings.doubt)
         await self._sweeper.close()
         await self._bindings.close()
         await self._keyvalue.close()
@@ -121,8 +121,18 @@ class NatsBackend:
                 await self._bindings.open()
                 self._open = True
 
+    async def _check_gone(self, group: str, consumer: str, pulls: Pulls) -> None:
+        """A consumer of an earlier generation goes when it is drained; another must be there."""
+        await self._bindings.refresh()
+        last = self._binding(group).generations[-1]
+        names = self._link.names
+        own = {names.consumer(group, lane, last.tag) for lane in PRIORITIES}
+        if consumer in {*own, names.retry_consumer(group)}:
+            raise vanished(group)
+        pulls.skip(consumer)
+
     async def _bound(self, group: str) -> Binding:
-        if self._bindings.get(group) is None:
+        if self._bindings.get(group) is None or not self._bindings.fresh:
             await self._bindings.refresh()
         return self._binding(group)
 
@@ -143,8 +153,10 @@ class NatsBackend:
             await acknowledge(self._link, receipts)
             self._sweeper.touch()
 
-        intake = Intake(self._link, group, self._publisher.send, forget)
-        return Pulls(self._link, intake, lambda: self._binding(group))
+        def binding() -> Binding:
+            return self._binding(group)
+
+        return Pulls(self._link, Intake(self._link, group, binding, self._publisher.send, forget))
 
     def _on_changed(self, group: str) -> None:
         pulls = self._pulls.get(group)

@@ -7,6 +7,7 @@ for the old filter [tried]. Who loses the compare-and-set on the entry deletes w
 import asyncio
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, timedelta
 
 from bus.backends.nats.bindings import Binding, Bindings, Generation, decode
 from bus.backends.nats.errors import unreachable
@@ -17,6 +18,10 @@ from bus.keyvalue import keys
 from bus.keyvalue.protocol import ABSENT, KeyValue
 
 _TRIES = 20
+
+_HANDOVER = 0.5
+"""Seconds the consumers of a binding that changes hand out nothing. Members follow bindings on
+the connection they pull with and know within milliseconds."""
 
 
 class Binder:
@@ -48,14 +53,25 @@ class Binder:
             await self._consumers.make(group, last)
             self._bindings.apply(old)
             return True
+        await self._hold(old)
         start = await self._consumers.next_sequence()
         next_ = Generation(secrets.token_hex(4), wanted, start)
         await self._consumers.make(group, next_)
         new = Binding(group, (next_,)) if old is None else old.follow(next_)
+        await self._hold(old)
         if await self._put(new, entry.revision if entry is not None else None):
             return True
         await self._consumers.delete_generation(group, next_.tag)
         return False
+
+    async def _hold(self, old: Binding | None) -> None:
+        """Pause what is in force now until every member will know what comes after it: else one
+        that does not know yet would take from it what the new consumers give to another."""
+        if old is None:
+            return
+        until = await self._consumers.now() + timedelta(seconds=_HANDOVER)
+        text = until.astimezone(UTC).isoformat()
+        await self._consumers.pause(old.group, old.generations[-1], text)
 
     async def _put(self, binding: Binding, expect: int | None) -> bool:
         try:

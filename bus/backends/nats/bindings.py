@@ -78,6 +78,7 @@ class Bindings:
     """All bindings of the fleet as this process knows them. `changed` are told the group."""
 
     def __init__(self, keyvalue: KeyValue, clock: Clock) -> None:
+        self.fresh = False
         self._clock = clock
         self._read = 0.0
         self.changed: list[Callable[[str], None]] = []
@@ -116,6 +117,10 @@ class Bindings:
             self._routes[topic] = found
         return found
 
+    def doubt(self) -> None:
+        """The connection was lost: what is known may be old until it is read again."""
+        self.fresh = False
+
     async def refresh(self) -> None:
         """Know every binding whose `bind` has returned anywhere."""
         found: list[Entry] = []
@@ -127,6 +132,7 @@ class Bindings:
                 break
         self._replace(found)
         self._read = self._clock.monotonic()
+        self.fresh = True
 
     def age(self) -> float:
         """Seconds since the last `refresh`; what is followed is newer."""

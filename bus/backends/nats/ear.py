@@ -7,7 +7,6 @@ asked later.
 
 import asyncio
 import json
-from collections.abc import Callable
 from itertools import count
 
 from bus.backends.nats import errors
@@ -23,15 +22,12 @@ _DOING = "pulling"
 
 
 class Ear:
-    """Asks consumers and waits at them. `gone` is set when one of them is not there."""
+    """Asks consumers and waits at them. `gone` is one that is not there."""
 
-    def __init__(
-        self, link: NatsLink, intake: Intake, find: Callable[[str], Source | None]
-    ) -> None:
-        self.gone = False
+    def __init__(self, link: NatsLink, intake: Intake) -> None:
+        self.gone = ""
         self._link = link
         self._intake = intake
-        self._find = find
         self._numbers = count()
         self._bells: dict[str, str] = {}
         self._asked = ""
@@ -128,7 +124,7 @@ class Ear:
             self._on_status(subject.rpartition(".")[2], block)
             return
         consumer = reply.split(".", 4)[3] if reply.count(".") < 9 else reply.split(".", 6)[5]
-        source = self._find(consumer)
+        source = self._intake.find(consumer)
         if source is None:
             return
         self._intake.add(Raw(source, subject, reply, body, block, self._link.pulse.arrival()))
@@ -149,11 +145,11 @@ class Ear:
 
     def _on_status(self, number: str, block: bytes | None) -> None:
         status, reason = parse_headers(block)[2:]
-        rang = self._bells.pop(number, None)
-        if number != self._ask and rang is None:
+        consumer = self._bells.pop(number, self._asked if number == self._ask else "")
+        if not consumer:
             return
         if status == 503 or (status == 409 and "Deleted" in reason):
-            self.gone = True
+            self.gone = consumer
         if number == self._ask or not self._ask:
             self.wake()
 

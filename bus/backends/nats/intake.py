@@ -16,7 +16,7 @@ from bus.backends.nats.bindings import Binding
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.names import Names, is_exact, parse_subject
 from bus.backends.nats.publish import Outgoing
-from bus.backends.nats.receipts import Receipt
+from bus.backends.nats.receipts import Receipt, now
 from bus.backends.nats.wire import (
     DUE,
     EARLIER,
@@ -81,17 +81,40 @@ class Intake:
         self,
         link: NatsLink,
         group: str,
+        binding: Callable[[], Binding],
         put_back: Callable[[Sequence[Outgoing]], Awaitable[None]],
         forget: Callable[[Sequence[Receipt]], Awaitable[None]],
     ) -> None:
         self._link = link
         self._group = group
+        self._binding = binding
+        self._sources: dict[str, Source] = {}
+        self._known: dict[str, Source] = {}
+        self.revision = -1
         self._put_back = put_back
         self._forget = forget
         self._kept: dict[Lane, deque[Raw]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wanted: list[Sequence[Lane]] = []
+
+    def sources(self) -> dict[str, Source]:
+        """The consumers of the binding as it is now; `revision` tells when they change."""
+        binding = self._binding()
+        if binding.revision != self.revision:
+            self._sources = sources(self._link.names, binding)
+            # Those of before stay known: a message of theirs may be under way.
+            self._known = {**self._known, **self._sources}
+            self.revision = binding.revision
+        return self._sources
+
+    def skip(self, consumer: str) -> None:
+        """Leave a consumer out, as long as the binding still names it."""
+        self._sources.pop(consumer, None)
+
+    def find(self, consumer: str) -> Source | None:
+        """A consumer by its name, also one of before."""
+        return self._known.get(consumer)
 
     def add(self, raw: Raw) -> None:
         """A message has come."""
@@ -118,10 +141,12 @@ class Intake:
         there were others, which are settled unseen."""
         taken: list[Delivery] = []
         stray: list[Receipt] = []
+        at = now(self._link.clock)
+        self.sources()
         for lane in lanes:
             kept = self._kept.get(lane)
             while kept and len(taken) < limit:
-                made = self._deliver(kept.popleft())
+                made = self._deliver(kept.popleft(), at)
                 if isinstance(made, Receipt):
                     stray.append(made)
                 elif made is not None:
@@ -130,12 +155,13 @@ class Intake:
             self._spawn(self._forget(stray))
         return taken, bool(stray)
 
-    def _deliver(self, raw: Raw) -> Delivery | Receipt | None:
+    def _deliver(self, raw: Raw, at: tuple[float, float]) -> Delivery | Receipt | None:
         """The delivery; a receipt when it is not the group's; None when it is ours no more."""
-        link, source = self._link, raw.source
+        link = self._link
+        source = self._known.get(raw.source.consumer, raw.source)  # as it is judged now
         ack = parse_ack(raw.ack)
         mine = Receipt(raw.ack, source.consumer, link.lease, raw.arrived)
-        if not mine.ours(link.clock):
+        if not mine.ours(at):
             return None
         if source.until is not None and ack.sequence >= source.until:
             return mine
@@ -188,10 +214,12 @@ class Intake:
         if not raws:
             return
         receipts = [Receipt(r.ack, r.source.consumer, self._link.lease, r.arrived) for r in raws]
-        both = [(raw, r) for raw, r in zip(raws, receipts, strict=True) if r.ours(self._link.clock)]
+        at = now(self._link.clock)
+        both = [(raw, r) for raw, r in zip(raws, receipts, strict=True) if r.ours(at)]
         try:
             await self._put_back([self._again(raw) for raw, _ in both])
-            await self._forget([r for _, r in both if r.ours(self._link.clock)])
+            at = now(self._link.clock)
+            await self._forget([r for _, r in both if r.ours(at)])
         except BusError:
             _log.info("messages not put back, they return by their lease", exc_info=True)
 

@@ -8,13 +8,12 @@ same bells and asks nothing anew.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bus.backend import Delivery, Lane
 from bus.backends.nats import errors
-from bus.backends.nats.bindings import Binding
 from bus.backends.nats.ear import Ear
-from bus.backends.nats.intake import Intake, Source, sources
+from bus.backends.nats.intake import Intake, Source
 from bus.backends.nats.link import NatsLink
 from bus.errors import Unreachable
 
@@ -27,13 +26,9 @@ _DOING = "pulling"
 class Puller:
     """One pull at a time; an `Intake` shared by all pulls of a group takes what comes."""
 
-    def __init__(self, link: NatsLink, intake: Intake, binding: Callable[[], Binding]) -> None:
+    def __init__(self, link: NatsLink, intake: Intake) -> None:
         self._link = link
         self._intake = intake
-        self._binding = binding
-        self._revision = -1
-        self._sources: dict[str, Source] = {}
-        self._known: dict[str, Source] = {}
         self._ear: Ear | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = -1
@@ -57,9 +52,9 @@ class Puller:
             self._timer = loop.call_later(_GRACE, self.hang_up)
 
     @property
-    def gone(self) -> bool:
-        """Whether a consumer was not there in the last pull."""
-        return self._ear is not None and self._ear.gone
+    def gone(self) -> str:
+        """The consumer that was not there in the last pull."""
+        return self._ear.gone if self._ear is not None else ""
 
     def wake(self) -> None:
         """The binding has changed: look at the new consumers too."""
@@ -120,28 +115,20 @@ class Puller:
         """Wait at each consumer; False when the consumers have changed meanwhile."""
         for source in self._of(lanes):
             ear.ring(source)
-        revision = self._revision
+        revision = self._intake.revision
         await ear.listen(left)
-        return self._binding().revision == revision
+        self._intake.sources()
+        return self._intake.revision == revision
 
     def _of(self, lanes: Sequence[Lane]) -> list[Source]:
-        return [source for source in self._sources.values() if source.lane in lanes]
+        return [source for source in self._intake.sources().values() if source.lane in lanes]
 
     def _hearing(self) -> Ear:
-        """The inbox, with the consumers of the binding as it is now."""
-        binding = self._binding()
-        if binding.revision != self._revision:
-            # Those of before stay known: a message of theirs may be under way.
-            self._known = {**self._sources, **sources(self._link.names, binding)}
-            self._sources = sources(self._link.names, binding)
-            self._revision = binding.revision
+        """The inbox."""
         if self._ear is None:
-            self._ear = Ear(self._link, self._intake, self._find)
-        self._ear.gone = False
+            self._ear = Ear(self._link, self._intake)
+        self._ear.gone = ""
         return self._ear
-
-    def _find(self, consumer: str) -> Source | None:
-        return self._known.get(consumer)
 
     def _stay(self) -> None:
         if self._timer is not None:
@@ -152,17 +139,16 @@ class Puller:
 class Pulls:
     """All pulls of one group in this process."""
 
-    def __init__(self, link: NatsLink, intake: Intake, binding: Callable[[], Binding]) -> None:
+    def __init__(self, link: NatsLink, intake: Intake) -> None:
         self._link = link
         self._intake = intake
-        self._binding = binding
         self._idle: list[Puller] = []
         self._busy: set[Puller] = set()
 
     async def pull(
         self, lanes: Sequence[Lane], limit: int, wait: float
-    ) -> tuple[list[Delivery], bool]:
-        """What was found, and whether a consumer was not there."""
+    ) -> tuple[list[Delivery], str]:
+        """What was found, and the consumer that was not there."""
         puller = self._idle.pop() if self._idle else self._new()
         self._busy.add(puller)
         try:
@@ -170,6 +156,10 @@ class Pulls:
         finally:
             self._busy.discard(puller)
             self._idle.append(puller)
+
+    def skip(self, consumer: str) -> None:
+        """Pull no more from a consumer of an earlier generation: it was drained and deleted."""
+        self._intake.skip(consumer)
 
     def wake(self) -> None:
         """The binding has changed."""
@@ -184,7 +174,7 @@ class Pulls:
         await self._intake.close()
 
     def _new(self) -> Puller:
-        return Puller(self._link, self._intake, self._binding)
+        return Puller(self._link, self._intake)
 
 
 def vanished(group: str) -> Unreachable:

@@ -26,18 +26,24 @@ class Receipt:
         self.confirmed = confirmed
         self.settled = False
 
-    def ours(self, clock: Clock) -> bool:
-        """Whether it is still ours, by the larger of both clocks."""
-        if self.settled:
-            return False
+    def ours(self, now: tuple[float, float]) -> bool:
+        """Whether it is still ours `now` (see `now`), by the clock that went further."""
+        return not self.settled and self.unexpired(now)
+
+    def unexpired(self, now: tuple[float, float]) -> bool:
+        """Whether its lease runs still, settled or not."""
         monotonic, wall = self.confirmed
-        passed = max(clock.monotonic() - monotonic, clock.wall() - wall)
-        return passed < self.lease
+        return now[0] - monotonic < self.lease and now[1] - wall < self.lease
 
     def confirm(self, at: tuple[float, float]) -> None:
         """The broker has renewed it after `at` (monotonic, wall)."""
         if at[0] > self.confirmed[0]:
             self.confirmed = at
+
+
+def now(clock: Clock) -> tuple[float, float]:
+    """Monotonic and wall time."""
+    return clock.monotonic(), clock.wall()
 
 
 def receipt(delivery: Delivery) -> Receipt:

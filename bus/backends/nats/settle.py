@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from bus.backend import Delivery, Message
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.publish import Publisher
-from bus.backends.nats.receipts import Receipt, receipt
+from bus.backends.nats.receipts import Receipt, now, receipt
 from bus.backends.nats.wire import pub
 
 _ACK = b"+ACK"
@@ -31,17 +31,18 @@ async def settle(
         return list(deliveries)
     for each in mine:
         each.settled = True
+    kept = mine
     try:
         if then:
             await publisher.publish(then, owed=False)
-        kept = [r for r in mine if _unexpired(link, r)]
+            at = now(link.clock)
+            kept = [each for each in mine if each.unexpired(at)]
         await acknowledge(link, kept)
     except BaseException:
         for each in mine:
             each.settled = False
         raise
-    done = set(map(id, kept))
-    return _others(deliveries, done)
+    return _others(deliveries, set(map(id, kept)))
 
 
 async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -49,7 +50,7 @@ async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Deliver
     consumer; the server takes those of one consumer in their order."""
     await link.ready("renewing leases")
     mine = _ours(link, deliveries)
-    at = (link.clock.monotonic(), link.clock.wall())
+    at = now(link.clock)
     await _send(link, mine, _PROGRESS, "renewing leases", lambda r: r.consumer)
     for each in mine:
         each.confirm(at)
@@ -63,16 +64,9 @@ async def acknowledge(link: NatsLink, receipts: Sequence[Receipt]) -> None:
 
 def _ours(link: NatsLink, deliveries: Iterable[Delivery]) -> list[Receipt]:
     """The receipts still ours, each once."""
-    found = {id(r): r for r in map(receipt, deliveries) if r.ours(link.clock)}
+    at = now(link.clock)
+    found = {id(r): r for r in map(receipt, deliveries) if r.ours(at)}
     return list(found.values())
-
-
-def _unexpired(link: NatsLink, each: Receipt) -> bool:
-    each.settled = False
-    try:
-        return each.ours(link.clock)
-    finally:
-        each.settled = True
 
 
 def _others(deliveries: Iterable[Delivery], mine: set[int]) -> list[Delivery]:
@@ -87,6 +81,7 @@ async def _send(
     group: Callable[[Receipt], str],
 ) -> None:
     if not receipts:
+        await link.echo(doing)
         return
     last = {group(r): r for r in receipts}
     waiting: list[tuple[str, asyncio.Future[tuple[bytes, bytes | None]]]] = []

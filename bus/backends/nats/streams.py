@@ -1,6 +1,7 @@
 """The two streams of a fleet and the consumers on them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from bus.backend import LaneName
@@ -102,6 +103,21 @@ class Consumers:
         await self._link.api(
             f"CONSUMER.CREATE.{stream}.{name}", body, doing=f"making the consumer {name}"
         )
+
+    async def pause(self, group: str, generation: Generation, until: str) -> None:
+        """Hand out nothing from a generation until then (RFC 3339, the server's clock)."""
+        names = self._link.names
+        for lane in PRIORITIES:
+            name = f"{names.tasks}.{names.consumer(group, lane, generation.tag)}"
+            await self._link.api(
+                f"CONSUMER.PAUSE.{name}", {"pause_until": until}, doing=f"pausing {name}"
+            )
+
+    async def now(self) -> datetime:
+        """The server's clock."""
+        name = f"STREAM.INFO.{self._link.names.tasks}"
+        info = await self._link.api(name, doing="asking for the time")
+        return datetime.fromisoformat(info["ts"])
 
     async def info(self, stream: str, name: str) -> dict[str, Any] | None:
         """What the server knows of a consumer; None if there is none."""

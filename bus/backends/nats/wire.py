@@ -77,9 +77,9 @@ def parse_headers(block: bytes | None) -> Headers:
         return Headers(own, server, 0, "")
     first, *lines = block.decode("utf-8", "replace").split("\r\n")
     for line in lines:
-        name, _, value = line.partition(":")
-        if value[:1] == " ":
-            value = value[1:]
+        name, found, value = line.partition(": ")
+        if not found or ":" in name:
+            name, _, value = line.partition(":")
         if name[:5] == "Nats-":
             server[name] = value
         elif name[:1] == "~":

@@ -1,0 +1,133 @@
+"""Who is there: seen when ready, renewed while alive, gone at once after a good-bye."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bus.backends.memory import MemoryBroker
+from bus.keyvalue import keys
+from bus.keyvalue.memory import MemoryKeyValue
+from contracts.clock import ManualClock
+from workers.fleet.presence import RENEW, Alive, Presence, present
+
+ALIVE = Alive(
+    role="coder",
+    worker="w-1",
+    pid=17,
+    host="h",
+    since=1.0,
+    at=2.0,
+    concurrency=8,
+    running=3,
+    succeeded=5,
+)
+
+
+class Scene:
+    """One worker that shows itself, in a store."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.broker = MemoryBroker(self.clock)
+        self.store = MemoryKeyValue(self.broker.store)
+        self.ready = asyncio.Event()
+        self.shown = 0
+        self.state = ALIVE
+        self.presence = Presence(
+            self.store, self.clock, lambda: self.state, ready=self._ready, shown=self._shown
+        )
+        self.task = asyncio.create_task(self.presence.run())
+
+    async def _ready(self) -> None:
+        await self.ready.wait()
+
+    def _shown(self) -> None:
+        self.shown += 1
+
+    async def seen(self) -> list[Alive]:
+        return await present(self.store)
+
+    async def stop(self) -> None:
+        self.presence.stop()
+        await self.clock.advance(0)
+        await asyncio.wait_for(self.task, 5.0)
+
+
+@pytest.fixture
+async def scene() -> Any:
+    made = Scene()
+    yield made
+    await made.stop()
+
+
+async def test_it_is_seen_once_it_is_ready(scene: Scene) -> None:
+    await scene.clock.advance(60.0)
+    assert (await scene.seen(), scene.shown) == ([], 0)
+    scene.ready.set()
+    await scene.clock.advance(0.1)
+    assert (await scene.seen(), scene.shown) == ([ALIVE], 1)
+
+
+async def test_it_stays_while_it_lives_with_its_latest_state(scene: Scene) -> None:
+    scene.ready.set()
+    await scene.clock.advance(0.1)
+    scene.state = replace(ALIVE, succeeded=99)
+    await scene.clock.advance(10 * RENEW)
+    assert await scene.seen() == [replace(ALIVE, succeeded=99)]
+    assert scene.shown == 1
+
+
+async def test_it_says_good_bye(scene: Scene) -> None:
+    scene.ready.set()
+    await scene.clock.advance(0.1)
+    await scene.stop()
+    assert await scene.seen() == []
+
+
+async def test_one_that_died_is_gone_after_three_renewals(scene: Scene) -> None:
+    scene.ready.set()
+    await scene.clock.advance(0.1)
+    scene.task.cancel()
+    await scene.clock.advance(3 * RENEW - 0.2)
+    assert await scene.seen() == [ALIVE]
+    await scene.clock.advance(0.5)
+    assert await scene.seen() == []
+    scene.task = asyncio.create_task(asyncio.sleep(0))
+
+
+async def test_a_store_that_is_away_is_tried_again(scene: Scene) -> None:
+    scene.broker.outage()
+    scene.ready.set()
+    await scene.clock.advance(2 * RENEW)
+    assert scene.shown == 0
+    scene.broker.restore()
+    await scene.clock.advance(RENEW)
+    assert (await scene.seen(), scene.shown) == ([ALIVE], 1)
+
+
+async def test_one_that_is_stopped_before_it_is_ready_was_never_seen(scene: Scene) -> None:
+    await scene.clock.advance(1.0)
+    await scene.stop()
+    assert (await scene.seen(), scene.shown) == ([], 0)
+
+
+async def test_those_of_one_role_can_be_asked_for_and_what_is_unreadable_is_left_out() -> None:
+    clock = ManualClock()
+    store = MemoryKeyValue(MemoryBroker(clock).store)
+    for role, worker in (("coder", "a"), ("coder", "b"), ("coder2", "c"), ("writer", "d")):
+        state = replace(ALIVE, role=role, worker=worker)
+        scene = Presence(store, clock, lambda state=state: state, ready=_now, shown=_unheard)  # type: ignore[misc]
+        await scene._put()
+    await store.put(keys.alive("coder", "z"), b"not json")
+    assert [each.worker for each in await present(store, "coder")] == ["a", "b"]
+    assert len(await present(store)) == 4
+
+
+async def _now() -> None:
+    return
+
+
+def _unheard() -> None:
+    return

@@ -1,0 +1,200 @@
+"""Roles: what the decorator refuses, and what a payload that does not fit is told."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from workers.sdk.context import Context
+from workers.sdk.errors import InvalidPayload, RoleError
+from workers.sdk.role import MARK, Role, role
+
+
+class Item(BaseModel):
+    name: str
+    count: int = Field(ge=1)
+
+
+class Order(BaseModel):
+    items: list[Item]
+    note: str = ""
+
+
+async def fine(order: Order, ctx: Context) -> Item:
+    """Take an order.
+
+    And more about it.
+    """
+    return order.items[0]
+
+
+def declared(handler: Callable[..., Any] = fine, **options: Any) -> Role:
+    """The role of this handler."""
+    name = options.pop("name", "orders")
+    made = getattr(role(name, **options)(handler), MARK)
+    assert isinstance(made, Role)
+    return made
+
+
+def refused(handler: Callable[..., Any] = fine, /, **options: Any) -> str:
+    """Why this declaration is refused; it always says where it stands."""
+    with pytest.raises(RoleError) as caught:
+        declared(handler, **options)
+    assert re.search(r"test_role\.py:\d+: ", caught.value.details)
+    return caught.value.details
+
+
+def test_a_role_knows_what_was_declared_and_where() -> None:
+    made = declared(listens="order.*", concurrency=3, attempts=2, timeout=9.5, backoff=0.5)
+    assert (made.name, made.listens) == ("orders", ("order.*",))
+    assert (made.concurrency, made.attempts, made.timeout, made.backoff) == (3, 2, 9.5, 0.5)
+    assert made.file == Path(__file__)
+    assert made.summary == "Take an order."
+    assert declared(listens=["a", "b.#"]).listens == ("a", "b.#")
+    assert declared().listens == ()
+
+
+async def test_a_handler_stays_what_it_was() -> None:
+    """It can be called as such, in a test without any bus."""
+    handler = role("orders")(fine)
+    order = Order(items=[Item(name="a", count=1)])
+    assert handler is fine
+    assert await handler(order, None) == order.items[0]  # type: ignore[arg-type]
+
+
+def test_a_plain_function_is_refused() -> None:
+    def plain(order: Order, ctx: Context) -> None:
+        return
+
+    assert "not `async def`" in refused(plain)
+
+
+def test_an_async_generator_is_refused() -> None:
+    async def several(order: Order, ctx: Context) -> Any:
+        yield order
+
+    assert "not `async def`" in refused(several)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_handler_takes_payload_and_context(count: int) -> None:
+    async def none() -> None: ...
+    async def one(order: Order) -> None: ...
+    async def three(order: Order, ctx: Context, more: int = 0) -> None: ...
+
+    handlers: dict[int, Callable[..., Any]] = {0: none, 1: one, 3: three}
+    assert f"takes {count} parameters, expected (payload, ctx)" in refused(handlers[count])
+
+
+def test_a_handler_that_cannot_be_called_with_both_is_refused() -> None:
+    async def by_name(order: Order, *, ctx: Context) -> None: ...
+
+    assert "cannot be called as handler(payload, ctx)" in refused(by_name)
+
+
+@pytest.mark.parametrize("annotation", ["Nowhere", "1 +", "Path.Nowhere", "list[Nowhere]"])
+def test_annotations_that_cannot_be_read_are_refused(annotation: str) -> None:
+    async def handler(order: Any, ctx: Context) -> None: ...
+
+    handler.__annotations__["order"] = annotation
+    assert "its annotations cannot be read" in refused(handler)
+
+
+def test_a_type_that_cannot_be_checked_is_refused() -> None:
+    class Opaque:
+        pass
+
+    async def takes(order: Opaque, ctx: Context) -> None: ...
+    async def gives(order: Any, ctx: Context) -> Opaque:
+        return Opaque()
+
+    for handler in (takes, gives):
+        assert "Opaque'> cannot be checked" in refused(handler)
+
+
+def test_without_annotations_anything_goes() -> None:
+    async def handler(order, ctx):  # type: ignore[no-untyped-def]
+        return order
+
+    made = declared(handler)
+    assert made.read(b'{"a":[1]}') == {"a": [1]}
+    assert made.write({"a": [1]}) == b'{"a":[1]}'
+
+
+@pytest.mark.parametrize("pattern", ["a..b", "a.#.b", "", "a b"])
+def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
+    assert "is not a valid pattern" in refused(listens=["fine", pattern])
+
+
+@pytest.mark.parametrize("name", ["", "Orders", "or.ders", "-x", "a" * 65])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    assert "is not a valid group" in refused(name=name)
+
+
+@pytest.mark.parametrize("option", ["concurrency", "attempts", "timeout", "backoff"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), True, "3", None])
+def test_numbers_that_make_no_sense_are_refused(option: str, value: object) -> None:
+    assert f"{option}={value!r} has to be" in refused(fine, **{option: value})
+
+
+@pytest.mark.parametrize("option", ["concurrency", "attempts"])
+def test_whole_things_are_counted_in_whole_numbers(option: str) -> None:
+    assert f"{option}=2.5 has to be a whole number" in refused(fine, **{option: 2.5})
+
+
+def test_a_payload_is_read_as_the_declared_type() -> None:
+    found = declared().read(b'{"items":[{"name":"a","count":2}]}')
+    assert found == Order(items=[Item(name="a", count=2)])
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{}", "items: Field required, got nothing"),
+        (b'{"items":[{"name":"a","count":"x"}]}', "items.0.count: Input should be a valid integer"),
+        (b'{"items":[{"name":"a","count":0}]}', "greater than or equal to 1, got 0"),
+        (b'{"items":[{"name":1,"count":1}]}', "items.0.name: Input should be a valid string"),
+        (b"[]", "(whole value): "),
+        (b"{", "(whole value): Invalid JSON"),
+        (b"\xff", "(whole value): "),
+        (b"", "(whole value): Invalid JSON"),
+    ],
+)
+def test_a_payload_that_does_not_fit_is_told_field_expected_and_got(
+    body: bytes, expected: str
+) -> None:
+    with pytest.raises(InvalidPayload, match="does not fit role orders") as caught:
+        declared().read(body)
+    assert expected in caught.value.details
+
+
+def test_every_wrong_field_is_named_up_to_ten() -> None:
+    body = b'{"items":[' + b",".join([b'{"name":1,"count":0}'] * 20) + b"]}"
+    with pytest.raises(InvalidPayload) as caught:
+        declared().read(body)
+    assert caught.value.details.count("items.") == 10
+
+
+def test_a_long_value_is_not_repeated_in_full() -> None:
+    body = b'{"items":"' + b"x" * 100_000 + b'"}'
+    with pytest.raises(InvalidPayload) as caught:
+        declared().read(body)
+    assert len(caught.value.details) < 300
+
+
+def test_a_result_is_written_as_declared_and_another_type_is_refused() -> None:
+    assert declared().write({"name": "a", "count": 1}) == b'{"name":"a","count":1}'
+    with pytest.raises(InvalidPayload, match="result of role orders has another type") as caught:
+        declared().write({"name": "a"})
+    assert "count: Field required" in caught.value.details
+
+
+def test_a_result_that_is_no_json_is_refused() -> None:
+    async def handler(order: Order, ctx: Context) -> Any: ...
+
+    for value in ({"a": object()}, "\udcff"):
+        with pytest.raises(InvalidPayload, match="not JSON"):
+            declared(handler).write(value)

@@ -1,0 +1,175 @@
+"""Settings: where each value comes from, and what is said about a wrong one."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workers.settings import Loaded, SettingsError, load, role_folders
+
+Write = Callable[[str], None]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes `muster.toml`."""
+
+    def put(text: str) -> None:
+        (tmp_path / "muster.toml").write_text(text, encoding="utf-8")
+
+    return put
+
+
+def loaded(folder: Path, environment: dict[str, str] | None = None, **flags: Any) -> Loaded:
+    """The settings of this folder; flags by name with `__` for the dot."""
+    named = {name.replace("__", "."): value for name, value in flags.items()}
+    return load(folder, flags=named, environment=environment or {})
+
+
+def refused(folder: Path, environment: dict[str, str] | None = None, **flags: Any) -> SettingsError:
+    """Why these settings cannot be used."""
+    with pytest.raises(SettingsError) as caught:
+        loaded(folder, environment, **flags)
+    return caught.value
+
+
+def test_without_anything_there_are_defaults(tmp_path: Path) -> None:
+    found = loaded(tmp_path)
+    assert (found.settings.fleet.name, found.settings.fleet.lease) == ("default", 10.0)
+    assert (found.settings.bus.url, found.settings.fleet.drain) == (None, 25.0)
+    assert found.origins == {}
+    assert found.state == tmp_path / ".muster"
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, write: Write
+) -> None:
+    """Value by value, each with its origin."""
+    write('[fleet]\nname = "file"\nlease = 3\ndrain = 4\n[bus]\nport = 1\n')
+    environment = {"MUSTER_FLEET_NAME": "env", "MUSTER_FLEET_LEASE": "5", "PATH": "/bin"}
+    found = loaded(tmp_path, environment, fleet__name="flag", bus__url=None)
+    fleet = found.settings.fleet
+    assert (fleet.name, fleet.lease, fleet.drain) == ("flag", 5.0, 4.0)
+    assert dict(found.origins) == {
+        "fleet.name": "flag",
+        "fleet.lease": "MUSTER_FLEET_LEASE",
+        "fleet.drain": "muster.toml",
+        "bus.port": "muster.toml",
+    }
+
+
+def test_roles_have_settings_of_their_own(tmp_path: Path, write: Write) -> None:
+    write("[roles.researcher]\nreplicas = 4\n[roles.my-coder]\nconcurrency = 2\n")
+    found = loaded(tmp_path)
+    assert found.settings.roles["researcher"].replicas == 4
+    assert found.settings.roles["my-coder"].concurrency == 2
+    assert found.origins["roles.researcher.replicas"] == "muster.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "near"),
+    [
+        ("[fleet]\nleese = 3\n", "fleet.leese", "fleet.lease"),
+        ("[flet]\nname = 'x'\n", "flet.name", "fleet.name"),
+        ("[bus]\nURL = 'x'\n", "bus.URL", "bus.url"),
+        ("[roles.coder]\nreplica = 1\n", "roles.coder.replica", "roles.coder.replicas"),
+        ("[fleet.name]\nx = 1\n", "fleet.name.x", "fleet.name"),
+    ],
+)
+def test_an_unknown_key_in_the_file_names_the_nearest(
+    tmp_path: Path, write: Write, text: str, name: str, near: str
+) -> None:
+    write(text)
+    error = refused(tmp_path)
+    assert error.message == f"there is no setting {name!r}"
+    assert error.details == f"from muster.toml; did you mean {near}?"
+
+
+def test_an_unknown_variable_names_the_nearest(tmp_path: Path) -> None:
+    error = refused(tmp_path, {"MUSTER_FLEET_LEESE": "3"})
+    assert error.message == "there is no setting 'fleet.leese'"
+    assert error.details == "from MUSTER_FLEET_LEESE; did you mean fleet.lease?"
+
+
+@pytest.mark.parametrize("variable", ["MUSTER_QQQ", "MUSTER_QQQ_XXX", "MUSTER_"])
+def test_a_variable_unlike_any_setting_is_refused_too(tmp_path: Path, variable: str) -> None:
+    assert f"from {variable}" in refused(tmp_path, {variable: "1"}).details
+
+
+def test_an_unknown_flag_names_the_nearest(tmp_path: Path) -> None:
+    assert "did you mean bus.url?" in refused(tmp_path, bus__ur1="x").details
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"MUSTER_FLEET_LEASE": "soon"}, "fleet.lease"),
+        ({"MUSTER_FLEET_LEASE": "1"}, "fleet.lease"),
+        ({"MUSTER_FLEET_DRAIN": "-1"}, "fleet.drain"),
+        ({"MUSTER_FLEET_NAME": "Has Spaces"}, "fleet.name"),
+        ({"MUSTER_BUS_PORT": "99999"}, "bus.port"),
+        ({"MUSTER_LOG_FORMAT": "xml"}, "log.format"),
+        ({"MUSTER_LOG_LEVEL": "loud"}, "log.level"),
+    ],
+)
+def test_a_value_out_of_range_names_the_setting_and_its_origin(
+    tmp_path: Path, environment: dict[str, str], name: str
+) -> None:
+    ((variable, value),) = environment.items()
+    error = refused(tmp_path, environment)
+    assert error.message == f"the setting {name} cannot be {value!r}"
+    assert error.details.startswith(f"from {variable}: ")
+
+
+def test_a_wrong_value_in_the_file_names_the_file(tmp_path: Path, write: Write) -> None:
+    write("[roles.coder]\nreplicas = -1\n")
+    error = refused(tmp_path)
+    assert error.message == "the setting roles.coder.replicas cannot be -1"
+    assert error.details.startswith("from muster.toml: ")
+
+
+@pytest.mark.parametrize("content", [b"[fleet\n", b"fleet = \xff\n", b"[a]\nb = 1\nb = 2\n"])
+def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "muster.toml").write_bytes(content)
+    assert "muster.toml cannot be read" in refused(tmp_path).message
+
+
+@pytest.mark.parametrize("text", ["fleet = 5\n", "roles = 5\n", "[roles]\ncoder = 5\n"])
+def test_a_value_where_a_section_belongs_is_refused(
+    tmp_path: Path, write: Write, text: str
+) -> None:
+    write(text)
+    assert "there is no setting" in refused(tmp_path).message
+
+
+def test_variables_that_stand_outside_are_no_settings(tmp_path: Path) -> None:
+    found = loaded(tmp_path, {"MUSTER_ROLES": "x", "MUSTER_REQUIRE": "all"})
+    assert found.origins == {}
+
+
+def test_roles_are_looked_for_in_agents_unless_folders_are_named(tmp_path: Path) -> None:
+    """Separated like PATH; relative ones belong to the folder of the settings."""
+    assert role_folders(tmp_path, {}) == [tmp_path / "agents"]
+    assert role_folders(tmp_path, {"MUSTER_ROLES": ""}) == [tmp_path / "agents"]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    named = os.pathsep.join(["one", str(tmp_path / "two"), ""])
+    found = role_folders(tmp_path, {"MUSTER_ROLES": named})
+    assert found == [tmp_path / "one", tmp_path / "two"]
+
+
+def test_a_named_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    """Unlike `agents`, which nobody asked for."""
+    with pytest.raises(SettingsError, match="does not exist") as caught:
+        role_folders(tmp_path, {"MUSTER_ROLES": "nowhere"})
+    assert str(tmp_path / "nowhere") in caught.value.message
+
+
+def test_the_settings_of_a_fleet_know_where_its_roles_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("MUSTER_ROLES", "mine")
+    assert load(tmp_path).role_folders == [tmp_path / "mine"]
