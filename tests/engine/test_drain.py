@@ -145,8 +145,11 @@ async def test_a_pull_that_is_cut_after_its_first_part_gives_that_part_back(
 ) -> None:
     """Reading ahead is a question of its own, asked when the first answer is already held."""
     gate = Gate()
+    gate.open.set()
     member = await fleet.start(gated(gate, concurrency=2), drain=0.05)
-    member.worker._mean.add(0.0001)
+    first = await fleet.client.publish("work.a", None)
+    await fleet.within(first.outcome())
+    gate.open.clear()
     pull, asked = member.backend.pull, asyncio.Event()
 
     async def slow_ahead(group: str, lanes: Any, *, limit: int, wait: float) -> Any:
@@ -197,7 +200,8 @@ async def test_a_host_drains_all_its_roles_when_one_of_them_fails() -> None:
 
     async def scenario() -> None:
         async with fleet.running(gated(gate, name="one"), made(other, name="two")) as host:
-            host.worker("two")._bus.pull = broken  # type: ignore[method-assign]
+            for name in ("one", "two"):
+                host.worker(name)._pull = broken  # type: ignore[method-assign]
             await fleet.client.publish("work.a", None)
 
     with pytest.raises(ValueError, match="a bug"):

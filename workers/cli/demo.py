@@ -17,7 +17,7 @@ from contracts.clock import SystemClock
 from contracts.events import Event, Kind
 from deploy import nats as embedded
 from workers.cli.options import Given
-from workers.cli.timeline import Row, bar, rows
+from workers.cli.timeline import WIDTH, Row, bar, rows
 from workers.documents import stages
 from workers.documents.model import Brief
 from workers.fleet.listening import listening
@@ -189,6 +189,8 @@ def _show(brief: Brief, story: Story, out: Path, console: Console) -> None:
 def _timeline(runs: Sequence[Row]) -> Table:
     whole = max((row.end or row.start for row in runs), default=0.0)
     table = Table("role", "process", "from", "to", "when", "what", box=None)
+    table.columns[4].no_wrap = True
+    table.columns[4].min_width = WIDTH
     for row in runs:
         end = "" if row.end is None else f"{row.end:.2f} s"
         table.add_row(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from contracts.events import TERMINAL, Event, Kind
 
-WIDTH = 36
+WIDTH = 24
 """Characters of the bar that stands for the whole time."""
 
 

@@ -55,8 +55,9 @@ class Host:
             await asyncio.wait(runs)
         finally:
             await self._thread.stop()
-        for run in runs:
-            run.result()
+        errors = [run.exception() for run in runs]
+        for error in filter(None, errors):
+            raise error
 
     def stop(self) -> None:
         """Begin to drain."""

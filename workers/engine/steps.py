@@ -81,7 +81,7 @@ def from_error(error: BaseException) -> Outcome:
     """The outcome of a handler that raised: a retry, since the next run may do better. An error
     of ours that says repeating is useless, such as a child that is a dead letter, is final."""
     if isinstance(error, MusterError) and not error.retryable:
-        return Reject(error.message, error=error.details)
+        return Reject(str(error))
     text = "".join(traceback.format_exception(error)[-12:])
     return Retry(reason=f"{type(error).__name__}: {error}"[:500], error=text)
 

@@ -28,8 +28,9 @@ async def serve(services: Sequence[Service]) -> None:
         if rest:
             stop()
             await asyncio.wait(rest)
-    for task in [*done, *rest]:
-        task.result()
+    errors = [task.exception() for task in [*done, *rest]]
+    for error in filter(None, errors):
+        raise error
 
 
 @contextmanager

@@ -128,12 +128,13 @@ class Binder:
             entry = await self._keyvalue.get(keys.binding(group))
             if entry is None:
                 return
-            binding = decode(entry)
+            binding = rest = decode(entry)
             for generation, until in binding.parts()[:-1]:
                 if until is not None and await self._drained(group, generation, until):
                     await self._consumers.delete_generation(group, generation.tag)
-                    await self._put(binding.without(generation.tag), binding.revision)
-                    return
+                    rest = rest.without(generation.tag)
+            if rest is not binding:
+                await self._put(rest, binding.revision)
 
     async def _drained(self, group: str, generation: Generation, until: int) -> bool:
         names = self._lags.names

@@ -19,7 +19,6 @@ _AGAIN_AFTER = 1.0
 _PAGE = 1000
 
 
-
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One set of consumers of a group: what they want from the sequence `start` on, up to the
@@ -58,9 +57,7 @@ class Binding:
 
     def encode(self) -> bytes:
         """The value of its entry."""
-        old = [
-            {"tag": g.tag, "patterns": g.patterns, "start": g.start} for g in self.generations
-        ]
+        old = [{"tag": g.tag, "patterns": g.patterns, "start": g.start} for g in self.generations]
         return json.dumps({"patterns": self.patterns, "generations": old}).encode()
 
 
@@ -68,8 +65,7 @@ def decode(entry: Entry) -> Binding:
     """The binding in an entry."""
     value: dict[str, Any] = json.loads(entry.value)
     generations = tuple(
-        Generation(g["tag"], tuple(g["patterns"]), g["start"])
-        for g in value["generations"]
+        Generation(g["tag"], tuple(g["patterns"]), g["start"]) for g in value["generations"]
     )
     return Binding(entry.key.partition("/")[2], generations, entry.revision)
 

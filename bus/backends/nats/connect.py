@@ -135,7 +135,6 @@ def _unsafe(link: NatsLink, why: str, action: str) -> Unsafe:
     )
 
 
-
 def masked(url: str) -> str:
     """`url` without its password or token."""
     parts = urlsplit(url if "://" in url else f"nats://{url}")

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from bus.backend import RETRY, Delivery, Lane, LaneName, Message
 from bus.backends.nats.bindings import Binding
@@ -34,6 +35,9 @@ from contracts.topics import matches_any
 
 _GRACE = 0.02
 """Seconds a message waits for the next pull before it is put back."""
+
+_REST = 0.5
+"""Seconds between questions to a consumer of an earlier generation that has come to its end."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +94,7 @@ class Intake:
         self._binding = binding
         self._sources: dict[str, Source] = {}
         self._known: dict[str, Source] = {}
+        self._passed: dict[str, float] = {}
         self.revision = -1
         self._put_back = put_back
         self._forget = forget
@@ -107,6 +112,20 @@ class Intake:
             self._known = {**self._known, **self._sources}
             self.revision = binding.revision
         return self._sources
+
+    def askable(self, lanes: Sequence[Lane]) -> list[Source]:
+        """The consumers of these lanes to ask now. One that has come to its end is asked once
+        in a while, for what a holder that died gives back; else it hands out only strays."""
+        at = self._link.clock.monotonic()
+        found = [source for source in self.sources().values() if source.lane in lanes]
+        return [s for s in found if self._passed.get(s.consumer, at) <= at]
+
+    def rest(self) -> float:
+        """Seconds until the next of them is to be asked again."""
+        ends = [end for name, end in self._passed.items() if name in self._sources]
+        if not ends:
+            return inf
+        return max(0.0, min(ends) - self._link.clock.monotonic())
 
     def skip(self, consumer: str) -> None:
         """Leave a consumer out, as long as the binding still names it."""
@@ -164,6 +183,7 @@ class Intake:
         if not mine.ours(at):
             return None
         if source.until is not None and ack.sequence >= source.until:
+            self._passed[source.consumer] = at[0] + _REST
             return mine
         topic, lane = parse_subject(raw.subject)
         headers = parse_headers(raw.headers)

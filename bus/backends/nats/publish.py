@@ -129,11 +129,14 @@ class Publisher:
         names = self._link.names
         key = encode_key(m.id, group, m.copy)
         word = m.id or secrets.token_hex(8)
-        lines = header_lines(m.headers) + (
-            (f"{MSG_ID}: {key}\r\n" if m.id else "") + f"{KEY}: {key}\r\n{DUE}: {m.due!r}\r\n"
-            f"Nats-Schedule: @at {_rfc3339(m.due)}\r\n"
-            f"Nats-Schedule-Target: {names.retry(group, m.topic, m.lane)}\r\n"
-        ).encode()
+        lines = (
+            header_lines(m.headers)
+            + (
+                (f"{MSG_ID}: {key}\r\n" if m.id else "") + f"{KEY}: {key}\r\n{DUE}: {m.due!r}\r\n"
+                f"Nats-Schedule: @at {_rfc3339(m.due)}\r\n"
+                f"Nats-Schedule-Target: {names.retry(group, m.topic, m.lane)}\r\n"
+            ).encode()
+        )
         subject = names.schedule(group, word, m.copy)
         return Outgoing(names.later, subject, lines, m.body, f"s{key}" if m.id else "")
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from bus.backend import Delivery, Lane
 from bus.backends.nats import errors
 from bus.backends.nats.ear import Ear
-from bus.backends.nats.intake import Intake, Source
+from bus.backends.nats.intake import Intake
 from bus.backends.nats.link import NatsLink
 from bus.errors import Unreachable
 
@@ -103,7 +103,7 @@ class Puller:
     async def _ask(self, ear: Ear, lanes: Sequence[Lane], limit: int) -> None:
         """Ask lane by lane as long as there is room, each for what is still wanted."""
         for number, lane in enumerate(lanes, 1):
-            for source in self._of((lane,)):
+            for source in self._intake.askable((lane,)):
                 room = limit - self._intake.count(lanes[:number])
                 if room <= 0:
                     return
@@ -112,16 +112,14 @@ class Puller:
                     return
 
     async def _listen(self, ear: Ear, lanes: Sequence[Lane], left: float) -> bool:
-        """Wait at each consumer; False when the consumers have changed meanwhile."""
-        for source in self._of(lanes):
+        """Wait at each consumer; False when they are to be asked again, all or some."""
+        intake = self._intake
+        for source in intake.askable(lanes):
             ear.ring(source)
-        revision = self._intake.revision
-        await ear.listen(left)
-        self._intake.sources()
-        return self._intake.revision == revision
-
-    def _of(self, lanes: Sequence[Lane]) -> list[Source]:
-        return [source for source in self._intake.sources().values() if source.lane in lanes]
+        revision, rest = intake.revision, intake.rest()
+        await ear.listen(min(left, rest))
+        intake.sources()
+        return intake.revision == revision and rest > left
 
     def _hearing(self) -> Ear:
         """The inbox."""

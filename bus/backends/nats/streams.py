@@ -77,9 +77,7 @@ class Consumers:
         their configuration, so a broker that is killed at once still knows it. Making them again
         is no change, except for the lease."""
         names = self._link.names
-        await self._create(
-            names.later, names.retry_consumer(group), [names.retries(group)], {}
-        )
+        await self._create(names.later, names.retry_consumer(group), [names.retries(group)], {})
         start = {"deliver_policy": "by_start_sequence", "opt_start_seq": generation.start}
         for lane in PRIORITIES:
             name = names.consumer(group, lane, generation.tag)
@@ -153,4 +151,3 @@ class Consumers:
             await self._link.api(
                 f"STREAM.PURGE.{stream}", {"filter": filter_}, doing=f"purging {group}"
             )
-

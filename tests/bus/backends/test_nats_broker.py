@@ -192,7 +192,9 @@ async def test_sixty_processes_publish_batches_at_once(
         for _ in range(20):
             own = await stack.enter_async_context(_link(nats_server, link.names.fleet))
             others.append(await stack.enter_async_context(_backend(own)))
-        calls = [o.publish(_messages(40, f"p{n}-{k}-")) for n, o in enumerate(others) for k in "abc"]
+        calls = [
+            o.publish(_messages(40, f"p{n}-{k}-")) for n, o in enumerate(others) for k in "abc"
+        ]
         await asyncio.gather(*calls)
     assert len({d.message.id for d in await _take(backend, 60 * 40)}) == 60 * 40
 
@@ -291,9 +293,7 @@ async def test_binding_again_hands_out_each_message_once(backend: NatsBackend) -
     assert await backend.pull("g", LANES, limit=20, wait=0.3) == []
 
 
-async def test_old_consumers_go_when_they_are_drained(
-    backend: NatsBackend, link: NatsLink
-) -> None:
+async def test_old_consumers_go_when_they_are_drained(backend: NatsBackend, link: NatsLink) -> None:
     await backend.publish(_messages(3))
     await backend.bind("g", ["work.a"])
     await backend.settle(await _take(backend, 3))
