@@ -9,7 +9,6 @@ import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -141,14 +140,14 @@ async def test_an_address_that_never_answers_is_unreachable_in_time() -> None:
         assert time.monotonic() - started < 1.5
 
 
-async def test_a_server_without_room_for_the_greatest_message_is_unsafe(tmp_path: Path) -> None:
-    server = NatsServer(tmp_path)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Unsafe) as caught:
+async def test_a_server_without_room_for_the_greatest_message_is_unsafe(
+    nats_server: NatsServer,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Client, "max_payload", 64 * 1024)
-        await connect(server.url, fleet="t", clock=SystemClock())
+        with pytest.raises(Unsafe) as caught:
+            await connect(nats_server.url, fleet="t", clock=SystemClock())
     assert "max_payload" in caught.value.details
-    server.stop()
 
 
 @pytest.mark.parametrize(
@@ -278,7 +277,8 @@ async def test_an_idle_group_asks_the_server_next_to_nothing(
 
 
 def _operations(server: NatsServer) -> int:
-    with urllib.request.urlopen(f"{server.monitor_url}/varz", timeout=5) as answer:
+    url = f"{server.monitor_url}/varz"
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own server
         return int(json.load(answer)["in_msgs"])
 
 
