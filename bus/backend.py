@@ -123,8 +123,9 @@ class Backend(Protocol):
         self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
     ) -> list[Delivery]:
         """At most `limit` messages, those of earlier lanes first, as soon as there is one;
-        empty after about `wait` seconds. Each is ours for the lease. Raises `Unroutable` when
-        the group is not bound."""
+        empty after about `wait` seconds. Each is ours for the lease and has the `due` it was
+        published with. Raises `Unroutable` when the group is not bound, `InvalidValue` for a
+        `limit` below 1; one that waits when the backend is closed raises `Closed`."""
         ...
 
     async def settle(
@@ -134,7 +135,8 @@ class Backend(Protocol):
 
         Nothing crashes between: at worst `then` is out twice with the same dedupe key. A
         message of `then` routed by topic that no group wants is owed to nobody and dropped
-        without an error. `then` is sent even when some deliveries are no longer ours; it is not
+        without an error; one for a group that is not bound raises `Unroutable` before anything
+        is sent. `then` is sent even when some deliveries are no longer ours; it is not
         sent when none of them is (and there was at least one). A delivery already settled counts
         as no longer ours.
         """

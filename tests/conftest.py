@@ -5,8 +5,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import NatsServer
+
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a machine that does something else meanwhile fails no property
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

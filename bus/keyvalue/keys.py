@@ -6,6 +6,7 @@
 | outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, parents | 24 h |
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
 | dead | dead/GROUP/ID | settle, before its input goes | dlq | until replayed or purged |
+| sweep | sweep/streams | the process that sweeps a NATS fleet's streams | the others | 2 s |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
 """
 

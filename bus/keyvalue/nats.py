@@ -149,7 +149,7 @@ class NatsKeyValue:
 
 
 async def ensure_bucket(link: NatsLink) -> None:
-    """Create the bucket's stream, or leave it as it is."""
+    """Create the bucket's stream, or bring it up to date."""
     name = link.names.bucket
     root = f"$KV.{name.removeprefix('KV_')}"
     config = {
@@ -166,4 +166,4 @@ async def ensure_bucket(link: NatsLink) -> None:
         "subject_delete_marker_ttl": _MARKER_TTL * 1_000_000_000,
         "deny_delete": True,
     }
-    await link.api(f"STREAM.CREATE.{name}", config, doing="making the key-value bucket")
+    await link.ensure(config)

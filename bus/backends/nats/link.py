@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import nats.errors
@@ -19,7 +19,7 @@ from bus.backends.nats.client import Handler, NatsClient
 from bus.backends.nats.names import Names
 from bus.backends.nats.pulse import Pulse
 from bus.backends.nats.wire import hpub, pub, status
-from bus.errors import Closed, Unreachable
+from bus.errors import BusError, Closed, Unreachable
 from contracts.clock import Clock
 
 PATIENCE = 5.0
@@ -185,6 +185,16 @@ class NatsLink:
         if "error" in found:
             raise errors.refusal(found["error"], doing)
         return found
+
+    async def ensure(self, config: Mapping[str, Any]) -> None:
+        """Create a stream, or bring one of that name up to date."""
+        name = config["name"]
+        try:
+            await self.api(f"STREAM.CREATE.{name}", config, doing=f"making the stream {name}")
+        except BusError as error:
+            if errors.code_of(error) != errors.NAME_TAKEN:
+                raise
+            await self.api(f"STREAM.UPDATE.{name}", config, doing=f"changing the stream {name}")
 
     async def echo(self, doing: str = "waiting for the broker") -> None:
         """Return when all that was sent has reached the server and all it had sent before that

@@ -6,7 +6,7 @@ from typing import Any
 
 from bus.backend import LaneName
 from bus.backends.nats.bindings import Generation
-from bus.backends.nats.errors import NAME_TAKEN, NOT_FOUND, code_of
+from bus.backends.nats.errors import NOT_FOUND, code_of
 from bus.backends.nats.link import NatsLink
 from bus.errors import BusError
 
@@ -47,17 +47,7 @@ async def ensure_streams(link: NatsLink) -> None:
         "allow_rollup_hdrs": True,
     }
     for config in (tasks, later):
-        await _ensure(link, config)
-
-
-async def _ensure(link: NatsLink, config: dict[str, Any]) -> None:
-    doing = f"making the stream {config['name']}"
-    try:
-        await link.api(f"STREAM.CREATE.{config['name']}", config, doing=doing)
-    except BusError as error:
-        if code_of(error) != NAME_TAKEN:
-            raise
-        await link.api(f"STREAM.UPDATE.{config['name']}", config, doing=doing)
+        await link.ensure(config)
 
 
 class Consumers:
