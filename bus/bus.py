@@ -272,7 +272,7 @@ def _check_size(message: Message) -> None:
             details="muster has no hidden blob store: a task carries what it says",
             actions=("put the data where workers can read it and publish its address",),
         )
-    headers = sum(len(name) + len(value) for name, value in message.headers.items())
+    headers = sum(map(len, message.headers)) + sum(map(len, message.headers.values()))
     most = MAX_HEADERS - _ROOM
     if headers > most:
         raise TooLarge(

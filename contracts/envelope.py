@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -261,5 +262,6 @@ def _quoted(value: str) -> str:
     return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~-.\\")
 
 
+@lru_cache(maxsize=64)
 def _rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
