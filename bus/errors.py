@@ -19,7 +19,10 @@ class AccessDenied(BusError):
 
 
 class Unroutable(BusError):
-    """A topic that no group is bound to. Nothing of the call was sent."""
+    """A topic that no group is bound to. Nothing of the call was sent. Its role may be on its way
+    up, so the same call may succeed later."""
+
+    retryable = True
 
 
 class TooLarge(BusError):

@@ -243,11 +243,20 @@ def _spawn(place: _Place, program: nats_server.Program, port: int) -> psutil.Pro
             start_new_session=True,  # Ctrl-C in the terminal ends the fleet, not its bus
         )
     process = psutil.Process(child.pid)
+    _until_named(process)
     record = _Record(pid=child.pid, created=process.create_time())
     # Whoever starts it is its parent: a server that ends must not stay behind as a zombie.
     threading.Thread(target=child.wait, name="nats-server-wait", daemon=True).start()
     _write(place.record, record.model_dump_json())
     return process
+
+
+def _until_named(process: psutil.Process) -> None:
+    """Return when the process has its command line, or has ended: for a moment after it was
+    started the kernel shows neither the old one nor the new one, and it would not count as ours."""
+    with suppress(psutil.Error):
+        while process.status() != psutil.STATUS_ZOMBIE and not process.cmdline():
+            time.sleep(_POLL_SECONDS / 10)
 
 
 def _write(path: Path, text: str) -> None:

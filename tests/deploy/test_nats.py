@@ -300,6 +300,21 @@ def test_a_server_that_ends_at_once_is_reported_with_its_log(
     assert _processes_of(state) == []
 
 
+def test_a_server_whose_command_line_is_not_there_yet_is_not_taken_for_ended(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right after its start a process has an empty command line; it must be waited for."""
+    real, asked = psutil.Process.cmdline, 0
+
+    def late(process: psutil.Process) -> list[str]:
+        nonlocal asked
+        asked += 1
+        return [] if asked < 4 else real(process)
+
+    monkeypatch.setattr(psutil.Process, "cmdline", late)
+    assert embedded.start(state).pid
+
+
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FolderUnusable) as caught:

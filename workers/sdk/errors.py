@@ -14,7 +14,9 @@ class RoleError(WorkerError):
 
 
 class UnknownRole(WorkerError):
-    """A role nobody has declared."""
+    """A role nobody has declared, or that nobody runs yet."""
+
+    retryable = True
 
 
 class InvalidPayload(WorkerError):
