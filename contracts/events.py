@@ -64,22 +64,38 @@ def encode_events(events: Sequence[Event]) -> bytes:
 
 
 def _to_cloudevent(e: Event) -> dict[str, Any]:
-    own = {name: getattr(e, name) for name in _OWN}
+    """Attributes tell kind and task; `data` tells the rest, without what has its default."""
+    data: dict[str, Any] = {
+        "topic": e.topic,
+        "role": e.role,
+        "copy": e.copy,
+        "attempt": e.attempt,
+        "worker": e.worker,
+        "pid": e.pid,
+        "at": e.at,
+    }
+    if e.tenant != "default":
+        data["tenant"] = e.tenant
+    if e.correlation is not None:
+        data["correlation"] = e.correlation
+    if e.number:
+        data["number"] = e.number
+    if e.data:
+        data["data"] = dict(e.data)
     return {
         "specversion": "1.0",
         "id": e.id,
-        "type": f"muster.task.{e.kind}",
+        "type": _TYPE + e.kind,
         "source": f"/muster/{e.role}/{e.worker}",
         "subject": e.task,
         "time": datetime.fromtimestamp(e.at, UTC).isoformat(),
-        "data": {**own, "data": dict(e.data)},
+        "data": data,
     }
 
 
-_OWN = (
-    *("kind", "at", "task", "topic", "role", "copy", "attempt", "worker", "pid"),
-    *("tenant", "correlation", "number"),
-)
+_TYPE = "muster.task."
+_NEEDED = ("topic", "role", "copy", "attempt", "worker", "pid", "at")
+_DEFAULTED = ("tenant", "correlation", "number")
 
 
 def decode_events(body: bytes) -> list[Event]:
@@ -92,11 +108,16 @@ def decode_events(body: bytes) -> list[Event]:
 
 
 def _known(item: Mapping[str, Any]) -> bool:
-    return item["data"]["kind"] in Kind.__members__.values()
+    return item["type"].removeprefix(_TYPE) in Kind.__members__.values()
 
 
 def _from_cloudevent(item: Mapping[str, Any]) -> Event:
-    data = dict(item["data"])
-    fields = {name: data[name] for name in _OWN}
-    fields["kind"] = Kind(fields["kind"])
-    return Event(**fields, data=MappingProxyType(dict(data["data"])))
+    data = item["data"]
+    fields = {name: data[name] for name in _NEEDED}
+    fields |= {name: data[name] for name in _DEFAULTED if name in data}
+    return Event(
+        kind=Kind(item["type"].removeprefix(_TYPE)),
+        task=item["subject"],
+        data=MappingProxyType(dict(data.get("data", {}))),
+        **fields,
+    )

@@ -77,7 +77,7 @@ def test_any_json_is_a_batch_or_an_error(item: dict[str, object]) -> None:
 
 def test_kinds_of_a_later_release_are_left_out() -> None:
     batch = json.loads(encode_events([STARTED, FAILED]))
-    batch[0]["data"]["kind"] = "levitated"
+    batch[0]["type"] = "muster.task.levitated"
     assert decode_events(json.dumps(batch).encode()) == [FAILED]
 
 

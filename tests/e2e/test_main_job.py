@@ -112,9 +112,7 @@ async def test_coordinator_and_researcher_killed_in_the_middle_give_the_same_bri
                 )
                 await heard.until(lambda e: e.role == "researcher" and e.kind is Kind.SUCCEEDED)
             ended = {
-                e.task
-                for e in heard.events
-                if e.role == "researcher" and e.kind is Kind.SUCCEEDED
+                e.task for e in heard.events if e.role == "researcher" and e.kind is Kind.SUCCEEDED
             }
             assert len(ended) < SHARDS, "the job was over before anybody could be killed"
             busy = next(
@@ -129,9 +127,11 @@ async def test_coordinator_and_researcher_killed_in_the_middle_give_the_same_bri
             assert heard.starts(task.id) == 2, "the coordinator was to be run once more"
             again = Counter({child: heard.starts(child) for child in ended})
             assert set(again.values()) == {1}, f"finished children ran again: {again}"
-            print(f"killed: coordinator {coordinator.pid}, researcher {busy.pid}; "
-                  f"{len(ended)} of {SHARDS} children had ended; runs of the interrupted child: "
-                  f"{heard.starts(busy.task)}")
+            print(
+                f"killed: coordinator {coordinator.pid}, researcher {busy.pid}; "
+                f"{len(ended)} of {SHARDS} children had ended; runs of the interrupted child: "
+                f"{heard.starts(busy.task)}"
+            )
 
 
 def fatten(folder: Path) -> None:

@@ -194,7 +194,11 @@ def _timeline(runs: Sequence[Row]) -> Table:
     for row in runs:
         end = "" if row.end is None else f"{row.end:.2f} s"
         table.add_row(
-            row.role, str(row.pid), f"{row.start:.2f} s", end, bar(row, whole),
+            row.role,
+            str(row.pid),
+            f"{row.start:.2f} s",
+            end,
+            bar(row, whole),
             row.note if row.how == "succeeded" else f"{row.how} {row.note}",
         )
     return table

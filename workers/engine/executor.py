@@ -62,13 +62,13 @@ class Executor:
         self._bus.tell(event(task, self._role, self._who, kind=Kind.STARTED, at=run.started))
         runtime = EngineRuntime(run, task, self._role, self._bus, who=self._who, clock=self._clock)
         try:
-            return await self._call(task, payload, Context(task, runtime))
+            return await self._call(run, task, payload, Context(task, runtime))
         finally:
             await runtime.close()
 
-    async def _call(self, task: Envelope, payload: object, ctx: Context) -> Outcome:
+    async def _call(self, run: Run, task: Envelope, payload: object, ctx: Context) -> Outcome:
         limit = steps.limit(task, self._role, self._clock.wall())
-        timer = TimeLimit(limit)
+        timer = TimeLimit(limit, run.runner)
         try:
             with timer:
                 value = await self._role.handler(payload, ctx)

@@ -6,8 +6,9 @@ from typing import Self
 
 
 class TimeLimit:
-    """Cancels the running task `seconds` after the block was entered, and raises `TimeoutError`
-    instead; `expired` tells a time limit from a `TimeoutError` of the block's own.
+    """Cancels the running `task` (found if not given, which takes longer) `seconds` after the
+    block was entered, and raises `TimeoutError` instead. `expired` tells a time limit from a
+    `TimeoutError` of the block's own.
 
     Cancellations are counted as `asyncio.timeout` does (Python 3.11, `Lib/asyncio/timeouts.py`), so
     that a cancellation from outside at the same moment is not swallowed.
@@ -15,18 +16,18 @@ class TimeLimit:
 
     __slots__ = ("_before", "_handle", "_seconds", "_task", "expired")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, task: asyncio.Task[None] | None = None) -> None:
         self.expired = False
         self._seconds = seconds
-        self._task: asyncio.Task[object] | None = None
+        self._task = task
         self._handle: asyncio.TimerHandle | None = None
         self._before = 0
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = self._task = self._task or asyncio.current_task()
         if task is None:
             raise RuntimeError("a time limit needs a task to cancel")
-        self._task, self._before = task, task.cancelling()
+        self._before = task.cancelling()
         self._handle = asyncio.get_running_loop().call_later(self._seconds, self._expire)
         return self
 

@@ -33,9 +33,7 @@ async def coordinate(job: Job, ctx: Context) -> Brief:
     to_analyse = ToAnalyse(folder=plan.folder, selection=selection)
     analysis = await ctx.call("analyst", to_analyse, returns=Analysis)
     await ctx.progress(0.75, f"{len(analysis.figures)} figures computed")
-    draft = await ctx.call(
-        "writer", ToWrite(selection=selection, analysis=analysis), returns=Brief
-    )
+    draft = await ctx.call("writer", ToWrite(selection=selection, analysis=analysis), returns=Brief)
     await ctx.progress(0.85, f"draft with {len(draft.citations)} citations")
     brief: Brief = await ctx.call(
         "validator", ToValidate(folder=plan.folder, brief=draft), returns=Brief
