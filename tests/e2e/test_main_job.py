@@ -3,72 +3,21 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from contracts.clock import SystemClock
-from contracts.events import Event, Kind
+from contracts.events import Kind
 from tests.documents import planted
 from tests.documents.running import run
+from tests.e2e.fleets import bound, fleet_and_events
 from tests.processes import WorkerProcesses, worker_processes
 from tests.servers import NatsServer
 from workers.documents.model import Brief
-from workers.fleet.listening import listening
-from workers.settings import load
-from workers.wiring import Fleet, open_bus
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
 
 SHARDS = 8
-
-
-@dataclass
-class Heard:
-    """The events so far, and a way to wait for one."""
-
-    events: list[Event] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def until(self, wanted: Callable[[Event], bool]) -> Event:
-        """The first event that is wanted, as soon as it is heard."""
-        while True:
-            for event in self.events:
-                if wanted(event):
-                    return event
-            self.news.clear()
-            await self.news.wait()
-
-    def starts(self, task: str) -> int:
-        """How often a run of `task` began."""
-        return sum(e.task == task and e.kind is Kind.STARTED for e in self.distinct())
-
-    def distinct(self) -> list[Event]:
-        """Every event once, however often it was told."""
-        return list({event.id: event for event in self.events}.values())
-
-
-@asynccontextmanager
-async def fleet_and_events(url: str, name: str, folder: Path) -> AsyncIterator[tuple[Fleet, Heard]]:
-    """A client of the fleet, and what it hears."""
-    bus = await open_bus(load(folder, flags={"bus.url": url, "fleet.name": name}))
-    async with Fleet(bus, SystemClock()) as fleet, listening(bus, "test") as events:
-        heard = Heard()
-        task = asyncio.create_task(_hear(events, heard))
-        try:
-            yield fleet, heard
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def _hear(events: AsyncIterator[Event], heard: Heard) -> None:
-    async for event in events:
-        heard.events.append(event)
-        heard.news.set()
 
 
 def start_all(workers: WorkerProcesses, *, coordinators: int, researchers: int) -> None:
@@ -77,16 +26,6 @@ def start_all(workers: WorkerProcesses, *, coordinators: int, researchers: int) 
     workers.start("researcher", researchers)
     for role in ("analyst", "writer", "validator"):
         workers.start(role)
-
-
-async def bound(fleet: Fleet, *roles: str) -> None:
-    """Return when every role can be published to."""
-    waiting = set(roles)
-    async for change in fleet.bus.store.watch("alive/"):
-        entries = getattr(change, "entries", None) or [getattr(change, "entry", None)]
-        waiting -= {entry.key.split("/")[1] for entry in entries if entry is not None}
-        if not waiting:
-            return
 
 
 async def test_coordinator_and_researcher_killed_in_the_middle_give_the_same_brief(
