@@ -10,8 +10,6 @@ from bus.announcing import Announcer
 from bus.backend import (
     HIGH,
     LOW,
-    MAX_BODY,
-    MAX_HEADERS,
     NORMAL,
     RETRY,
     Backend,
@@ -26,6 +24,7 @@ from bus.errors import BusError, Full, TooLarge, Unreachable, Unroutable
 from bus.keyvalue.protocol import KeyValue
 from bus.outcomes import Outcomes
 from bus.settling import Finished, Plan, hand_back, plan, to_message
+from bus.sizes import check_sizes
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import TERMINAL, Event
@@ -96,8 +95,7 @@ class Bus:
         """
         due = due if due > self._clock.wall() else 0.0
         messages = [to_message(task, group=group, due=due) for task in tasks]
-        for message in messages:
-            _check_size(message)
+        check_sizes(messages, room=_ROOM)
         await self._persist(lambda: self._publishing.ask(messages))
 
     def tell(self, event: Event) -> None:
@@ -262,21 +260,3 @@ _ROOM = 200
 
 _ORDER = (HIGH, RETRY, NORMAL, LOW)
 _FIRST_COPIES = (HIGH, NORMAL, LOW)
-
-
-def _check_size(message: Message) -> None:
-    size = len(message.body)
-    if size > MAX_BODY:
-        raise TooLarge(
-            f"the body of {message.id} has {size:,} bytes, more than {MAX_BODY:,}",
-            details="muster has no hidden blob store: a task carries what it says",
-            actions=("put the data where workers can read it and publish its address",),
-        )
-    headers = sum(map(len, message.headers)) + sum(map(len, message.headers.values()))
-    most = MAX_HEADERS - _ROOM
-    if headers > most:
-        raise TooLarge(
-            f"the headers of {message.id} have {headers:,} bytes, more than {most:,}",
-            details="subjects, correlation and foreign headers count",
-            actions=("move data from the headers into the body",),
-        )

@@ -117,11 +117,12 @@ class DeadLetters:
         return [letter async for letter in self.all() if letter.id == task]
 
     async def all(self, group: str = "") -> AsyncIterator[DeadLetter]:
-        """Every dead letter of a group, or of all groups, without consuming any."""
+        """Every dead letter of a group, or of all groups, without consuming any. One that cannot
+        be read, such as a later release's, is among them and says so."""
         after: str | None = None
         while page := await self._store.list(keys.dead(group), after=after, limit=100):
             for entry in page:
-                yield decode(entry.value)
+                yield _readable(entry)
             after = page[-1].key
 
     async def replay(self, group: str, task: str, *, now: float, force: bool = False) -> DeadLetter:
@@ -188,6 +189,23 @@ class DeadLetters:
                 actions=("list them with `muster dlq ls`",),
             )
         return entry
+
+
+def _readable(entry: Entry) -> DeadLetter:
+    try:
+        return decode(entry.value)
+    except DecodeError as error:
+        return DeadLetter(
+            id=keys.last_word(entry.key),
+            group=entry.key.split("/")[1],
+            topic="",
+            reason=Reason.INVALID,
+            error=f"this entry cannot be read: {error}",
+            attempts=0,
+            copy=0,
+            worker="",
+            died=0.0,
+        )
 
 
 def _again(letter: DeadLetter, now: float) -> Message:

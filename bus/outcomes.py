@@ -11,7 +11,8 @@ from bus.errors import Closed, Conflict, Unreachable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import ABSENT, Absent, Entry, KeyValue, Revision, Snapshot, Written
 from contracts.clock import Clock
-from contracts.results import Result, decode_result
+from contracts.errors import DecodeError
+from contracts.results import Result, Status, decode_result
 
 AGAIN = 0.25
 """Seconds before a store that was away is asked again."""
@@ -63,7 +64,7 @@ class Outcomes:
     async def watch(self, reply: str) -> AsyncIterator[Result]:
         """Every outcome that `reply` asked for: those that are there, then each as it comes."""
         async for entry in self._entries(keys.outcome(reply)):
-            yield decode_result(entry.value)
+            yield _readable(entry)
 
     async def watch_progress(self, reply: str) -> AsyncIterator[Progress]:
         """The latest progress of each task that `reply` asked for, then each as it comes."""
@@ -154,6 +155,24 @@ class Waiters:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # one that nobody waits for any more is no news
+
+
+def _readable(entry: Entry) -> Result:
+    """The outcome in `entry`; one that cannot be read, such as a later release's, is a failure
+    that says so to whoever waits for it, and to nobody else."""
+    try:
+        return decode_result(entry.value)
+    except DecodeError as error:
+        return Result(
+            id=keys.last_word(entry.key),
+            status=Status.FAILED,
+            role="",
+            worker="",
+            fence=0,
+            attempt=0,
+            finished=0.0,
+            error=str(error),
+        )
 
 
 def _stopped() -> Closed:

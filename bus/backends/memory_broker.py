@@ -11,10 +11,11 @@ from threading import RLock
 from types import MappingProxyType
 from typing import Protocol
 
-from bus.backend import MAX_BODY, MAX_HEADERS, Delivery, Lag, Lane, LaneName, Message
+from bus.backend import Delivery, Lag, Lane, LaneName, Message
 from bus.backends.memory_group import Group, Lease
-from bus.errors import Conflict, TooLarge, Unreachable, Unroutable
+from bus.errors import Conflict, Unreachable, Unroutable
 from bus.keyvalue.memory import MemoryStore
+from bus.sizes import check_sizes
 from bus.waking import Bell
 from contracts.clock import Clock
 from contracts.errors import InvalidValue
@@ -259,25 +260,6 @@ def receipt(delivery: Delivery) -> Lease:
     if not isinstance(delivery.receipt, Lease):
         raise InvalidValue("this delivery is not from the in-memory broker")
     return delivery.receipt
-
-
-def check_sizes(messages: Iterable[Message]) -> None:
-    """Raise `TooLarge` for the first message over a limit."""
-    for message in messages:
-        size = len(message.body)
-        if size > MAX_BODY:
-            raise _too_large("body", size, MAX_BODY)
-        size = sum(len(text.encode()) for pair in message.headers.items() for text in pair)
-        if size > MAX_HEADERS:
-            raise _too_large("headers", size, MAX_HEADERS)
-
-
-def _too_large(part: str, size: int, limit: int) -> TooLarge:
-    return TooLarge(
-        f"the {part} of a message may have {limit:,} bytes",
-        details=f"got {size:,} bytes",
-        actions=("store large content elsewhere and send a reference",),
-    )
 
 
 def _near(what: str, name: str, known: Iterable[str]) -> str:

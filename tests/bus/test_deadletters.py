@@ -315,3 +315,13 @@ def test_the_format_is_the_one_in_the_golden_file() -> None:
     assert decode(text) == kept
     assert decode(kept.encode()) == kept
     assert kept.encode().partition(b"\n")[2] == text.partition(b"\n")[2] == kept.body
+
+
+async def test_a_letter_that_cannot_be_read_does_not_hide_the_others(world: World) -> None:
+    """It is listed under its own id, with the reason it cannot be read."""
+    store, backend = await world.keyvalue(), await world.backend()
+    letters = DeadLetters(store, backend)
+    await store.put("dead/triager/from-a-later-release", b'{"reason": "levitated"}\n')
+    (found,) = [letter async for letter in letters.all()]
+    assert (found.group, found.id) == ("triager", "from-a-later-release")
+    assert "cannot be read" in found.error

@@ -12,8 +12,7 @@ from bus.keyvalue import keys
 from bus.keyvalue.memory import MemoryKeyValue
 from bus.keyvalue.protocol import Entry
 from bus.outcomes import Outcomes, Progress, Waiters
-from contracts.errors import DecodeError
-from contracts.results import Result
+from contracts.results import Result, Status
 from tests.bus.conformance.harness import MemoryWorld, World
 from tests.bus.conformance.steps import SOON, eventually
 from tests.bus.rooms import result
@@ -264,21 +263,18 @@ async def wait_for(task: "asyncio.Task[Result]") -> Result:
     return await task
 
 
-async def test_an_error_of_the_watch_reaches_whoever_waits_and_the_next_wait_begins_anew() -> None:
+async def test_an_outcome_that_cannot_be_read_fails_whoever_waits_for_it_and_nobody_else() -> None:
     world = MemoryWorld()
     store = MemoryKeyValue(world.broker.store)
     waiters = Waiters(Outcomes(store), "caller", world.clock)
-    waits = [asyncio.create_task(waiters.wait(f"t{n}")) for n in range(3)]
+    bad, good = (asyncio.create_task(waiters.wait(task)) for task in ("bad", "t1"))
     await world.pass_time(0.1)
     await store.put(keys.outcome("caller", "bad"), b"not a result")
-    for wait in waits:
-        with pytest.raises(DecodeError):
-            await wait
-    await store.delete(keys.outcome("caller", "bad"))
-    again = asyncio.create_task(waiters.wait("t1"))
-    await world.pass_time(0.1)
+    found = await world.within(SOON, wait_for(bad))
+    assert found.status is Status.FAILED
+    assert "is not a result" in found.error
     await Outcomes(store).put("caller", result())
-    assert (await world.within(SOON, wait_for(again))).id == "t1"
+    assert (await world.within(SOON, wait_for(good))).id == "t1"
     await waiters.close()
 
 

@@ -183,7 +183,7 @@ def _show(brief: Brief, story: Story, out: Path, console: Console) -> None:
     console.print(_timeline(runs))
     console.print(f"{len({r.pid for r in runs})} processes, {len(runs)} runs; brief in {out}")
     console.rule("what to try next")
-    console.print(_NEXT, highlight=False)
+    console.print(_NEXT, highlight=False, soft_wrap=True)
 
 
 def _timeline(runs: Sequence[Row]) -> Table:

@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from bus.backend import MAX_BODY, MAX_HEADERS, LaneName, Message
+from bus.backend import LaneName, Message
 from bus.backends.nats import errors
 from bus.backends.nats.bindings import Bindings
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.wire import DUE, KEY, MSG_ID, encode_key, header_lines, hpub
-from bus.errors import TooLarge, Unroutable
+from bus.errors import Unroutable
+from bus.sizes import check_sizes
 from contracts.topics import near
 
 _BATCH = 500
@@ -233,27 +234,6 @@ class Publisher:
 def _comes_back(m: Message) -> bool:
     """Whether it belongs into a retry lane: one copy for each group, routed when published."""
     return bool(m.due or m.copy or m.lane.name is LaneName.RETRY)
-
-
-def check_sizes(messages: Iterable[Message]) -> None:
-    """Raise `TooLarge` for the first message over a limit."""
-    for m in messages:
-        if len(m.body) > MAX_BODY:
-            raise _too_large("body", len(m.body), MAX_BODY)
-        size = sum(map(len, m.headers)) + sum(map(len, m.headers.values()))
-        if size * 4 > MAX_HEADERS:
-            texts = (text for pair in m.headers.items() for text in pair)
-            size = sum(len(text.encode("utf-8", "replace")) for text in texts)
-        if size > MAX_HEADERS:
-            raise _too_large("headers", size, MAX_HEADERS)
-
-
-def _too_large(part: str, size: int, limit: int) -> TooLarge:
-    return TooLarge(
-        f"the {part} of a message may have {limit:,} bytes",
-        details=f"got {size:,} bytes",
-        actions=("store large content elsewhere and send a reference",),
-    )
 
 
 def _parts(messages: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
