@@ -99,6 +99,11 @@ def folder(tmp_path: Path) -> Path:
         "# Rivers\n\n| river | length in km |\n|---|---|\n| Aar | 295 |\n| Inn | 518 |\n",
         encoding="utf-8",
     )
+    (tmp_path / "settings.md").write_text(
+        "# Settings\n\n| setting | default |\n|---|---|\n"
+        "| name | default |\n| url | none |\n| proxy | none |\n",
+        encoding="utf-8",
+    )
     (tmp_path / "words.txt").write_text("Nothing is said of this here.\n", encoding="utf-8")
     return tmp_path
 
@@ -115,6 +120,7 @@ def folder(tmp_path: Path) -> Path:
         ("How many staff work in Bergen?", "2", "number of rows"),
         ("What is the median age of the staff?", "40", "median of age"),
         ("How did the revenue of North change?", "1100.5", "2026-03"),
+        ("How many settings have the default none?", "2", "default = none"),
     ],
 )
 def test_a_question_for_a_figure_gets_it(

@@ -28,7 +28,7 @@ from workers.wiring import Fleet, bus_url, open_bus
 
 QUESTION = (
     "What happens to a task whose worker is killed, what is a dead letter, "
-    "and how many tasks does one worker process run per second?"
+    "and how many settings have the default none?"
 )
 
 CREW = {"coordinator": 1, "analyst": 1, "writer": 1, "validator": 1}

@@ -130,7 +130,8 @@ def _is_measure(table: Table, index: int) -> bool:
 
 
 def _filters(wanted: set[str], table: Table) -> tuple[tuple[Filter, ...], set[str]]:
-    """For each column the value that the question names wholly, the longest first."""
+    """For each column the value that the question names wholly, the longest first. A value that
+    says no more than its column's name does not tell which rows are meant."""
     where: list[Filter] = []
     used: set[str] = set()
     for index, column in enumerate(table.columns):
@@ -139,7 +140,12 @@ def _filters(wanted: set[str], table: Table) -> tuple[tuple[Filter, ...], set[st
         values = {one_line(row[index]) for row in table.rows}
         if len(values) > MOST_DISTINCT:
             continue
-        named = [(held, v) for v in values if (held := terms(v)) and held <= wanted - used]
+        own = terms(column)
+        named = [
+            (held, value)
+            for value in values
+            if not (held := terms(value)) <= own and held <= wanted - used
+        ]
         if named:
             held, value = min(named, key=lambda n: (-len(n[0]), n[1]))
             where.append(Filter(column=column, value=value))
