@@ -36,11 +36,13 @@ def _required(name: str) -> bool:
 class NatsServer:
     """One NATS JetStream server with `sync_interval: always`, its store under `folder`.
 
-    The port stays the same over `kill` and `restart`, so that clients can find it again.
+    The port stays the same over `kill` and `restart`, so that clients can find it again. `more` is
+    added to its configuration.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, more: str = "") -> None:
         self.folder = folder
+        self._more = more
         self._port = ports.free()
         self._monitor = ports.free()
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,12 +77,10 @@ class NatsServer:
             missing("nats", str(error))
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "server.conf"
-        config.write_text(
-            nats_server.configuration(
-                self.folder, port=self._port, name="muster-test", monitor=self._monitor
-            ),
-            encoding="utf-8",
+        text = nats_server.configuration(
+            self.folder, port=self._port, name="muster-test", monitor=self._monitor
         )
+        config.write_text(text + self._more, encoding="utf-8")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [program.path, "-c", config],

@@ -18,6 +18,9 @@ from nats.aio.subscription import Subscription
 Handler = Callable[[str, str, bytes, bytes | None], None]
 """Called with subject, reply subject, body and header block; must return quickly."""
 
+_CLOSING = 0.5
+"""Seconds an attempt that failed has to close its socket."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,12 +63,14 @@ class NatsClient(Client):
             await self._transport.drain()  # type: ignore[no-untyped-call]
 
     async def abandon(self) -> None:
-        """Close what an attempt to connect left open."""
+        """Close what an attempt to connect left open. A socket whose TLS handshake failed never
+        says that it is closed."""
         transport = self._transport
         if transport is not None and transport:
             transport.close()  # type: ignore[no-untyped-call]
             try:
-                await transport.wait_closed()  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(_CLOSING):
+                    await transport.wait_closed()  # type: ignore[no-untyped-call]
             except (OSError, AttributeError):
                 _log.debug("the socket was closed already", exc_info=True)
 

@@ -104,6 +104,12 @@ def _failure(url: str, error: Exception, said: list[Exception]) -> BusError:
             actions=("check user, password or token in the url of the bus",),
         )
     why = next((str(e) for e in reversed(said) if str(e)), texts[0])
+    if any("CERTIFICATE_VERIFY_FAILED" in text for text in texts):
+        return Unreachable(
+            f"the certificate of the NATS server at {url} is not trusted",
+            details=next(text for text in texts if "CERTIFICATE_VERIFY_FAILED" in text),
+            actions=("name the file of its authority: SSL_CERT_FILE=/path/to/ca.pem",),
+        )
     return Unreachable(
         f"no NATS server answers at {url}",
         details=why,
