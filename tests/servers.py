@@ -15,6 +15,7 @@ import pytest
 
 from deploy import nats_server, ports
 from deploy.errors import ServerMissing
+from tests.freezing import freeze
 
 _READY_SECONDS = 10.0
 _STOP_SECONDS = 10.0
@@ -107,7 +108,7 @@ class NatsServer:
 
     def freeze(self) -> None:
         """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
-        self._running().send_signal(signal.SIGSTOP)
+        freeze(self._running().pid)
 
     def thaw(self) -> None:
         """Let a frozen server go on (SIGCONT)."""

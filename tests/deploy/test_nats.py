@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from deploy.errors import (
     ServerFailed,
     ServerMissing,
 )
+from tests.freezing import freeze
 from tests.servers import missing
 
 pytestmark = pytest.mark.nats
@@ -156,7 +156,7 @@ def test_stop_without_a_folder_makes_none(state: Path) -> None:
 
 def test_a_hanging_server_is_killed_by_stop(state: Path) -> None:
     server = embedded.start(state)
-    os.kill(server.pid, signal.SIGSTOP)
+    freeze(server.pid)
     assert embedded.stop(state, timeout=0.5) is True
     assert _gone(server.pid)
 
@@ -166,7 +166,7 @@ def test_a_hanging_server_is_replaced_by_start(
 ) -> None:
     monkeypatch.setattr(embedded, "_KILL_SECONDS", 0.5)
     server = embedded.start(state)
-    os.kill(server.pid, signal.SIGSTOP)
+    freeze(server.pid)
     again = embedded.start(state, timeout=2.0)
     assert again.pid != server.pid
     assert _gone(server.pid)

@@ -16,6 +16,7 @@ from bus.deadletters import DeadLetter
 from contracts.events import Kind
 from contracts.outcomes import Reason
 from tests.e2e.fleets import TRACER, bound, fleet_and_events, traces
+from tests.freezing import freeze
 from tests.processes import worker_processes
 from tests.servers import NatsServer
 from workers.fleet.client import Options
@@ -77,7 +78,7 @@ async def test_a_killed_and_a_frozen_worker_lose_their_tasks_to_another(
             ids = {task.id for task in tasks}
             await heard.until_all(lambda: all(heard.starts(task) for task in ids))
             workers.kill(pids[0])
-            workers.signal(pids[1], signal.SIGSTOP)
+            freeze(pids[1])
             (heir,) = workers.start("tracer")
             results = await asyncio.gather(*(task.result(30) for task in tasks))
             workers.signal(pids[1], signal.SIGCONT)

@@ -14,6 +14,7 @@ from bus.backends.nats.backend import NatsBackend
 from bus.backends.nats.connect import connect
 from contracts.clock import SystemClock
 from tests.bus.conformance.members import Member
+from tests.freezing import freeze
 
 
 class ProcessMember:
@@ -48,7 +49,7 @@ class ProcessMember:
 
     def freeze(self) -> None:
         """See `Remote.freeze`."""
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
         """See `Remote.thaw`."""
