@@ -216,6 +216,7 @@ async def test_an_end_somebody_asked_for_is_there_when_the_settle_returns(world:
     assert (await bus.dead.get("g", "bad")).error == "no\nbecause"
 
 
+@pytest.mark.promise(15)
 async def test_a_settle_of_what_was_lost_sends_nothing(world: World) -> None:
     """15: the next copy of a stale receipt is never published, whatever the outcome."""
     bus = await bus_of(world)
@@ -320,6 +321,7 @@ async def test_a_settle_waits_for_a_broker_that_is_away() -> None:
     assert (await bus.dead.get("g", "t1")).error == "no"
 
 
+@pytest.mark.promise(11)
 async def test_thirty_hand_backs_use_no_attempt(world: World) -> None:
     """11: available at once, each time; the copy rises."""
     bus = await bus_of(world)
@@ -345,6 +347,7 @@ async def test_an_outcome_that_is_there_is_known_to_a_later_run_only(world: Worl
     assert await bus.known(found["t2"], replace(later, reply=None)) is None
 
 
+@pytest.mark.promise(5)
 async def test_the_outcome_of_another_group_is_not_taken_for_ones_own(world: World) -> None:
     """5: every group does the task; what one has done says nothing about another."""
     bus = await bus_of(world)

@@ -39,6 +39,7 @@ class Office:
         return await self.world.within(SOON, replay)
 
 
+@pytest.mark.promise(17)
 async def test_a_dead_letter_keeps_everything_it_came_with(world: World) -> None:
     """17: body, headers, topic, reason, error, attempts, worker, times."""
     office = await Office.open(world)
@@ -47,6 +48,7 @@ async def test_a_dead_letter_keeps_everything_it_came_with(world: World) -> None
     assert await office.letters.get("g", "t1") == kept
 
 
+@pytest.mark.promise(17)
 async def test_reading_consumes_nothing(world: World) -> None:
     """17: as often as one likes, one by one or all of them."""
     office = await Office.open(world)
@@ -61,6 +63,7 @@ async def test_reading_consumes_nothing(world: World) -> None:
         assert (await office.letters.get("g", "c/1 %")).id == "c/1 %"
 
 
+@pytest.mark.promise(17)
 async def test_more_than_a_page_of_letters_is_listed_whole(world: World) -> None:
     office = await Office.open(world)
     expected = {f"t{number:03}" for number in range(230)}
@@ -70,6 +73,7 @@ async def test_more_than_a_page_of_letters_is_listed_whole(world: World) -> None
     assert set(found) == expected
 
 
+@pytest.mark.promise(17)
 async def test_what_is_not_dead_is_said_to_be_so(world: World) -> None:
     office = await Office.open(world)
     for call in (office.letters.get, office.letters.purge):
@@ -79,6 +83,7 @@ async def test_what_is_not_dead_is_said_to_be_so(world: World) -> None:
         await office.replay("nobody")
 
 
+@pytest.mark.promise(17)
 async def test_a_replay_gives_the_task_back_to_its_group_and_forgets_the_letter(
     world: World,
 ) -> None:
@@ -95,6 +100,7 @@ async def test_a_replay_gives_the_task_back_to_its_group_and_forgets_the_letter(
         await office.letters.get("g", "t1")
 
 
+@pytest.mark.promise(17)
 async def test_a_replayed_task_has_all_attempts_again_and_no_passed_deadline(
     world: World,
 ) -> None:
@@ -111,6 +117,7 @@ async def test_a_replayed_task_has_all_attempts_again_and_no_passed_deadline(
     assert (tasks["past"].deadline, tasks["ahead"].deadline) == (None, NOW + 11.0)
 
 
+@pytest.mark.promise(19)
 async def test_bytes_that_are_no_envelope_are_replayed_as_they_came(world: World) -> None:
     """19: the next time somebody may be able to read them."""
     office = await Office.open(world)
@@ -122,6 +129,7 @@ async def test_bytes_that_are_no_envelope_are_replayed_as_they_came(world: World
     assert back.message.id == "x" * 64
 
 
+@pytest.mark.promise(17)
 async def test_many_replays_at_once_put_one_task_on_the_bus(world: World) -> None:
     """17: exactly once, whoever asks; the others are told."""
     office = await Office.open(world)
@@ -135,6 +143,7 @@ async def test_many_replays_at_once_put_one_task_on_the_bus(world: World) -> Non
     await nothing(world, office.backend)
 
 
+@pytest.mark.promise(17)
 async def test_replay_and_purge_at_once_are_one_of_the_two(world: World) -> None:
     """17: what is purged does not run, what runs was not purged."""
     office = await Office.open(world)
@@ -158,6 +167,7 @@ async def gathered(*calls: object) -> list[object]:
     return list(await asyncio.gather(*calls, return_exceptions=True))  # type: ignore[call-overload]
 
 
+@pytest.mark.promise(17)
 async def test_a_replay_that_died_before_publishing_is_completed_by_asking_again(
     world: World,
 ) -> None:
@@ -176,6 +186,7 @@ async def test_a_replay_that_died_before_publishing_is_completed_by_asking_again
     assert [each async for each in office.letters.all()] == []
 
 
+@pytest.mark.promise(17)
 async def test_a_replay_that_died_after_publishing_adds_nothing_when_asked_again(
     world: World,
 ) -> None:
@@ -202,6 +213,7 @@ class Undeletable:
         raise Unreachable("cut")
 
 
+@pytest.mark.promise(17)
 async def test_what_is_being_replayed_is_not_purged(world: World) -> None:
     """17: its task may be on its way; the error says how to go on."""
     office = await Office.open(world)
@@ -212,6 +224,7 @@ async def test_what_is_being_replayed_is_not_purged(world: World) -> None:
     assert (await office.letters.get("g", "t1")).state is State.REPLAYING
 
 
+@pytest.mark.promise(17)
 async def test_a_replay_to_a_group_that_is_gone_leaves_the_letter_as_it_was(
     world: World,
 ) -> None:
@@ -225,6 +238,7 @@ async def test_a_replay_to_a_group_that_is_gone_leaves_the_letter_as_it_was(
     assert await office.letters.purge("retired", "t1") == kept
 
 
+@pytest.mark.promise(17)
 async def test_a_task_that_dies_again_at_once_keeps_its_new_letter(world: World) -> None:
     """17: the replay that is about to forget the old letter leaves the new one alone."""
     office = await Office.open(world)
@@ -242,6 +256,7 @@ async def test_a_task_that_dies_again_at_once_keeps_its_new_letter(world: World)
     assert await office.letters.get("g", "t1") == again
 
 
+@pytest.mark.promise(17)
 async def test_replays_are_refused_after_three_unless_forced(world: World) -> None:
     """17: the error says how often it died; a forced one is counted too."""
     office = await Office.open(world)
@@ -254,6 +269,7 @@ async def test_replays_are_refused_after_three_unless_forced(world: World) -> No
     assert (await office.replay(force=True)).replays == MAX_REPLAYS + 1
 
 
+@pytest.mark.promise(17)
 async def test_a_purge_returns_what_it_forgot(world: World) -> None:
     office = await Office.open(world)
     await office.letters.put(letter())
@@ -262,6 +278,7 @@ async def test_a_purge_returns_what_it_forgot(world: World) -> None:
         await office.letters.purge("g", "t1")
 
 
+@pytest.mark.promise(17)
 async def test_a_letter_put_again_gives_way_to_the_later_one(world: World) -> None:
     """A settle that is repeated, or a task that died again."""
     office = await Office.open(world)
@@ -270,6 +287,7 @@ async def test_a_letter_put_again_gives_way_to_the_later_one(world: World) -> No
     assert (await office.letters.get("g", "t1")).copy == 7
 
 
+@pytest.mark.promise(17)
 @pytest.mark.parametrize("header", ['"' * 8000, "ä" * 4000, "\x01" * 8000, "x" * 8000])
 @pytest.mark.parametrize("error", ["\n" * 20_000, '"' * 20_000, "\x01" * 20_000, "é" * 20_000])
 async def test_the_largest_message_fits_into_one_entry(header: str, error: str) -> None:
@@ -282,6 +300,7 @@ async def test_the_largest_message_fits_into_one_entry(header: str, error: str) 
     assert len(decode(value).error.encode()) <= MAX_ERROR
 
 
+@pytest.mark.promise(17)
 async def test_the_largest_letter_goes_through_the_store(world: World) -> None:
     """17: and can be replayed."""
     office = await Office.open(world)
@@ -293,6 +312,7 @@ async def test_the_largest_letter_goes_through_the_store(world: World) -> None:
     assert back.message.body == kept.body
 
 
+@pytest.mark.promise(17)
 async def test_the_error_is_cut_to_eight_kibibytes_of_whole_printable_characters() -> None:
     """17: half characters and control characters do not survive."""
     found = decode(letter(error="a" + "é" * MAX_ERROR).encode()).error
@@ -301,6 +321,7 @@ async def test_the_error_is_cut_to_eight_kibibytes_of_whole_printable_characters
     assert decode(letter(error="a\x00b\udcffc\nd\te").encode()).error == "a�b�c\nd\te"
 
 
+@pytest.mark.promise(17)
 async def test_an_entry_that_cannot_be_read_is_an_error_that_says_so(world: World) -> None:
     store = await world.keyvalue()
     await store.put(keys.dead("g", "t1"), b"not json\nbody")

@@ -35,6 +35,7 @@ async def broker(clock: ManualClock) -> MemoryBroker:
     return made
 
 
+@pytest.mark.promise(4)
 async def test_a_key_is_forgotten_after_its_window(
     broker: MemoryBroker, clock: ManualClock
 ) -> None:
@@ -146,6 +147,7 @@ async def test_a_publish_from_another_thread_wakes_a_pull() -> None:
         assert len(await waiting) == 1
 
 
+@pytest.mark.promise(6)
 async def test_the_wake_of_a_cancelled_pull_is_passed_on(
     broker: MemoryBroker, clock: ManualClock
 ) -> None:

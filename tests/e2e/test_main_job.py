@@ -28,6 +28,7 @@ def start_all(workers: WorkerProcesses, *, coordinators: int, researchers: int) 
         workers.start(role)
 
 
+@pytest.mark.promise(12)
 async def test_coordinator_and_researcher_killed_in_the_middle_give_the_same_brief(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

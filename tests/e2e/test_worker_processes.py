@@ -39,6 +39,7 @@ def roles(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.promise(20)
 async def test_a_worker_that_is_asked_to_end_gives_back_what_it_has_not_started(
     nats_server: NatsServer, name: str, tmp_path: Path, roles: Path
 ) -> None:
@@ -64,6 +65,7 @@ async def test_a_worker_that_is_asked_to_end_gives_back_what_it_has_not_started(
     assert {run.attempt for run in runs} == {1}
 
 
+@pytest.mark.promise(12, 15)
 async def test_a_killed_and_a_frozen_worker_lose_their_tasks_to_another(
     nats_server: NatsServer, name: str, tmp_path: Path, roles: Path
 ) -> None:
@@ -89,6 +91,7 @@ async def test_a_killed_and_a_frozen_worker_lose_their_tasks_to_another(
     assert {event.pid for event in ends} == {heir}, "a result of the frozen worker was accepted"
 
 
+@pytest.mark.promise(19)
 async def test_bytes_that_are_no_task_become_a_dead_letter_and_nothing_else(
     nats_server: NatsServer, name: str, tmp_path: Path, roles: Path
 ) -> None:
@@ -120,6 +123,7 @@ async def test_bytes_that_are_no_task_become_a_dead_letter_and_nothing_else(
     assert [t.task for t in traces(roles) if t.what == "start"] == [behind.id]
 
 
+@pytest.mark.promise(1)
 async def test_a_killed_broker_loses_no_accepted_task(
     own_nats: Callable[[], NatsServer], name: str, tmp_path: Path, roles: Path
 ) -> None:

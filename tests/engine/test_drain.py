@@ -14,6 +14,7 @@ from tests.engine.test_leases import Gate, gated
 from workers.sdk.context import Context
 
 
+@pytest.mark.promise(20)
 async def test_what_runs_is_finished(fleet: ManualFleet) -> None:
     gate = Gate()
     member = await fleet.start(gated(gate), drain=30.0)
@@ -27,6 +28,7 @@ async def test_what_runs_is_finished(fleet: ManualFleet) -> None:
     assert await fleet.within(task.result()) == 1
 
 
+@pytest.mark.promise(20)
 async def test_what_has_not_started_is_handed_back_at_once_without_an_attempt(
     fleet: ManualFleet,
 ) -> None:
@@ -57,6 +59,7 @@ async def _mine(member: Any, found: Any) -> Any:
     return found
 
 
+@pytest.mark.promise(20)
 async def test_a_run_that_does_not_end_in_time_is_cut_and_handed_back(
     fleet: ManualFleet,
 ) -> None:
@@ -75,6 +78,7 @@ async def test_a_run_that_does_not_end_in_time_is_cut_and_handed_back(
     assert fleet.clock.wall() - before < LEASE
 
 
+@pytest.mark.promise(20)
 async def test_a_run_cut_before_its_first_step_is_handed_back(fleet: ManualFleet) -> None:
     gate = Gate()
     member = await fleet.start(gated(gate), drain=0.0)
@@ -94,6 +98,7 @@ async def test_a_run_cut_before_its_first_step_is_handed_back(fleet: ManualFleet
     assert len(await fleet.deliveries()) == 1
 
 
+@pytest.mark.promise(20)
 async def test_nothing_is_pulled_any_more(fleet: ManualFleet) -> None:
     gate = Gate()
     member = await fleet.start(gated(gate), drain=30.0)
@@ -109,6 +114,7 @@ async def test_nothing_is_pulled_any_more(fleet: ManualFleet) -> None:
     await fleet.stopped(member)
 
 
+@pytest.mark.promise(20)
 async def test_stopping_at_any_moment_loses_nothing_and_leaves_nothing_leased(
     fleet: ManualFleet,
 ) -> None:
@@ -140,6 +146,7 @@ async def _published(fleet: ManualFleet, count: int) -> list[Any]:
     return await fleet.client.publish_many([("work.a", n) for n in range(count)])
 
 
+@pytest.mark.promise(20)
 async def test_a_pull_that_is_cut_after_its_first_part_gives_that_part_back(
     fleet: ManualFleet,
 ) -> None:
@@ -168,6 +175,7 @@ async def test_a_pull_that_is_cut_after_its_first_part_gives_that_part_back(
     assert len(await fleet.deliveries()) == 10
 
 
+@pytest.mark.promise(12)
 async def test_what_cannot_be_handed_back_comes_back_by_its_lease(fleet: ManualFleet) -> None:
     """A stop while the broker is away ends all the same."""
     gate = Gate()
@@ -186,6 +194,7 @@ async def test_what_cannot_be_handed_back_comes_back_by_its_lease(fleet: ManualF
     assert len(await fleet.deliveries()) == 1
 
 
+@pytest.mark.promise(20)
 async def test_a_host_drains_all_its_roles_when_one_of_them_fails() -> None:
     """The error is raised when all have ended."""
     fleet = LiveFleet(lease=5.0)
@@ -227,6 +236,7 @@ async def test_a_role_that_was_unbound_binds_itself_again(fleet: ManualFleet) ->
     assert await fleet.within(task.result()) == 1
 
 
+@pytest.mark.promise(16)
 async def test_a_worker_outlives_an_outage_of_the_broker(fleet: ManualFleet) -> None:
     gate = Gate()
     gate.open.set()
@@ -238,6 +248,7 @@ async def test_a_worker_outlives_an_outage_of_the_broker(fleet: ManualFleet) -> 
     assert await fleet.within(task.result()) == 1
 
 
+@pytest.mark.promise(15)
 async def test_a_delivery_that_is_lost_during_the_drain_is_not_counted_as_done(
     fleet: ManualFleet,
 ) -> None:

@@ -47,6 +47,7 @@ def gated(gate: Gate, **options: Any) -> Any:
     return made(handler, **options)
 
 
+@pytest.mark.promise(13)
 async def test_a_run_of_many_leases_is_run_once(fleet: ManualFleet) -> None:
     """13: renewed as long as it runs, though others would take it at once."""
     gate = Gate()
@@ -60,6 +61,7 @@ async def test_a_run_of_many_leases_is_run_once(fleet: ManualFleet) -> None:
     assert sum(m.worker.counts.lost for m in fleet.members) == 0
 
 
+@pytest.mark.promise(13)
 async def test_what_waits_in_a_worker_is_renewed_too(fleet: ManualFleet) -> None:
     """Read ahead, then held up by one long run."""
     gate = Gate()
@@ -84,6 +86,7 @@ async def test_what_waits_in_a_worker_is_renewed_too(fleet: ManualFleet) -> None
     assert member.worker.counts.lost == 0
 
 
+@pytest.mark.promise(15)
 async def test_a_lost_lease_ends_the_run_and_its_result_is_not_accepted(
     fleet: ManualFleet,
 ) -> None:
@@ -108,6 +111,7 @@ async def test_a_lost_lease_ends_the_run_and_its_result_is_not_accepted(
     assert await fleet.deliveries() == []
 
 
+@pytest.mark.promise(15)
 async def test_a_run_that_outlives_its_lease_unnoticed_is_not_accepted(
     fleet: ManualFleet,
 ) -> None:
@@ -127,6 +131,7 @@ async def test_a_run_that_outlives_its_lease_unnoticed_is_not_accepted(
     await fleet.within(task.result())
 
 
+@pytest.mark.promise(15)
 async def test_a_handler_that_ignores_its_end_is_not_accepted_either(fleet: ManualFleet) -> None:
     """15: it goes on after the cancellation and returns a result."""
     began, go_on = asyncio.Event(), asyncio.Event()
@@ -152,6 +157,7 @@ async def test_a_handler_that_ignores_its_end_is_not_accepted_either(fleet: Manu
     assert one.worker.running == 0
 
 
+@pytest.mark.promise(15)
 async def test_what_is_lost_while_it_waits_here_is_never_started(fleet: ManualFleet) -> None:
     gate = Gate()
     member = await fleet.start(gated(gate, concurrency=1))
@@ -228,6 +234,7 @@ async def keeping() -> Any:
     await made_.end()
 
 
+@pytest.mark.promise(13)
 async def test_a_lease_is_renewed_several_times_within_its_length(keeping: Keeping) -> None:
     """All that are held, in one call."""
     held = [delivery(), delivery()]
@@ -248,6 +255,7 @@ async def test_what_is_released_is_renewed_no_more(keeping: Keeping) -> None:
     assert not keeping.keeper.holds(held)
 
 
+@pytest.mark.promise(15)
 async def test_what_the_broker_calls_lost_is_lost_once(keeping: Keeping) -> None:
     gone, stays = delivery(), delivery()
     keeping.keeper.hold(gone)
@@ -258,6 +266,7 @@ async def test_what_the_broker_calls_lost_is_lost_once(keeping: Keeping) -> None
     assert not keeping.keeper.holds(gone)
 
 
+@pytest.mark.promise(15)
 @pytest.mark.parametrize("error", [Unreachable("away"), ValueError("a bug")])
 async def test_without_a_confirmed_renewal_for_a_lease_it_is_lost(
     keeping: Keeping, error: Exception
@@ -277,6 +286,7 @@ async def test_without_a_confirmed_renewal_for_a_lease_it_is_lost(
     assert keeping.keeper.holds(later)
 
 
+@pytest.mark.promise(15)
 async def test_a_renewal_that_hangs_does_not_hide_that_the_lease_is_over(
     keeping: Keeping,
 ) -> None:
@@ -288,6 +298,7 @@ async def test_a_renewal_that_hangs_does_not_hide_that_the_lease_is_over(
     assert len(keeping.broker.asked) == 1
 
 
+@pytest.mark.promise(15)
 async def test_the_larger_of_the_two_clocks_decides() -> None:
     """15: the monotonic one may stand still while a machine sleeps, the wall one may be set."""
 
@@ -307,6 +318,7 @@ async def test_the_larger_of_the_two_clocks_decides() -> None:
     assert (lost, broker.asked) == ([held], [])
 
 
+@pytest.mark.promise(13)
 async def test_a_handler_that_blocks_the_event_loop_keeps_its_lease() -> None:
     """13: the keeper has a thread of its own."""
     fleet = LiveFleet(lease=0.4)
@@ -324,6 +336,7 @@ async def test_a_handler_that_blocks_the_event_loop_keeps_its_lease() -> None:
         assert host.worker("worker").counts.lost == 0
 
 
+@pytest.mark.promise(15)
 async def test_a_lease_lost_in_the_keepers_thread_ends_the_run_in_its_loop() -> None:
     """15: told across threads."""
     fleet = LiveFleet(lease=0.4)

@@ -70,6 +70,7 @@ async def test_a_task_is_run_and_its_result_reaches_the_caller(fleet: ManualFlee
     assert await fleet.deliveries() == []
 
 
+@pytest.mark.promise(17)
 async def test_a_failing_task_is_retried_until_its_attempts_are_used_up(
     fleet: ManualFleet,
 ) -> None:
@@ -125,6 +126,7 @@ async def test_a_snooze_uses_no_attempt(fleet: ManualFleet) -> None:
     assert all(30.0 <= wait <= 31.5 for wait in waits)
 
 
+@pytest.mark.promise(17)
 async def test_a_reject_is_a_dead_letter_at_once(fleet: ManualFleet) -> None:
     runs = Runs(Reject("not for us"))
     await fleet.start(runs.role(fleet))
@@ -158,6 +160,7 @@ async def test_an_error_that_says_repeating_is_useless_is_final_and_others_are_r
     assert (len(runs.attempts), end.reason) == (runs_expected, reason)
 
 
+@pytest.mark.promise(19)
 async def test_a_payload_that_does_not_fit_never_reaches_the_handler(fleet: ManualFleet) -> None:
     """Dead at once, with the field, what was expected and what came."""
     seen: list[Ticket] = []
@@ -189,6 +192,7 @@ async def test_a_check_of_a_payload_with_a_bug_of_its_own_does_not_hang_its_task
     assert (await ended(fleet, {"text": "fine"})).status is Status.SUCCEEDED
 
 
+@pytest.mark.promise(19)
 async def test_bytes_that_are_no_envelope_are_a_dead_letter_with_exactly_these_bytes(
     fleet: ManualFleet,
 ) -> None:
@@ -468,6 +472,7 @@ async def test_follow_up_tasks_inherit_who_they_are_for(fleet: ManualFleet) -> N
     assert child.deadline is not None
 
 
+@pytest.mark.promise(17)
 async def test_a_replayed_task_runs_again_with_all_attempts(fleet: ManualFleet) -> None:
     """17: from dead to done."""
     runs = Runs(Reject("not yet"), ValueError("once more"), "fine")
@@ -482,6 +487,7 @@ async def test_a_replayed_task_runs_again_with_all_attempts(fleet: ManualFleet) 
     assert (end.value, end.fence) == ("fine", 2)
 
 
+@pytest.mark.promise(17)
 async def test_a_task_of_a_foreign_publisher_can_be_replayed(fleet: ManualFleet) -> None:
     """Header names in another case: the copy still rises, or its retry would be a repetition."""
     runs = Runs(Reject("not yet"), Retry(after=0.0), Retry(after=0.0), "fine")

@@ -173,6 +173,7 @@ async def test_backend_and_store_on_one_link_close_alone(link: NatsLink) -> None
     await other.close()
 
 
+@pytest.mark.promise(3, 4)
 async def test_a_batch_with_known_keys_takes_the_rest(backend: NatsBackend) -> None:
     """10201 rejects such a batch as a whole; it is repeated message by message."""
     await backend.publish(_messages(300)[::2])
@@ -242,6 +243,7 @@ async def test_what_came_for_a_pull_already_over_is_put_back_unharmed(
     assert all(d.message.headers == {"h": d.message.id} for d in both)
 
 
+@pytest.mark.promise(6)
 async def test_a_cancelled_pull_keeps_what_it_took_for_the_next(backend: NatsBackend) -> None:
     await backend.publish(_messages(200))
     found: list[Delivery] = []
@@ -260,6 +262,7 @@ async def test_a_cancelled_pull_keeps_what_it_took_for_the_next(backend: NatsBac
     assert all(d.earlier == 0 for d in found)
 
 
+@pytest.mark.promise(18)
 async def test_an_idle_group_asks_the_server_next_to_nothing(
     nats_server: NatsServer, backend: NatsBackend
 ) -> None:
@@ -282,6 +285,7 @@ def _operations(server: NatsServer) -> int:
         return int(json.load(answer)["in_msgs"])
 
 
+@pytest.mark.promise(22)
 async def test_binding_again_hands_out_each_message_once(backend: NatsBackend) -> None:
     """The old consumers serve what was accepted for them, and nothing after that."""
     await backend.publish(_messages(5, "old"))
@@ -307,6 +311,7 @@ async def test_old_consumers_go_when_they_are_drained(backend: NatsBackend, link
     assert _ids(await _take(backend, 2)) == ["after0", "after1"]
 
 
+@pytest.mark.promise(22)
 async def test_two_processes_may_bind_the_same_group_at_once(nats_server: NatsServer) -> None:
     async with AsyncExitStack() as stack:
         fleet = f"t{uuid.uuid4().hex[:12]}"
@@ -369,6 +374,7 @@ async def test_settling_sweeps_by_itself(backend: NatsBackend, link: NatsLink) -
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.promise(16)
 async def test_a_waiting_pull_goes_on_after_a_restart(own_nats: Callable[[], NatsServer]) -> None:
     """16: never connected and deaf; the requests that waited are sent again."""
     server = own_nats()
@@ -400,6 +406,7 @@ async def _pull_through(backend: NatsBackend) -> list[Delivery]:
             return found
 
 
+@pytest.mark.promise(9)
 async def test_after_a_killed_broker_settled_messages_may_come_again(
     own_nats: Callable[[], NatsServer], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -428,6 +435,7 @@ async def test_after_a_killed_broker_settled_messages_may_come_again(
         print(f" {len(again)} of 1000 settled messages seen again after kill -9")
 
 
+@pytest.mark.promise(15)
 def test_time_stood_still_is_noticed_on_either_clock() -> None:
     """15: what is read after a stop had arrived before it."""
     clock = ManualClock(1000.0)
@@ -458,6 +466,7 @@ async def test_bindings_are_readable_where_the_table_of_keys_says(
     assert json.loads(entry.value)["patterns"] == ["work.#"]
 
 
+@pytest.mark.promise(5)
 async def test_binding_again_under_load_gives_no_message_to_two(
     nats_server: NatsServer,
 ) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from bus.backend import Backend, Message
 from bus.errors import Unreachable
 from tests.bus.conformance.harness import World
@@ -21,6 +23,7 @@ from tests.bus.conformance.steps import (
 )
 
 
+@pytest.mark.promise(1)
 async def test_accepted_messages_survive_a_killed_broker(mortal: World) -> None:
     """1: for every group bound when `publish` returned, though no member ever started."""
     backend = await bound(mortal, "one", "two")
@@ -37,6 +40,7 @@ async def _all(backend: Backend, batches: list[list[Message]]) -> None:
     await asyncio.gather(*(backend.publish(batch) for batch in batches))
 
 
+@pytest.mark.promise(1)
 async def test_a_binding_survives_a_broker_killed_right_after_it(mortal: World) -> None:
     """1: what is published after the kill still reaches the group."""
     await bound(mortal)
@@ -46,6 +50,7 @@ async def test_a_binding_survives_a_broker_killed_right_after_it(mortal: World) 
     assert ids(await take(mortal, backend, 1)) == ["a"]
 
 
+@pytest.mark.promise(1)
 async def test_a_returned_bind_is_seen_by_every_later_publish(world: World) -> None:
     """1: also by another connection that has published on the same topic before."""
     publisher, binder = await bound(world), await world.backend()
@@ -58,6 +63,7 @@ async def test_a_returned_bind_is_seen_by_every_later_publish(world: World) -> N
         assert ids(found) == [f"after{number}"]
 
 
+@pytest.mark.promise(3)
 async def test_a_batch_that_is_half_known_is_completed(world: World) -> None:
     """3: repeating a batch of which some are out adds only those that are not."""
     backend = await bound(world)
@@ -68,6 +74,7 @@ async def test_a_batch_that_is_half_known_is_completed(world: World) -> None:
     await nothing(world, backend)
 
 
+@pytest.mark.promise(1, 3, 4)
 async def test_repeating_what_an_outage_left_unknown_loses_and_doubles_nothing(
     mortal: World,
 ) -> None:
@@ -112,6 +119,7 @@ async def _some_are_out(world: World, backend: Backend) -> None:
         await world.clock.sleep(0.001)
 
 
+@pytest.mark.promise(3)
 async def test_an_empty_publish_is_accepted(world: World) -> None:
     """3: nothing to send is no error."""
     backend = await bound(world)

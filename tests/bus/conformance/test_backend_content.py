@@ -26,6 +26,7 @@ HEADERS: tuple[dict[str, str], ...] = (
 IDS = ("a b", "x.*.>", "wörk/✓", "id%2F1", "0" * 200, "a\\b\"c'", "$x{1}[2]")
 
 
+@pytest.mark.promise(1)
 async def test_bodies_and_headers_arrive_as_they_were_sent(world: World) -> None:
     """Any bytes; header values of printable ASCII; nothing is added, nothing is missing."""
     backend = await bound(world)
@@ -44,6 +45,7 @@ async def test_bodies_and_headers_arrive_as_they_were_sent(world: World) -> None
         assert delivery.earlier == 0
 
 
+@pytest.mark.promise(8)
 async def test_a_delivery_tells_the_lane_it_lay_in_and_when_it_was_due(world: World) -> None:
     """What comes back lies in the retry lane; `due` is as it was sent, to the millisecond."""
     backend = await bound(world)
@@ -57,6 +59,7 @@ async def test_a_delivery_tells_the_lane_it_lay_in_and_when_it_was_due(world: Wo
     assert by_id["c"].due == pytest.approx(due, abs=0.001)
 
 
+@pytest.mark.promise(4)
 async def test_ids_may_have_any_printable_characters(world: World) -> None:
     """Routed, for one group, and delayed: ids travel, and stay apart."""
     backend = await bound(world)
@@ -71,6 +74,7 @@ async def test_ids_may_have_any_printable_characters(world: World) -> None:
     }
 
 
+@pytest.mark.promise(1)
 async def test_an_envelope_with_any_text_survives(world: World) -> None:
     """Text outside ASCII is percent-encoded by the envelope, not by the backend."""
     backend = await bound(world)
@@ -92,6 +96,7 @@ async def test_an_envelope_with_any_text_survives(world: World) -> None:
     assert decode(delivery.message.headers, delivery.message.body) == envelope
 
 
+@pytest.mark.promise(2)
 async def test_the_greatest_sizes_are_taken(world: World) -> None:
     """2: a body and headers of exactly the limit, at the same time, also in `then` and delayed."""
     backend = await bound(world)
@@ -110,6 +115,7 @@ async def test_the_greatest_sizes_are_taken(world: World) -> None:
     assert (last.message.body, dict(last.message.headers)) == (body, headers)
 
 
+@pytest.mark.promise(2)
 async def test_one_message_over_a_limit_stops_the_whole_call(world: World) -> None:
     """2: `TooLarge`, and nothing of the call was sent."""
     backend = await bound(world)
@@ -121,6 +127,7 @@ async def test_one_message_over_a_limit_stops_the_whole_call(world: World) -> No
     await nothing(world, backend)
 
 
+@pytest.mark.promise(2, 10)
 async def test_then_over_a_limit_settles_nothing(world: World) -> None:
     """2, 10: the input stays ours, and what stood beside it in `then` was not sent."""
     backend = await bound(world)
@@ -133,6 +140,7 @@ async def test_then_over_a_limit_settles_nothing(world: World) -> None:
     assert await backend.settle(held) == []
 
 
+@pytest.mark.promise(3)
 async def test_a_batch_may_be_larger_than_what_a_broker_takes_at_once(world: World) -> None:
     """3: many messages, and many bytes, in one call."""
     backend = await bound(world)

@@ -21,6 +21,7 @@ from tests.bus.conformance.steps import (
 )
 
 
+@pytest.mark.promise(8)
 async def test_nothing_is_handed_out_before_it_is_due_and_all_within_a_second_after(
     world: World,
 ) -> None:
@@ -38,6 +39,7 @@ async def test_nothing_is_handed_out_before_it_is_due_and_all_within_a_second_af
     assert len(set(ids(seen))) == 20
 
 
+@pytest.mark.promise(6, 8)
 async def test_a_waiting_pull_wakes_when_a_message_falls_due(world: World) -> None:
     """6, 8: also when it began to wait before the message was published."""
     backend, publisher = await bound(world), await world.backend()
@@ -50,6 +52,7 @@ async def test_a_waiting_pull_wakes_when_a_message_falls_due(world: World) -> No
     assert world.clock.wall() < due + 1.0
 
 
+@pytest.mark.promise(8)
 async def test_a_delayed_message_is_routed_when_it_is_published(world: World) -> None:
     """8: one copy for each group bound then; a group bound later gets none."""
     backend = await bound(world, "one", "two")
@@ -64,6 +67,7 @@ async def test_a_delayed_message_is_routed_when_it_is_published(world: World) ->
     await nothing(world, backend, group="late")
 
 
+@pytest.mark.promise(2, 8)
 async def test_a_delayed_message_nobody_listens_to_is_refused(world: World) -> None:
     """2, 8: at publish, not when it falls due."""
     backend = await bound(world)
@@ -72,6 +76,7 @@ async def test_a_delayed_message_nobody_listens_to_is_refused(world: World) -> N
         await backend.publish([replace(task("a", due=due), topic="elsewhere")])
 
 
+@pytest.mark.promise(8)
 async def test_a_due_time_in_the_past_means_now(world: World) -> None:
     """8: for a routed message and for one of a group, whatever lane they name."""
     backend = await bound(world)
@@ -83,6 +88,7 @@ async def test_a_due_time_in_the_past_means_now(world: World) -> None:
     await nothing(world, backend)
 
 
+@pytest.mark.promise(4, 8)
 async def test_delays_of_the_same_task_do_not_replace_each_other(world: World) -> None:
     """4, 8: each copy and each group has its own."""
     backend = await bound(world, "g", "h")
@@ -94,6 +100,7 @@ async def test_delays_of_the_same_task_do_not_replace_each_other(world: World) -
     assert runs(await take(world, backend, 1, group="h")) == {("a", 1): 1}
 
 
+@pytest.mark.promise(8, 18)
 async def test_a_delayed_message_keeps_its_place_in_lag_and_its_content(world: World) -> None:
     """8, 18: it counts as delayed until it is due, and arrives as it was sent."""
     backend = await bound(world)
@@ -114,6 +121,7 @@ async def test_a_delayed_message_keeps_its_place_in_lag_and_its_content(world: W
     assert got.group == "g"
 
 
+@pytest.mark.promise(8, 10)
 async def test_then_may_be_delayed(world: World) -> None:
     """8, 10: a retry with a delay: not before, once, and the input is gone."""
     backend = await bound(world)
@@ -125,6 +133,7 @@ async def test_then_may_be_delayed(world: World) -> None:
     assert due <= world.clock.wall() < due + 1.0
 
 
+@pytest.mark.promise(1, 8)
 async def test_delayed_messages_survive_a_killed_broker(mortal: World) -> None:
     """1, 8: and are still not early."""
     backend = await bound(mortal)

@@ -55,6 +55,7 @@ async def test_closing_ends_a_waiting_pull(world: World) -> None:
     await world.within(1.0, ended())
 
 
+@pytest.mark.promise(16)
 async def test_every_call_without_a_broker_raises_unreachable(mortal: World) -> None:
     """Within seconds, for each method; and afterwards all is as it was."""
     backend = await bound(mortal)

@@ -3,10 +3,13 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import bound, ids, nothing, runs, take, task
 
 
+@pytest.mark.promise(4)
 async def test_the_same_key_twice_is_one_message(world: World) -> None:
     """4: within one call, in later calls, and from another connection at the same time."""
     backend, other = await bound(world), await world.backend()
@@ -16,6 +19,7 @@ async def test_the_same_key_twice_is_one_message(world: World) -> None:
     await nothing(world, backend)
 
 
+@pytest.mark.promise(4)
 async def test_a_key_is_remembered_after_its_message_was_settled(world: World) -> None:
     """4: a repetition that arrives late does not run again."""
     backend = await bound(world)
@@ -25,6 +29,7 @@ async def test_a_key_is_remembered_after_its_message_was_settled(world: World) -
     await nothing(world, backend)
 
 
+@pytest.mark.promise(4)
 async def test_another_copy_of_the_same_task_is_another_message(world: World) -> None:
     """4: a retry is never taken for a repetition of what it replaces."""
     backend = await bound(world)
@@ -37,6 +42,7 @@ async def test_another_copy_of_the_same_task_is_another_message(world: World) ->
     assert runs(await take(world, backend, 2)) == {("a", 3): 1, ("a", 9): 1}
 
 
+@pytest.mark.promise(4)
 async def test_the_same_task_for_another_group_is_another_message(world: World) -> None:
     """4: keys of different groups, and of a routed message, do not meet."""
     backend = await bound(world, "one", "two")
@@ -49,6 +55,7 @@ async def test_the_same_task_for_another_group_is_another_message(world: World) 
         await nothing(world, backend, group=group)
 
 
+@pytest.mark.promise(4, 5)
 async def test_a_retry_in_one_group_is_not_seen_by_another(world: World) -> None:
     """4, 5: both groups may retry the same task, each for itself."""
     backend = await bound(world, "one", "two")
@@ -61,6 +68,7 @@ async def test_a_retry_in_one_group_is_not_seen_by_another(world: World) -> None
         await nothing(world, backend, group=group)
 
 
+@pytest.mark.promise(4, 10)
 async def test_the_same_key_twice_in_then_is_one_message(world: World) -> None:
     """4, 10: a settle repeated after an unknown outcome leaves one copy."""
     backend = await bound(world)
@@ -74,6 +82,7 @@ async def test_the_same_key_twice_in_then_is_one_message(world: World) -> None:
     await nothing(world, backend)
 
 
+@pytest.mark.promise(4)
 async def test_the_body_plays_no_part_in_the_key(world: World) -> None:
     """4: the first one accepted is the one that runs."""
     backend = await bound(world)
@@ -83,6 +92,7 @@ async def test_the_body_plays_no_part_in_the_key(world: World) -> None:
     await nothing(world, backend)
 
 
+@pytest.mark.promise(4, 8)
 async def test_a_delayed_message_published_twice_comes_once_to_each_group(world: World) -> None:
     """4, 8: routed before it is due, it has one key per group."""
     backend = await bound(world, "one", "two")

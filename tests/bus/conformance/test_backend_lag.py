@@ -22,6 +22,7 @@ async def becomes(
     await eventually(world, 1.0, probe)
 
 
+@pytest.mark.promise(18)
 async def test_lag_says_what_waits_in_each_lane(world: World) -> None:
     """18: seen by every connection; a new group has nothing in any lane."""
     backend, other = await bound(world, "g", "h"), await world.backend()
@@ -38,6 +39,7 @@ async def test_lag_says_what_waits_in_each_lane(world: World) -> None:
     await becomes(world, other, "h", lambda lag: total(lag, "waiting") == 7)
 
 
+@pytest.mark.promise(18)
 async def test_lag_follows_a_message_through_its_life(world: World) -> None:
     """18: delayed, waiting, leased, gone; `None` only where the broker cannot say."""
     backend = await bound(world)
@@ -63,6 +65,7 @@ async def test_lag_follows_a_message_through_its_life(world: World) -> None:
     await becomes(world, backend, "g", counts(0, 0, 0))
 
 
+@pytest.mark.promise(18)
 async def test_lag_counts_a_lost_message_as_waiting_or_leased_until_it_is_settled(
     world: World,
 ) -> None:
@@ -79,6 +82,7 @@ async def test_lag_counts_a_lost_message_as_waiting_or_leased_until_it_is_settle
     await becomes(world, backend, "g", lambda lag: total(lag, "leased") in {0, None})
 
 
+@pytest.mark.promise(18)
 async def test_lag_of_a_group_that_is_not_bound_is_an_error(world: World) -> None:
     """18: not an empty answer, which would look like health."""
     backend = await bound(world)

@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import MOMENT, ORDER, bound, ids, nothing, take, task, tasks
 
 
+@pytest.mark.promise(12)
 async def test_what_a_killed_holder_held_goes_to_another_within_the_lease(world: World) -> None:
     """12: it was extending until then; it comes within lease + 1 s, counted, and once."""
     backend, member = await bound(world), await world.member()
@@ -19,6 +22,7 @@ async def test_what_a_killed_holder_held_goes_to_another_within_the_lease(world:
     assert await backend.settle(back) == []
 
 
+@pytest.mark.promise(12, 15)
 async def test_what_a_frozen_holder_held_goes_to_another_and_stays_there(world: World) -> None:
     """12, 15: it comes within lease + 1 s; the old holder, thawed, can do it no harm."""
     backend, member = await bound(world), await world.member()
@@ -33,6 +37,7 @@ async def test_what_a_frozen_holder_held_goes_to_another_and_stays_there(world: 
     assert await backend.settle(back) == []
 
 
+@pytest.mark.promise(13)
 async def test_extend_keeps_a_delivery_for_as_long_as_it_is_called(world: World) -> None:
     """13: for more than three leases, while another member waits for it; a keeper on a
     connection of its own may do it, settling stays with the first one."""
@@ -54,6 +59,7 @@ async def test_extend_keeps_a_delivery_for_as_long_as_it_is_called(world: World)
     assert pull.cancelled()
 
 
+@pytest.mark.promise(9, 12)
 async def test_a_receipt_is_lost_when_its_lease_ran_out_though_nobody_took_it(
     world: World,
 ) -> None:
@@ -76,6 +82,7 @@ async def test_a_receipt_is_lost_when_its_lease_ran_out_though_nobody_took_it(
     await nothing(world, backend)
 
 
+@pytest.mark.promise(9, 15)
 async def test_a_stale_receipt_does_not_disturb_the_new_holder(world: World) -> None:
     """9, 15: neither settle nor extend of the old one touches the message of the new one."""
     backend, other, third = await bound(world), await world.backend(), await world.backend()
@@ -92,6 +99,7 @@ async def test_a_stale_receipt_does_not_disturb_the_new_holder(world: World) -> 
     await nothing(world, third)
 
 
+@pytest.mark.promise(9, 12)
 async def test_a_closed_connection_gives_up_what_it_did_not_settle(world: World) -> None:
     """9, 12: each of the others comes back by its lease, counted; none of the settled does."""
     backend, closing = await bound(world), await world.backend()
@@ -106,6 +114,7 @@ async def test_a_closed_connection_gives_up_what_it_did_not_settle(world: World)
     await nothing(world, backend)
 
 
+@pytest.mark.promise(12)
 async def test_a_dead_reclaimer_blocks_nobody(world: World) -> None:
     """12: killed after it took over from a killed holder: the next one gets it in time, and
     `earlier` has counted every hand-over that nobody answered."""

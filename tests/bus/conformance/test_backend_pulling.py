@@ -23,6 +23,7 @@ from tests.bus.conformance.steps import (
 )
 
 
+@pytest.mark.promise(6)
 async def test_at_most_limit_are_handed_out(world: World) -> None:
     """6: what is over waits for the next pull."""
     backend = await bound(world)
@@ -36,6 +37,7 @@ async def test_at_most_limit_are_handed_out(world: World) -> None:
     assert len(set(ids(found))) == 50
 
 
+@pytest.mark.promise(6)
 async def test_a_pull_takes_what_is_there_at_once(world: World) -> None:
     """6: it does not wait for `limit` to be full."""
     backend = await bound(world)
@@ -46,6 +48,7 @@ async def test_a_pull_takes_what_is_there_at_once(world: World) -> None:
     assert world.clock.monotonic() - start < 1.0
 
 
+@pytest.mark.promise(6)
 async def test_empty_is_normal_and_comes_after_about_wait(world: World) -> None:
     """6: no error, not earlier, little later."""
     backend = await bound(world)
@@ -55,6 +58,7 @@ async def test_empty_is_normal_and_comes_after_about_wait(world: World) -> None:
         assert wait * 0.9 <= world.clock.monotonic() - start < wait + 1.0
 
 
+@pytest.mark.promise(6)
 async def test_a_waiting_pull_wakes_when_a_message_arrives(world: World) -> None:
     """6: in every lane it asked for, long before its wait is over."""
     backend, publisher = await bound(world), await world.backend()
@@ -75,6 +79,7 @@ async def _result(pull: "asyncio.Task[list[Delivery]]") -> list[Delivery]:
     return await pull
 
 
+@pytest.mark.promise(6)
 async def test_every_waiting_member_is_woken_for_a_share(world: World) -> None:
     """6: one that takes little leaves the rest to those that wait beside it."""
     publisher = await bound(world)
@@ -89,6 +94,7 @@ async def test_every_waiting_member_is_woken_for_a_share(world: World) -> None:
     assert ids(await world.within(2.0, results())) == ["t0", "t1", "t2"]
 
 
+@pytest.mark.promise(6)
 async def test_a_cancelled_pull_loses_nothing(world: World) -> None:
     """6: what it had taken is handed out again, within the lease at the latest."""
     backend, publisher = await bound(world), await world.backend()
@@ -109,6 +115,7 @@ async def test_a_cancelled_pull_loses_nothing(world: World) -> None:
     assert ids([*got, *rest]) == sorted(f"t{number}" for number in range(60))
 
 
+@pytest.mark.promise(6)
 async def test_a_cancelled_pull_does_not_swallow_the_wake_of_another(world: World) -> None:
     """6: of two that wait, the one left gets the message, within the lease at the latest."""
     backend, other = await bound(world), await world.backend()

@@ -16,6 +16,7 @@ def on(topic: str, id_: str = "") -> Message:
     return replace(task(id_ or topic), topic=topic)
 
 
+@pytest.mark.promise(2)
 async def test_a_topic_nobody_listens_to_is_refused_with_near_matches(world: World) -> None:
     """2: `Unroutable`, and the details name what may have been meant."""
     backend = await world.backend()
@@ -25,6 +26,7 @@ async def test_a_topic_nobody_listens_to_is_refused_with_near_matches(world: Wor
     assert "code.review" in caught.value.details
 
 
+@pytest.mark.promise(2)
 async def test_one_unroutable_message_stops_the_whole_call(world: World) -> None:
     """2: nothing of the call was sent, wherever in it the bad one stands."""
     backend = await bound(world)
@@ -36,6 +38,7 @@ async def test_one_unroutable_message_stops_the_whole_call(world: World) -> None
     await nothing(world, backend)
 
 
+@pytest.mark.promise(2)
 async def test_a_named_group_that_is_not_bound_is_unroutable(world: World) -> None:
     """2: a message for one group is not kept for nobody."""
     backend = await bound(world)
@@ -44,6 +47,7 @@ async def test_a_named_group_that_is_not_bound_is_unroutable(world: World) -> No
     await nothing(world, backend)
 
 
+@pytest.mark.promise(5)
 async def test_every_group_gets_every_message_that_matches_one_of_its_patterns(
     world: World,
 ) -> None:
@@ -71,6 +75,7 @@ async def test_every_group_gets_every_message_that_matches_one_of_its_patterns(
         await nothing(world, backend, group=group, seconds=MOMENT / 3)
 
 
+@pytest.mark.promise(5)
 async def test_a_message_for_one_group_reaches_no_other(world: World) -> None:
     """5: not even one that is bound to its topic; nor need its own group be."""
     backend = await bound(world, "one", "two")
@@ -81,6 +86,7 @@ async def test_a_message_for_one_group_reaches_no_other(world: World) -> None:
     await nothing(world, backend, group="two")
 
 
+@pytest.mark.promise(5)
 async def test_members_of_a_group_share_its_messages(world: World) -> None:
     """5: each message has one holder, all are held."""
     publisher = await bound(world)
@@ -99,6 +105,7 @@ async def test_members_of_a_group_share_its_messages(world: World) -> None:
     assert ids(found) == sorted(message.id for message in tasks(90))
 
 
+@pytest.mark.promise(22)
 async def test_binding_again_with_the_same_patterns_changes_nothing(world: World) -> None:
     """22: also while messages wait, and in another order."""
     backend, other = await world.backend(), await world.backend()
@@ -112,6 +119,7 @@ async def test_binding_again_with_the_same_patterns_changes_nothing(world: World
     await nothing(world, backend)
 
 
+@pytest.mark.promise(22)
 async def test_binding_with_other_patterns_loses_nothing_accepted(world: World) -> None:
     """22: what was routed by the old patterns is still delivered, the new ones hold at once."""
     backend, other = await world.backend(), await world.backend()
@@ -125,6 +133,7 @@ async def test_binding_with_other_patterns_loses_nothing_accepted(world: World) 
     await nothing(world, backend)
 
 
+@pytest.mark.promise(22)
 async def test_unbind_is_refused_while_anything_waits_unless_dropped(world: World) -> None:
     """22: waiting, delayed or in somebody's hands."""
     backend = await bound(world, "waiting", "delayed", "leased", "empty")
@@ -142,6 +151,7 @@ async def test_unbind_is_refused_while_anything_waits_unless_dropped(world: Worl
         await backend.publish([task("d")])
 
 
+@pytest.mark.promise(22)
 async def test_a_group_bound_anew_starts_empty(world: World) -> None:
     """22: what was dropped with it stays dropped."""
     backend = await bound(world)

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
+import pytest
+
 from bus.backend import Backend, Delivery
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import (
@@ -22,6 +24,7 @@ from tests.bus.conformance.steps import (
 )
 
 
+@pytest.mark.promise(9)
 async def test_what_was_settled_is_never_handed_out_again(mortal: World) -> None:
     """9: not after its lease, not after a clean restart of the broker."""
     backend = await bound(mortal)
@@ -35,6 +38,7 @@ async def test_what_was_settled_is_never_handed_out_again(mortal: World) -> None
     await nothing(mortal, again, seconds=mortal.lease + 0.5)
 
 
+@pytest.mark.promise(9)
 async def test_after_a_killed_broker_nothing_unsettled_is_missing(mortal: World) -> None:
     """9: what was settled may come again, which is counted; what was not does come."""
     backend = await bound(mortal)
@@ -56,6 +60,7 @@ async def test_after_a_killed_broker_nothing_unsettled_is_missing(mortal: World)
     assert set(seen) <= {message.id for message in tasks(400)}
 
 
+@pytest.mark.promise(9, 10)
 async def test_settling_twice_reports_the_second_as_no_longer_ours(world: World) -> None:
     """A settled delivery is not ours, to settle or to extend; its `then` is not sent."""
     backend = await bound(world)
@@ -69,6 +74,7 @@ async def test_settling_twice_reports_the_second_as_no_longer_ours(world: World)
     await nothing(world, backend)
 
 
+@pytest.mark.promise(10)
 async def test_settling_nothing_sends_then(world: World) -> None:
     """With no input at all `then` is sent; without either nothing happens."""
     backend = await bound(world)
@@ -78,6 +84,7 @@ async def test_settling_nothing_sends_then(world: World) -> None:
     assert ids(await take(world, backend, 1)) == ["a"]
 
 
+@pytest.mark.promise(10)
 async def test_then_of_a_topic_nobody_wants_is_dropped(world: World) -> None:
     """10: it is owed to nobody; what stands beside it is sent and the input is settled."""
     backend = await bound(world)
@@ -91,6 +98,7 @@ async def test_then_of_a_topic_nobody_wants_is_dropped(world: World) -> None:
     await nothing(world, backend)
 
 
+@pytest.mark.promise(10)
 async def test_then_is_routed_to_every_group(world: World) -> None:
     """10: as if it had been published."""
     backend = await bound(world, "one", "two")
@@ -101,6 +109,7 @@ async def test_then_is_routed_to_every_group(world: World) -> None:
         assert ids(await take(world, backend, 1, group=group)) == ["b"]
 
 
+@pytest.mark.promise(10)
 async def test_then_already_out_does_not_keep_the_input(world: World) -> None:
     """10: as after a crash between the two: sent before, settled now, run once."""
     backend = await bound(world)
@@ -116,6 +125,7 @@ async def test_then_already_out_does_not_keep_the_input(world: World) -> None:
     await eventually(world, 1.0, lambda: _empty(backend))
 
 
+@pytest.mark.promise(10, 12)
 async def test_a_killed_holder_loses_neither_input_nor_then(world: World) -> None:
     """10, 12: a process killed in the middle of replacing inputs leaves one or the other."""
     backend, member = await bound(world), await world.member()
@@ -131,6 +141,7 @@ async def test_a_killed_holder_loses_neither_input_nor_then(world: World) -> Non
     await _replace_all(world, backend, 300)
 
 
+@pytest.mark.promise(10)
 async def test_a_killed_broker_loses_neither_input_nor_then(mortal: World) -> None:
     """10: killed in the middle of settles; what is unknown is settled again."""
     backend = await bound(mortal)
@@ -171,6 +182,7 @@ async def _replace_all(world: World, backend: Backend, count: int) -> None:
     print(f"{twice} of {count} second copies came twice")
 
 
+@pytest.mark.promise(11)
 async def test_a_hand_back_is_available_at_once_and_thirty_are_harmless(world: World) -> None:
     """11: each time within a second, never counted as a hand-over nobody answered."""
     backend, other = await bound(world), await world.backend()

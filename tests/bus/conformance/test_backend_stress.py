@@ -5,6 +5,8 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import pytest
+
 from bus.backend import HIGH, LOW, NORMAL, Backend, Delivery, Message
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import ORDER, bound, task
@@ -26,6 +28,7 @@ class Ledger:
         return not self.producing and self.settled.total() >= self.owed.total()
 
 
+@pytest.mark.promise(3, 4, 5, 6, 8, 10)
 async def test_random_calls_side_by_side_lose_and_double_nothing(world: World) -> None:
     """3 to 6, 8, 10: producers, members that retry, delay and extend, and a looker-on."""
     await bound(world, *GROUPS)
