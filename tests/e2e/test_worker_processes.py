@@ -99,6 +99,7 @@ async def test_bytes_that_are_no_task_become_a_dead_letter_and_nothing_else(
     came, it is not handed out again, and the task behind it runs."""
     arguments = (nats_server.url, name, tmp_path)
     rubbish = b"\x00\xff not a task"
+    letters: list[DeadLetter] = []
     with worker_processes(*arguments, lease=2.0, roles=str(roles)) as workers:
         workers.start("tracer")
         async with fleet_and_events(*arguments) as (fleet, _), asyncio.timeout(25):

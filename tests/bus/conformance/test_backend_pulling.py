@@ -91,7 +91,7 @@ async def test_every_waiting_member_is_woken_for_a_share(world: World) -> None:
     async def results() -> list[Delivery]:
         return [delivery for found in await asyncio.gather(*pulls) for delivery in found]
 
-    assert ids(await world.within(2.0, results())) == ["t0", "t1", "t2"]
+    assert ids(await world.within(1.0, results())) == ["t0", "t1", "t2"]
 
 
 @pytest.mark.promise(6)
