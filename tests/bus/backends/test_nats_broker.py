@@ -140,6 +140,7 @@ async def test_an_address_that_never_answers_is_unreachable_in_time() -> None:
         assert time.monotonic() - started < 1.5
 
 
+@pytest.mark.promise(2)
 async def test_a_server_without_room_for_the_greatest_message_is_unsafe(
     nats_server: NatsServer,
 ) -> None:

@@ -1,0 +1,81 @@
+"""Promise 22: binding again, and unbinding."""
+
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from bus.backends.memory_broker import MemoryBroker
+from bus.backends.memory_group import Group
+from tests.bus.sabotage.registry import breaks
+
+REBOUND = "test_binding_with_other_patterns_loses_nothing_accepted"
+UNBOUND = "test_unbind_is_refused_while_anything_waits_unless_dropped"
+
+
+@breaks(22, REBOUND)
+class RebindDropsWaiting(MemoryBroker):
+    """Binding with other patterns makes a new group, and what the old one had is gone."""
+
+    @override
+    def bind(self, name: str, patterns: Sequence[str]) -> None:
+        group = self._groups.get(name)
+        if group is not None and set(group.patterns) != set(patterns):
+            self.unbind(name, drop=True)
+        super().bind(name, patterns)
+
+
+@breaks(22, "test_binding_again_with_the_same_patterns_changes_nothing")
+class OrderOfPatternsMatters(MemoryBroker):
+    """The same patterns in another order are taken for others, and make a new group."""
+
+    @override
+    def bind(self, name: str, patterns: Sequence[str]) -> None:
+        group = self._groups.get(name)
+        if group is not None and group.patterns != tuple(patterns):
+            self.unbind(name, drop=True)
+        super().bind(name, patterns)
+
+
+@breaks(22, REBOUND)
+class RebindKeepsOldPatterns(MemoryBroker):
+    """Patterns are added; those that were dropped still route."""
+
+    @override
+    def bind(self, name: str, patterns: Sequence[str]) -> None:
+        old = self._groups[name].patterns if name in self._groups else ()
+        super().bind(name, [*patterns, *old])
+
+
+@breaks(22, UNBOUND)
+class UnbindNeverRefused(MemoryBroker):
+    """A group is forgotten with all that waits for it."""
+
+    @override
+    def unbind(self, name: str, *, drop: bool) -> None:
+        super().unbind(name, drop=True)
+
+
+@breaks(22, UNBOUND)
+class DelayedDoNotCount(Group):
+    """A group is forgotten though delayed messages are on their way to it."""
+
+    @override
+    def empty(self) -> bool:
+        return not (self._leases or any(self._lanes.values()))
+
+
+@breaks(22, "test_a_group_bound_anew_starts_empty")
+class DroppedComesBack(MemoryBroker):
+    """What was dropped with a group is there again when it is bound anew."""
+
+    @override
+    def unbind(self, name: str, *, drop: bool) -> None:
+        vars(self).setdefault("dropped", {})[name] = self._groups.get(name)
+        super().unbind(name, drop=drop)
+
+    @override
+    def bind(self, name: str, patterns: Sequence[str]) -> None:
+        group = vars(self).get("dropped", {}).pop(name, None)
+        if group is not None:
+            self._groups[name] = group
+        super().bind(name, patterns)

@@ -1,0 +1,74 @@
+"""Runs the tests of the promises against every sabotage, and says which of them caught it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bus.sabotage.plugin import SOUND
+from tests.bus.sabotage.registry import Sabotage, sabotages
+from tests.promises import ROOT, marked_tests
+
+TOO_LONG = 10
+"""Seconds of real time after which a test with a sabotage counts as crashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How one test ended: `passed`, `caught` or `crashed`."""
+
+    test: str
+    sabotage: str
+    end: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catches:
+    """What came out of a run of all sabotages."""
+
+    ends: tuple[End, ...]
+
+    def unsound(self, sabotage: Sabotage) -> list[End]:
+        """The tests of this sabotage that do not pass on the sound parts either."""
+        mine = [e for e in self.ends if e.sabotage == SOUND and e.test in sabotage.caught_by]
+        missing = set(sabotage.caught_by) - {end.test for end in mine}
+        wrong = [end for end in mine if end.end != "passed"]
+        return wrong + [End(test, SOUND, "not run", "") for test in sorted(missing)]
+
+    def missed(self, sabotage: Sabotage) -> list[End]:
+        """The tests that did not fail by an assertion of their own, or did not run."""
+        mine = [end for end in self.ends if end.sabotage == sabotage.name]
+        caught = {end.test for end in mine if end.end == "caught"}
+        missing = set(sabotage.caught_by) - {end.test for end in mine}
+        missed = [end for end in mine if end.test not in caught or end.end == "crashed"]
+        return missed + [End(test, sabotage.name, "not run", "") for test in sorted(missing)]
+
+
+def run(folder: Path) -> Catches:
+    """Run the tests named by all sabotages, in one process beside this one."""
+    found = marked_tests()
+    names = {test for sabotage in sabotages() for test in sabotage.caught_by}
+    nodes = [f"{found[name].path}::{name}" for name in sorted(names & set(found))]
+    report = folder / "catches.jsonl"
+    report.touch()
+    command = [sys.executable, "-m", "pytest", "-p", "tests.bus.sabotage.plugin", "-q", "--tb=no"]
+    command += ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+    command += ["-p", "no:threadexception", "-r", "N", f"--timeout={TOO_LONG}"]
+    command += [f"--sabotage-report={report}", *nodes]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 1}, done.stdout[-3000:] + done.stderr[-3000:]
+    return Catches(tuple(End(**json.loads(line)) for line in report.read_text().splitlines()))
+
+
+def table(of: Iterable[Sabotage], widths: Sequence[int] = (3, 78)) -> str:
+    """`promise | what is broken | caught by`, a line for each test that catches."""
+    promise, what = widths
+    lines = [f"{'':{promise}} | {'what is broken':{what}} | caught by"]
+    for sabotage in of:
+        first, *more = sabotage.caught_by
+        lines.append(f"{sabotage.promise:{promise}} | {sabotage.what:{what}} | {first}")
+        lines += [f"{'':{promise}} | {'':{what}} | {test}" for test in more]
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""A pytest plugin that runs each test on the sound parts, then once with each of its sabotages.
+
+Loaded by `catches.run` in a process of its own. One JSON line per run is written to the file
+named by `--sabotage-report`. Only the in-memory implementation is sabotaged.
+"""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bus.sabotage.registry import Sabotage, sabotages
+
+SOUND = "sound"
+_ROOT = Path(__file__).resolve().parents[3]
+_TESTS = _ROOT / "tests"
+_NEAR = _TESTS / "bus" / "sabotage"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where to write what happened."""
+    parser.addoption("--sabotage-report", required=True, type=Path)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test on the sound parts and with each sabotage it is said to catch."""
+    test = metafunc.function.__name__
+    mine = [pytest.param(s, id=s.name) for s in sabotages() if test in s.caught_by]
+    metafunc.parametrize("sabotage", [pytest.param(None, id=SOUND), *mine], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Memory only; the sound parts first, so that nothing a sabotage left behind is blamed."""
+    kept = [item for item in items if item.get_closest_marker("nats") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = sorted(kept, key=lambda item: _sabotage(item) is not None)
+
+
+@pytest.fixture(autouse=True)
+def sabotage(request: pytest.FixtureRequest) -> Generator[None]:
+    """The broken thing in its place for the length of the test."""
+    chosen: Sabotage | None = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        if chosen is not None:
+            chosen.install(patch)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note how the test ended; of setting up and tearing down only what went wrong."""
+    report = yield
+    if report.when == "call" or (call.excinfo is not None and not report.passed):
+        chosen = _sabotage(item)
+        line = {
+            "test": item.nodeid.partition("[")[0].rpartition("::")[2],
+            "sabotage": chosen.name if chosen else SOUND,
+            "end": _end(report, call),
+            "why": str(call.excinfo.value).partition("\n")[0] if call.excinfo else "",
+        }
+        path: Path = item.config.getoption("--sabotage-report")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    return report
+
+
+def _end(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    """Passed, caught (an assertion of the test itself failed) or crashed (anything else)."""
+    if call.excinfo is None:
+        return "passed"
+    error = call.excinfo.value
+    asserted = isinstance(error, AssertionError | pytest.fail.Exception) or _counted(error)
+    timed_out = str(error).startswith("Timeout")
+    if report.when == "call" and asserted and not timed_out and _in_a_test(call.excinfo):
+        return "caught"
+    return "crashed"
+
+
+def _counted(error: BaseException) -> bool:
+    """`(one,) = found`: an assertion of how many there are."""
+    return isinstance(error, ValueError) and "values to unpack" in str(error)
+
+
+def _in_a_test(caught: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Whether it was raised by the tests, not by the product or by a broken thing."""
+    ours = [Path(e.path) for e in caught.traceback if Path(e.path).is_relative_to(_ROOT)]
+    ours = [path for path in ours if ".venv" not in path.parts]
+    return bool(ours) and ours[-1].is_relative_to(_TESTS) and not ours[-1].is_relative_to(_NEAR)
+
+
+def _sabotage(item: pytest.Item) -> Any:
+    return item.callspec.params["sabotage"] if isinstance(item, pytest.Function) else None
