@@ -11,10 +11,10 @@ DEV := $(VENV)/.installed-dev
 CHECKED := contracts bus consensus knowledge workers deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format bench clean
+.PHONY: help venv demo test conformance check format bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  options go through ARGS, for example: make test ARGS='tests/bus -k lease'"
 
 venv: $(DEV) ## create .venv with everything for development
@@ -24,6 +24,9 @@ demo: $(RUNTIME) ## run the main job on real documents, everything embedded
 
 test: $(DEV) ## run the tests, with every server that can be had
 	@$(BIN)/python -m pytest $(ARGS)
+
+conformance: $(DEV) ## run what shows a promise of the bus, write docs/conformance.md
+	@$(BIN)/python -m tests.bus.report
 
 check: $(DEV) ## format, lint, types, import rule
 	$(BIN)/ruff format --check $(CHECKED)

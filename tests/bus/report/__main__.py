@@ -1,0 +1,44 @@
+"""`make conformance`: run what shows a promise, then write `docs/conformance.md`."""
+
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from deploy import nats_server
+from tests.bus.report import counts, document
+from tests.bus.sabotage import catches
+from tests.bus.sabotage.registry import sabotages
+from tests.promises import ROOT
+
+
+def main() -> None:
+    """Write the document, unless a test failed, was skipped, or missed its sabotage."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        caught = catches.run(Path(folder))
+    missed = [end for s in sabotages() for end in (*caught.unsound(s), *caught.missed(s))]
+    if missed:
+        sys.exit("not caught:\n" + "\n".join(map(str, missed)))
+    print(catches.table(sabotages()))
+    shown = counts.run()
+    if shown.passed != shown.found:
+        sys.exit("some tests did not run; is every server there? see above")
+    seconds = time.perf_counter() - start
+    ran = (
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {shown.tests['passed']} tests and "
+        f"{len(sabotages())} sabotages in {seconds:.0f} s; Python {platform.python_version()}, "
+        f"{_server()}"
+    )
+    document.PATH.write_text(document.text(shown.passed, sabotages(), ran), encoding="utf-8")
+    print(f"written: {document.PATH.relative_to(ROOT)}")
+
+
+def _server() -> str:
+    """The server the NATS tests ran on."""
+    return f"nats-server {nats_server.locate().version}"
+
+
+if __name__ == "__main__":
+    main()
