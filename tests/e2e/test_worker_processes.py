@@ -112,7 +112,6 @@ async def test_bytes_that_are_no_task_become_a_dead_letter_and_nothing_else(
                 await client.close()
             behind = await fleet.publish("trace.x", {"seconds": 0.0})
             await behind.result(10)
-            letters: list[DeadLetter] = []
             async for _change in fleet.bus.store.watch("dead/tracer/"):
                 letters = [letter async for letter in fleet.bus.dead.all("tracer")]
                 if letters:

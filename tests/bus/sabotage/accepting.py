@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing_extensions import override
 
 from bus.backend import Message
-from bus.backends.memory_broker import MemoryBroker, check_sizes
+from bus.backends.memory_broker import MemoryBroker
 from bus.backends.memory_group import Group
+from bus.sizes import check_sizes
 from tests.bus.sabotage.registry import breaks
 
 
@@ -96,13 +97,13 @@ class CheckedOneByOne(MemoryBroker):
 
 
 @breaks(2, "test_one_message_over_a_limit_stops_the_whole_call", replaces=check_sizes)
-def bodies_checked_only(messages: Iterable[Message]) -> None:
+def bodies_checked_only(messages: Iterable[Message], *, room: int = 0) -> None:
     """Headers may have any size."""
-    check_sizes(replace(message, headers={}) for message in messages)
+    check_sizes((replace(message, headers={}) for message in messages), room=room)
 
 
 @breaks(2, "test_then_over_a_limit_settles_nothing", replaces=check_sizes)
-def no_size_refused(messages: Iterable[Message]) -> None:
+def no_size_refused(messages: Iterable[Message], *, room: int = 0) -> None:
     """Bodies and headers of any size are taken."""
 
 
