@@ -10,7 +10,7 @@ from bus.backends.memory import MemoryBroker
 from bus.keyvalue import keys
 from bus.keyvalue.memory import MemoryKeyValue
 from contracts.clock import ManualClock
-from workers.fleet.presence import RENEW, Alive, Presence, present
+from workers.fleet.presence import LOOK, RENEW, Alive, Presence, present
 
 ALIVE = Alive(
     role="coder",
@@ -77,6 +77,14 @@ async def test_it_stays_while_it_lives_with_its_latest_state(scene: Scene) -> No
     await scene.clock.advance(10 * RENEW)
     assert await scene.seen() == [replace(ALIVE, succeeded=99)]
     assert scene.shown == 1
+
+
+async def test_a_change_is_shown_within_a_second(scene: Scene) -> None:
+    scene.ready.set()
+    await scene.clock.advance(0.1)
+    scene.state = replace(ALIVE, succeeded=99)
+    await scene.clock.advance(LOOK)
+    assert await scene.seen() == [scene.state]
 
 
 async def test_it_says_good_bye(scene: Scene) -> None:

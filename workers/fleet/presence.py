@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -14,6 +14,9 @@ from contracts.clock import Clock
 
 RENEW = 5.0
 """Seconds between two signs of life; one is forgotten after three times that."""
+
+LOOK = 1.0
+"""Seconds after which a change is shown, if there was one: what is shown is no older."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +62,18 @@ class Presence:
         self._ready = ready
         self._shown = shown
         self._stopping = asyncio.Event()
+        self._last: Alive | None = None
+        self._put_at = 0.0
 
     async def run(self) -> None:
         """Renew until `stop`, then say good-bye at once instead of by expiry. A store that is
         away is tried again next time."""
         stop = asyncio.create_task(self._stopping.wait())
         await self._until_ready(stop)
-        first = True
         while not stop.done():
-            if await self._put() and first:
-                first = False
-                self._shown()
-            pause = asyncio.create_task(self._clock.sleep(RENEW))
+            if self._is_news(self._look()):
+                await self._put()
+            pause = asyncio.create_task(self._clock.sleep(LOOK))
             await asyncio.wait({stop, pause}, return_when=asyncio.FIRST_COMPLETED)
             pause.cancel()
         await self._hide()
@@ -92,14 +95,22 @@ class Presence:
         except BusError:
             return
 
-    async def _put(self) -> bool:
+    def _is_news(self, state: Alive) -> bool:
+        """Whether what is shown is old, or no longer so."""
+        last = self._last
+        old = self._clock.monotonic() - self._put_at >= RENEW
+        return last is None or old or replace(state, at=last.at) != last
+
+    async def _put(self) -> None:
         state = self._look()
         try:
             key = keys.alive(state.role, state.worker)
             await self._store.put(key, to_json(asdict(state)), ttl=3 * RENEW)
         except BusError:
-            return False
-        return True
+            return
+        if self._last is None:
+            self._shown()
+        self._last, self._put_at = state, self._clock.monotonic()
 
 
 async def present(store: KeyValue, role: str = "") -> list[Alive]:
