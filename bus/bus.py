@@ -19,12 +19,14 @@ from bus.backend import (
 )
 from bus.backoff import Backoff
 from bus.batching import Batcher
+from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetters
 from bus.errors import BusError, Full, TooLarge, Unreachable, Unroutable
 from bus.keyvalue.protocol import KeyValue
 from bus.outcomes import Outcomes
 from bus.settling import Finished, Plan, hand_back, plan, to_message
 from bus.sizes import check_sizes
+from bus.suspects import Blame
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import TERMINAL, Event
@@ -72,6 +74,7 @@ class Bus:
         self._release = release
         self._announcer = Announcer(self._send_unasked, clock, source)
         self._rng = rng or random.Random()
+        self.crashes = CrashCounter(self.known, self.settle, store, clock)
         blames = (Unroutable, TooLarge)
         self._publishing = Batcher(self._send, blames=blames, lanes=2)
         self._settling = Batcher(self._settle_batch, limit=500, lanes=2)
@@ -103,17 +106,26 @@ class Bus:
         self._announcer.tell(event)
 
     async def pull(
-        self, group: str, *, free: int, ahead: int = 0, wait: float = 10.0
+        self,
+        group: str,
+        *,
+        free: int,
+        ahead: int = 0,
+        wait: float = 10.0,
+        blame: Blame | None = None,
     ) -> list[Delivery]:
         """Up to `free` deliveries to start now; with `free` 0, `ahead` of them to start soon.
 
         Read ahead are only first copies: what comes back is pulled for free places only.
         Waits up to `wait` seconds for the first. One call of the backend, so that nothing is
         half-owned when it is cancelled. Raises what `Backend.pull` raises.
+
+        With `blame`, a task that comes back from a crash is not among them: its attempt is
+        counted beside this call, and it comes again as a suspect or is a dead letter.
         """
-        if free:
-            return await self._backend.pull(group, _ORDER, limit=free, wait=wait)
-        return await self._backend.pull(group, _FIRST_COPIES, limit=ahead, wait=wait)
+        lanes, limit = (_ORDER, free) if free else (_FIRST_COPIES, ahead)
+        found = await self._backend.pull(group, lanes, limit=limit, wait=wait)
+        return found if blame is None else self.crashes.sift(found, blame)
 
     async def known(self, delivery: Delivery, task: Envelope) -> Result | None:
         """The outcome of `task` if it is there already: an earlier run may have ended just
@@ -140,7 +152,10 @@ class Bus:
                 raise
             refused = Reject("its next copy cannot be sent", error=str(error))
             return await self.settle(replace(finished, outcome=refused))
-        return None if lost else settlement
+        if lost:
+            return None
+        self.crashes.end(finished)
+        return settlement
 
     async def forget(self, delivery: Delivery) -> bool:
         """Settle a delivery that leaves nothing behind; False when it was no longer ours."""
@@ -163,6 +178,7 @@ class Bus:
 
     async def close(self) -> None:
         """Finish what was asked, then let go of the broker."""
+        await self.crashes.close()
         await self._publishing.close()
         await self._settling.close()
         await self._announcer.close()

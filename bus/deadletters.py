@@ -17,6 +17,7 @@ from bus.backend import RETRY, Backend, Message
 from bus.errors import Conflict, NotDead, ReplayRefused, TooLarge, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import Entry, KeyValue, Revision
+from contracts.envelope import SUSPECT
 from contracts.errors import DecodeError
 from contracts.outcomes import Reason
 
@@ -209,9 +210,12 @@ def _readable(entry: Entry) -> DeadLetter:
 
 
 def _again(letter: DeadLetter, now: float) -> Message:
-    """The next copy of a dead task: all attempts back, a deadline that has passed dropped."""
+    """The next copy of a dead task: all attempts back, a deadline that has passed dropped. One
+    that died of a crash stays suspect."""
     headers = {n: v for n, v in letter.headers.items() if n != "muster-attempt"}
     headers[REPLAYS] = str(letter.replays)
+    if letter.reason is Reason.CRASH:
+        headers[SUSPECT] = "1"
     if "ce-id" in headers:
         headers["muster-copy"] = str(letter.copy)
     if _passed(headers.get("muster-deadline"), now):

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from pydantic_core import from_json
@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lane, Message
 from bus.backoff import Backoff
 from bus.deadletters import DeadLetter, cut, replays_in
-from contracts.envelope import Envelope, Priority, encode
+from contracts.envelope import Envelope, Priority, decode, encode
 from contracts.events import Event, Kind
 from contracts.ids import content_id
 from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
@@ -35,7 +35,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A run that ended. `task` is None when the bytes were not an envelope."""
+    """A run that ended. `task` is None when the bytes were not an envelope. `known`: its end was
+    made safe before, by a run that could not settle any more. `began`: its handler was called, or
+    its beginning was noted."""
 
     delivery: Delivery
     task: Envelope | None
@@ -46,6 +48,7 @@ class Finished:
     started: float
     ended: float
     known: bool = False
+    began: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,6 +66,12 @@ def to_message(task: Envelope, *, group: str | None, due: float = 0.0) -> Messag
     """`task` as a backend carries it; what comes back or waits lies in the retry lane."""
     lane = RETRY if task.copy or due else _LANES[task.priority]
     return Message(task.id, task.copy, task.topic, task.body, encode(task), lane, due, group)
+
+
+def from_message(message: Message) -> Envelope:
+    """The task in a message, its copy never lower than the message's; or `DecodeError`."""
+    task = decode(message.headers, message.body)
+    return task if task.copy >= message.copy else replace(task, copy=message.copy)
 
 
 def plan(f: Finished, rng: random.Random) -> Plan:
@@ -115,7 +124,7 @@ def _again(f: Finished, after: float, kind: Kind, reason: str, *, use: int) -> P
 
 def _dead(f: Finished, kind: Reason, reason: str, error: str) -> Plan:
     text = cut(f"{reason}\n{error}" if error and error != reason else reason)
-    letter = _letter(f, kind, text)
+    letter = None if f.known else _letter(f, kind, text)
     ended = _ended(f, Status.FAILED, reason=kind, error=text)
     return Plan(dead=letter, result=ended.result, event=ended.event)
 

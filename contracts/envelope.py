@@ -22,6 +22,9 @@ from contracts.topics import check_topic
 VERSION = 1
 """Envelope version written; readers accept this and any later one."""
 
+SUSPECT = "muster-suspect"
+"""Header of a task that was in the hands of a worker which died: it runs in a child process."""
+
 MAX_ID = 200
 """Characters in a task id: brokers put it into names and keys."""
 
@@ -60,6 +63,7 @@ class Envelope:
     reply: str | None = None
     fence: int | None = None
     subjects: tuple[str, ...] = ()
+    suspect: bool = False
     version: int = VERSION
     extra: Mapping[str, str] = field(default_factory=_no_extra)
 
@@ -103,6 +107,8 @@ def _encode_rare(e: Envelope, headers: dict[str, str]) -> None:
         headers["muster-budget"] = str(e.budget)
     if e.fence is not None:
         headers["muster-fence"] = str(e.fence)
+    if e.suspect:
+        headers[SUSPECT] = "1"
     if e.subjects:
         headers["muster-subjects"] = ",".join(quote(s, safe="") for s in e.subjects)
     headers.update(e.extra)
@@ -222,6 +228,10 @@ def _seconds(name: str, value: str) -> float:
     return seconds
 
 
+def _flag(name: str, value: str) -> bool:
+    return _count(name, value) > 0
+
+
 def _subjects(name: str, value: str) -> tuple[str, ...]:
     return tuple(_nonempty(name, part) for part in value.split(","))
 
@@ -249,6 +259,7 @@ _READERS: Mapping[str, Any] = MappingProxyType(
         "muster-reply": _nonempty,
         "muster-fence": _count,
         "muster-subjects": _subjects,
+        SUSPECT: _flag,
     }
 )
 

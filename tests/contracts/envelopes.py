@@ -48,6 +48,7 @@ def envelopes() -> st.SearchStrategy[Envelope]:
         reply=st.none() | names,
         fence=st.none() | counts,
         subjects=st.lists(names, max_size=3).map(tuple),
+        suspect=st.booleans(),
         version=st.integers(1, 99),
         extra=unknown,
     )
