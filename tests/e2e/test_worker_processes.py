@@ -87,7 +87,7 @@ async def test_a_killed_and_a_frozen_worker_lose_their_tasks_to_another(
             workers.signal(pids[1], signal.SIGTERM)
             assert workers.wait(pids[1]) == 0
             ends = [e for e in heard.distinct() if e.kind is Kind.SUCCEEDED and e.task in ids]
-    assert set(results) == {heir}
+    assert not set(results) & set(pids)
     assert {event.pid for event in ends} == {heir}, "a result of the frozen worker was accepted"
 
 

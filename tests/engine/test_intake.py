@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.engine.intake import HORIZON, MOST_AHEAD, MovingMean, ask
+from workers.engine.intake import HORIZON, MOST_AHEAD, Ask, MovingMean, ask
 
 slots = st.integers(1, 100)
 queued = st.integers(0, 600)
@@ -38,6 +38,12 @@ def test_short_runs_are_read_ahead_and_long_ones_are_not() -> None:
     assert ask(slots=8, free=0, queued=0, mean_run=0.05).ahead == 16
     assert ask(slots=8, free=0, queued=0, mean_run=0.2).ahead == 0
     assert ask(slots=8, free=8, queued=0, mean_run=None).ahead == 0
+
+
+def test_a_role_of_one_attempt_is_never_read_ahead() -> None:
+    """14: what merely waits in a worker that dies would have lost its only attempt."""
+    assert ask(slots=8, free=0, queued=0, mean_run=0.001, attempts=1) == Ask(free=0, ahead=0)
+    assert ask(slots=8, free=3, queued=0, mean_run=0.001, attempts=1) == Ask(free=3, ahead=0)
 
 
 def test_the_mean_moves_towards_what_comes() -> None:

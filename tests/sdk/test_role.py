@@ -140,6 +140,27 @@ def test_numbers_that_make_no_sense_are_refused(option: str, value: object) -> N
     assert f"{option}={value!r} has to be" in refused(fine, **{option: value})
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"isolation": "thread"}, "isolation='thread'"),
+        ({"memory_mb": 100}, "memory_mb=100 needs isolation"),
+        ({"files": 10}, "files=10 needs isolation"),
+        ({"isolation": "process", "memory_mb": 63}, "memory_mb=63 is too little, at least 64"),
+        ({"isolation": "process", "files": 0}, "files=0"),
+        ({"isolation": "process", "files": 1.5}, "files=1.5"),
+    ],
+)
+def test_an_isolation_that_cannot_be_had_is_refused(options: Any, says: str) -> None:
+    assert says in refused(**options)
+
+
+def test_a_role_may_ask_for_processes_of_its_own() -> None:
+    made = declared(isolation="process", memory_mb=256, files=20)
+    assert (made.isolation, made.memory_mb, made.files) == ("process", 256, 20)
+    assert declared().isolation is None
+
+
 @pytest.mark.parametrize("option", ["concurrency", "attempts"])
 def test_whole_things_are_counted_in_whole_numbers(option: str) -> None:
     assert f"{option}=2.5 has to be a whole number" in refused(fine, **{option: 2.5})

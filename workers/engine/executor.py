@@ -1,21 +1,27 @@
 """The order of steps from a delivery to its outcome."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from bus.backoff import Backoff
 from bus.bus import Bus
 from bus.errors import BusError
 from bus.settling import Finished, Policy
+from bus.suspects import Blame
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Kind
 from contracts.outcomes import Outcome, Reject, Snooze
 from workers.engine import steps
 from workers.engine.identity import Identity
+from workers.engine.isolation import Isolation
 from workers.engine.limit import TimeLimit
+from workers.engine.nursery import NoProcess
 from workers.engine.run import EngineRuntime, Run, event
 from workers.sdk.context import Context
 from workers.sdk.role import Role
+
+_Work = Callable[[EngineRuntime], Awaitable[Outcome]]
 
 _AWAY = 1.0
 """Seconds before a task that could not begin, because the store was away, is tried again."""
@@ -24,16 +30,29 @@ _AWAY = 1.0
 class Executor:
     """Takes a run of one role through read → known → allowed → validate → handler → outcome.
 
+    Suspects, and every task of a role that asks for it, are validated and run in a child process;
+    without `isolation` there are none, and all run here.
+
     It never raises for what a task or a handler does: everything ends in an outcome. Only
     cancellation passes through, which is how a lost lease or a stopping worker ends a run.
     """
 
-    def __init__(self, role: Role, bus: Bus, who: Identity, clock: Clock) -> None:
+    def __init__(
+        self,
+        role: Role,
+        bus: Bus,
+        who: Identity,
+        clock: Clock,
+        *,
+        isolation: Isolation | None = None,
+    ) -> None:
         self._role = role
         self._bus = bus
         self._who = who
         self._clock = clock
+        self._isolation = isolation
         self._policy = Policy(role.attempts, Backoff(base=role.backoff))
+        self.blame = Blame(self._policy, who.name, who.pid)
 
     async def execute(self, run: Run) -> Finished:
         """Run the task to its outcome."""
@@ -56,23 +75,42 @@ class Executor:
         return None if result is None else steps.from_known(result)
 
     async def _handle(self, run: Run, task: Envelope) -> Outcome:
+        if self._isolation is not None and (task.suspect or self._role.isolation):
+            return await self._apart(self._isolation, run, task)
         payload = steps.validate(self._role, task)
         if isinstance(payload, Reject):
             return payload
+
+        async def call(runtime: EngineRuntime) -> Outcome:
+            value = await self._role.handler(payload, Context(task, runtime))
+            return steps.from_value(self._role, value)
+
+        return await self._begin(run, task, call)
+
+    async def _apart(self, isolation: Isolation, run: Run, task: Envelope) -> Outcome:
+        """In a child process; its start does not count against the time of the handler."""
+        try:
+            async with isolation.child(self._role) as child:
+                return await child.begin(task) or await self._begin(run, task, child.run)
+        except NoProcess as error:
+            return Snooze(_AWAY, f"it could not begin: {error}")
+
+    async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
+        await self._bus.crashes.begin(run.delivery, task, self._policy)
+        run.called = True
         self._bus.tell(event(task, self._role, self._who, kind=Kind.STARTED, at=run.started))
         runtime = EngineRuntime(run, task, self._role, self._bus, who=self._who, clock=self._clock)
         try:
-            return await self._call(run, task, payload, Context(task, runtime))
+            return await self._limited(run, task, work(runtime))
         finally:
             await runtime.close()
 
-    async def _call(self, run: Run, task: Envelope, payload: object, ctx: Context) -> Outcome:
+    async def _limited(self, run: Run, task: Envelope, work: Awaitable[Outcome]) -> Outcome:
         limit = steps.limit(task, self._role, self._clock.wall())
         timer = TimeLimit(limit, run.runner)
         try:
             with timer:
-                value = await self._role.handler(payload, ctx)
-            return steps.from_value(self._role, value)
+                return await work
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
@@ -93,6 +131,7 @@ class Executor:
             started=run.started,
             ended=self._clock.wall(),
             known=known,
+            began=run.called,
             notes=run.notes,
         )
 

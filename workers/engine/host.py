@@ -7,6 +7,7 @@ from bus.backend import Delivery
 from bus.bus import Bus
 from contracts.clock import Clock
 from workers.engine.identity import Identity
+from workers.engine.isolation import Isolation
 from workers.engine.keeper import Extender, Keeper, KeeperThread
 from workers.engine.worker import Worker
 from workers.sdk.role import Role
@@ -31,9 +32,14 @@ class Host:
         self._keeper = Keeper(lease, clock, self._lost)
         self._thread = KeeperThread(self._keeper, extender)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._workers = {
-            role.name: Worker(role, bus, self._keeper, who, clock, drain=drain) for role in roles
-        }
+        self._isolation = Isolation()
+        self._warm = any(role.isolation for role in roles)
+
+        def worker(role: Role) -> Worker:
+            apart = self._isolation
+            return Worker(role, bus, self._keeper, who, clock, drain=drain, isolation=apart)
+
+        self._workers = {role.name: worker(role) for role in roles}
 
     def worker(self, role: str) -> Worker:
         """The worker of one role."""
@@ -47,6 +53,8 @@ class Host:
     async def run(self) -> None:
         """Work until `stop`; the leases are kept until the last drain is over."""
         self._loop = asyncio.get_running_loop()
+        if self._warm:
+            await self._isolation.warm()
         await self._thread.start()
         runs = [asyncio.create_task(worker.run()) for worker in self._workers.values()]
         try:
@@ -54,6 +62,7 @@ class Host:
             self.stop()
             await asyncio.wait(runs)
         finally:
+            await self._isolation.close()
             await self._thread.stop()
         errors = [run.exception() for run in runs]
         for error in filter(None, errors):

@@ -24,17 +24,26 @@ class Ask:
     ahead: int
 
 
-def ask(*, slots: int, free: int, queued: int, mean_run: float | None, unsettled: int = 0) -> Ask:
+def ask(
+    *,
+    slots: int,
+    free: int,
+    queued: int,
+    mean_run: float | None,
+    unsettled: int = 0,
+    attempts: int = 2,
+) -> Ask:
     """What a role with `slots` places, `free` of them, `queued` unstarted deliveries and
     `unsettled` ended ones pulls.
 
     `mean_run` is the moving mean of run times in seconds; before the first run nothing is read
-    ahead, nor where a place does not change hands within the horizon.
+    ahead, nor where a place does not change hands within the horizon. A role of one attempt is
+    never read ahead: what merely waits here when this process dies has lost it.
     """
     if unsettled >= MOST_UNSETTLED:
         return Ask(free=0, ahead=0)
     ahead = 0
-    if mean_run is not None and mean_run < HORIZON:
+    if attempts > 1 and mean_run is not None and mean_run < HORIZON:
         starts = int(slots * HORIZON / max(mean_run, 1e-6))
         ahead = max(0, min(starts, MOST_AHEAD) - max(0, queued - free))
     return Ask(free=max(0, free - queued), ahead=ahead)

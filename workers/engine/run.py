@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 
 from bus.backend import Delivery
 from bus.bus import Bus
@@ -21,15 +21,10 @@ from contracts.results import Result, Status
 from contracts.topics import check_group, publishable
 from workers.engine.identity import Identity
 from workers.engine.slots import Place
+from workers.engine.steps import MAX_NOTE, tellable
 from workers.sdk.context import Logger
 from workers.sdk.errors import TaskFailed, UnknownRole
 from workers.sdk.role import Role
-
-_MAX_NOTE = 500
-"""Bytes of a note."""
-
-_MAX_DATA = 4096
-"""Bytes of the data of one event."""
 
 REPORT_EVERY = 0.2
 """Seconds between two reports of progress to whoever waits; the latest always gets out."""
@@ -38,12 +33,14 @@ REPORT_EVERY = 0.2
 @dataclass(slots=True, eq=False)
 class Run:
     """The state of a run. `lost`: its delivery is no longer ours, so its result is not wanted.
-    `returned`: it is being given back because this worker stops."""
+    `returned`: it is being given back because this worker stops. `begun`: its runner has taken its
+    first step; `called`: its handler was called."""
 
     delivery: Delivery
     place: Place
     runner: asyncio.Task[None] | None = None
     begun: bool = False
+    called: bool = False
     task: Envelope | None = None
     lost: bool = False
     returned: bool = False
@@ -99,8 +96,8 @@ class EngineRuntime:
     async def progress(self, share: float, note: str, data: Mapping[str, Any]) -> None:
         """An event always; an entry for whoever waits, not too often. Neither can fail."""
         self._told += 1
-        note = cut(note, _MAX_NOTE)
-        told = {**_tellable(data), "share": share, "note": note}
+        note = cut(note, MAX_NOTE)
+        told = {**tellable(data), "share": share, "note": note}
         self._bus.tell(self._event(Kind.PROGRESS, told))
         if self._task.reply is None:
             return
@@ -112,7 +109,16 @@ class EngineRuntime:
         self, number: int, topic: str, payload: Any, priority: Priority | None, delay: float
     ) -> str:
         """Publish a follow-up under an id that a repeated run would give it again."""
-        body = to_json(payload)
+        return await self.publish_body(number, topic, to_json(payload), priority, delay)
+
+    async def call(self, number: int, role: str, payload: Any, deadline: float | None) -> Result:
+        """Find the child's outcome, or have it run; this run's place is free meanwhile."""
+        return await self.call_body(number, role, to_json(payload), deadline)
+
+    async def publish_body(
+        self, number: int, topic: str, body: bytes, priority: Priority | None, delay: float
+    ) -> str:
+        """As `publish`, for a payload that is JSON already: its bytes make the id."""
         name = f"topic {publishable(topic)}"
         task = self._child(child_id(self._task.id, number, name, body), topic, body)
         if priority is not None:
@@ -121,9 +127,10 @@ class EngineRuntime:
         await self._bus.publish([task], due=due)
         return task.id
 
-    async def call(self, number: int, role: str, payload: Any, deadline: float | None) -> Result:
-        """Find the child's outcome, or have it run; this run's place is free meanwhile."""
-        body = to_json(payload)
+    async def call_body(
+        self, number: int, role: str, body: bytes, deadline: float | None
+    ) -> Result:
+        """As `call`, for a payload that is JSON already."""
         child = child_id(self._task.id, number, check_group(role), body)
         found = await self._bus.outcomes.get(self._task.id, child)
         if found is None:
@@ -195,15 +202,6 @@ class EngineRuntime:
         now = self._clock.wall()
         who = (self._task, self._role, self._who)
         return event(*who, kind=kind, at=now, number=self._told, data=data)
-
-
-def _tellable(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`data` if it is small and JSON: an event that cannot be told would take others with it."""
-    try:
-        size = len(to_json(data))
-    except (PydanticSerializationError, ValueError) as error:
-        return {"left_out": cut(f"not JSON: {error}", _MAX_NOTE)}
-    return data if size <= _MAX_DATA else {"left_out": f"{size:,} bytes"}
 
 
 def event(

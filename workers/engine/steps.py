@@ -1,28 +1,35 @@
 """The steps of a run, one small function each; `executor` gives their order."""
 
 import traceback
-from dataclasses import replace
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from bus.backend import MAX_BODY, Message
-from contracts.envelope import Envelope, decode
+from bus.deadletters import cut
+from bus.settling import from_message
+from contracts.envelope import Envelope
 from contracts.errors import DecodeError, MusterError
 from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
 from contracts.results import Result, Status
 from workers.sdk.errors import InvalidPayload
 from workers.sdk.role import Role
 
+MAX_NOTE = 500
+"""Bytes of a note."""
+
+_MAX_DATA = 4096
+"""Bytes of the data of one event."""
+
 
 def read(message: Message) -> Envelope | Reject:
     """The task in a message; bytes that are none are a dead letter, never a loop."""
     try:
-        task = decode(message.headers, message.body)
+        return from_message(message)
     except DecodeError as error:
         return Reject(error.message, Reason.INVALID, error.details)
-    return task if task.copy >= message.copy else replace(task, copy=message.copy)
 
 
 def allowed(task: Envelope, now: float) -> Reject | None:
@@ -82,8 +89,22 @@ def from_error(error: BaseException) -> Outcome:
     of ours that says repeating is useless, such as a child that is a dead letter, is final."""
     if isinstance(error, MusterError) and not error.retryable:
         return Reject(str(error))
-    text = "".join(traceback.format_exception(error)[-12:])
-    return Retry(reason=f"{type(error).__name__}: {error}"[:500], error=text)
+    return Retry(reason=f"{type(error).__name__}: {error}"[:500], error=traced(error))
+
+
+def traced(error: BaseException) -> str:
+    """The last lines of its traceback, for whoever reads a dead letter."""
+    first, *rest = traceback.format_exception(error)
+    return "".join([first, *rest[-12:]])
+
+
+def tellable(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`data` if it is small and JSON: an event that cannot be told would take others with it."""
+    try:
+        size = len(to_json(data))
+    except (PydanticSerializationError, ValueError) as error:
+        return {"left_out": cut(f"not JSON: {error}", MAX_NOTE)}
+    return data if size <= _MAX_DATA else {"left_out": f"{size:,} bytes"}
 
 
 def from_timeout(task: Envelope, role: Role, now: float) -> Outcome:

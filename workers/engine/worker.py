@@ -16,6 +16,7 @@ from contracts.outcomes import Reject
 from workers.engine import intake, steps
 from workers.engine.executor import Executor
 from workers.engine.identity import Identity
+from workers.engine.isolation import Isolation
 from workers.engine.keeper import Keeper
 from workers.engine.run import Run
 from workers.engine.slots import Slots
@@ -45,7 +46,15 @@ class Worker:
     """
 
     def __init__(
-        self, role: Role, bus: Bus, keeper: Keeper, who: Identity, clock: Clock, *, drain: float
+        self,
+        role: Role,
+        bus: Bus,
+        keeper: Keeper,
+        who: Identity,
+        clock: Clock,
+        *,
+        drain: float,
+        isolation: Isolation | None = None,
     ) -> None:
         self.role = role
         self.counts = Counts()
@@ -55,7 +64,7 @@ class Worker:
         self._clock = clock
         self._drain = drain
         self._slots = Slots(role.concurrency)
-        self._executor = Executor(role, bus, who, clock)
+        self._executor = Executor(role, bus, who, clock, isolation=isolation)
         self._mean = intake.MovingMean()
         self._queue: deque[Delivery] = deque()
         self._runs: dict[int, Run] = {}
@@ -109,6 +118,7 @@ class Worker:
                 queued=len(self._queue),
                 unsettled=len(self._runners) - len(self._runs),
                 mean_run=self._mean.value,
+                attempts=self.role.attempts,
             )
             found = await self._pull(free=ask.free, wait=WAIT) if ask.free else 0
             least = 1 if ask.free else intake.LEAST_AHEAD
@@ -121,7 +131,9 @@ class Worker:
         try:
             if not self.bound.is_set():
                 await self._bind()
-            found = await self._bus.pull(self.role.name, free=free, ahead=ahead, wait=wait)
+            found = await self._bus.pull(
+                self.role.name, free=free, ahead=ahead, wait=wait, blame=self._executor.blame
+            )
         except Unroutable:
             _log.warning("the role was unbound; binding it again", role=self.role.name)
             self.bound.clear()

@@ -2,10 +2,10 @@
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -19,6 +19,12 @@ from workers.sdk.errors import InvalidPayload, RoleError
 Handler = Callable[[Any, Context], Awaitable[Any]]
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
 
+Isolation = Literal["process"]
+"""Where a task runs that may not share its worker's process."""
+
+LEAST_MEMORY_MB = 64
+"""What an idle child process holds, twice."""
+
 MARK = "__muster_role__"
 """Attribute of a handler that holds its `Role`."""
 
@@ -26,7 +32,7 @@ MARK = "__muster_role__"
 @dataclass(frozen=True, slots=True, eq=False)
 class Role:
     """A kind of worker. `timeout` and `backoff`, the longest wait before the first retry, in
-    seconds."""
+    seconds. `isolation`, `memory_mb` and `files` as `role` describes them."""
 
     name: str
     listens: tuple[str, ...]
@@ -39,6 +45,9 @@ class Role:
     backoff: float
     file: Path
     line: int
+    isolation: Isolation | None = None
+    memory_mb: int | None = None
+    files: int | None = None
 
     @property
     def summary(self) -> str:
@@ -76,6 +85,9 @@ def role(
     attempts: int = 5,
     timeout: float = 120.0,
     backoff: float = 1.0,
+    isolation: Isolation | None = None,
+    memory_mb: int | None = None,
+    files: int | None = None,
 ) -> Callable[[H], H]:
     """Make a role of `async def handler(payload, ctx) -> result`.
 
@@ -84,30 +96,52 @@ def role(
     is a dead letter. `timeout`: seconds one run may take. `backoff`: seconds; the wait before
     retry n is drawn from [0, min(300, backoff · 2^n)].
 
+    `isolation="process"` runs each task in a process of its own, which dies with it: `memory_mb`
+    is what it may hold (from 64 on; with all it starts), `files` how many it may open. What needs
+    more memory, or ends its process, uses up an attempt and dies of `crash`.
+
     The handler stays what it was. Raises `RoleError` for a declaration that cannot work.
     """
-    patterns = (listens,) if isinstance(listens, str) else tuple(listens)
 
     def mark(handler: H) -> H:
-        file, line = _location(handler)
-        payload, result = _hints(handler, name, file, line)
-        declared = Role(
-            name=_checked_name(name, patterns, file, line),
-            listens=patterns,
-            handler=handler,
-            payload=_adapter(payload, name, file, line),
-            result=_adapter(result, name, file, line),
-            concurrency=_whole("concurrency", concurrency, name, file, line),
-            attempts=_whole("attempts", attempts, name, file, line),
-            timeout=_positive("timeout", timeout, name, file, line),
-            backoff=_positive("backoff", backoff, name, file, line),
-            file=file,
-            line=line,
-        )
-        setattr(handler, MARK, declared)
+        numbers = (concurrency, attempts, timeout, backoff)
+        apart = (isolation, memory_mb, files)
+        setattr(handler, MARK, _declared(handler, name, listens, numbers, apart))
         return handler
 
     return mark
+
+
+def _declared(
+    handler: Callable[..., Awaitable[Any]],
+    name: str,
+    listens: str | Sequence[str],
+    numbers: tuple[int, int, float, float],
+    apart: tuple[Isolation | None, int | None, int | None],
+) -> Role:
+    """The role, checked."""
+    patterns = (listens,) if isinstance(listens, str) else tuple(listens)
+    place = (name, *_location(handler))
+    payload, result = _hints(handler, *place)
+    concurrency, attempts, timeout, backoff = numbers
+    isolation, memory_mb, files = apart
+    _check_isolation(isolation, {"memory_mb": memory_mb, "files": files}, place)
+    return Role(
+        name=_checked_name(name, patterns, *place[1:]),
+        listens=patterns,
+        handler=handler,
+        payload=_adapter(payload, *place),
+        result=_adapter(result, *place),
+        concurrency=_whole("concurrency", concurrency, *place),
+        attempts=_whole("attempts", attempts, *place),
+        timeout=_positive("timeout", timeout, *place),
+        backoff=_positive("backoff", backoff, *place),
+        file=place[1],
+        line=place[2],
+        isolation=isolation,
+        memory_mb=memory_mb,
+        files=files,
+    )
 
 
 def _location(handler: Callable[..., Any]) -> tuple[Path, int]:
@@ -139,6 +173,21 @@ def _whole(what: str, value: int, name: str, file: Path, line: int) -> int:
     if not isinstance(number, int):
         raise _declaration(name, file, line, f"{what}={value!r} has to be a whole number")
     return _positive(what, value, name, file, line)
+
+
+def _check_isolation(
+    value: str | None, limits: Mapping[str, int | None], place: tuple[str, Path, int]
+) -> None:
+    if value not in {None, "process"}:
+        raise _declaration(*place, f'isolation={value!r}, expected "process" or None')
+    for what, limit in limits.items():
+        if limit is None:
+            continue
+        if value is None:
+            raise _declaration(*place, f'{what}={limit!r} needs isolation="process"')
+        least = LEAST_MEMORY_MB if what == "memory_mb" else 1
+        if _whole(what, limit, *place) < least:
+            raise _declaration(*place, f"{what}={limit!r} is too little, at least {least}")
 
 
 def _hints(handler: Callable[..., Any], name: str, file: Path, line: int) -> tuple[Any, Any]:
