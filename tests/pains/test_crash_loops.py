@@ -4,12 +4,13 @@ import asyncio
 import secrets
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from bus.backend import Lag, Lane
 from contracts.clock import SystemClock
 from contracts.outcomes import Reason
 from contracts.results import Status
@@ -160,3 +161,33 @@ async def test_one_killer_among_199_innocents(nats_server: NatsServer, folder: P
     assert [(letter.id, letter.reason) for letter in letters] == [(killer.id, Reason.CRASH)]
     assert starts(folder, killer) == [1, 2, 3]
     assert all(len(starts(folder, task)) <= 2 for task in tasks)
+
+
+async def test_a_broker_that_forgets_what_was_settled_makes_no_crash(
+    own_nats: Callable[[], NatsServer], folder: Path
+) -> None:
+    """Killed with -9, it hands out again what had ended just before, also tasks of one attempt
+    whose outcome nobody kept. They may run again; nobody dies of that."""
+    server = own_nats()
+    async with supervised(server, folder, "once") as fleet, asyncio.timeout(60):
+        tasks = await fleet.publish_many([("once.x", {})] * 300, Options(reply=False))
+        ended = 0
+        while ended < len(tasks):
+            ended = sum(t.what == "end" for t in traces(folder))
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        assert await (await fleet.publish("once.x", {})).result(20) == 1
+        empty = False
+        while not empty:
+            empty = _empty(await fleet.bus.lag("once"))
+            await asyncio.sleep(0.05)
+        letters = [letter async for letter in fleet.bus.dead.all("once")]
+    again = sum(t.what == "start" for t in traces(folder)) - len(tasks) - 1
+    print(f"ended {len(tasks)}, run again after kill -9 of the broker {again}, dead 0")
+    assert letters == []
+
+
+def _empty(lags: Mapping[Lane, object]) -> bool:
+    found = [lag for lag in lags.values() if isinstance(lag, Lag)]
+    return not any(lag.waiting or lag.delayed or lag.leased for lag in found)
