@@ -35,6 +35,7 @@ def test_bytes_that_are_no_task_are_not_counted() -> None:
 
 
 @given(st.integers(1, 40), st.integers(0, 10), st.integers(0, 30))
+@pytest.mark.promise(14)
 def test_one_attempt_is_used_up_however_many_hand_overs_were_not_answered(
     earlier: int, attempt: int, copy: int
 ) -> None:
@@ -103,6 +104,7 @@ async def scene() -> Any:
     await made.bus.close()
 
 
+@pytest.mark.promise(14)
 async def test_what_comes_back_is_shown_as_a_suspect_copy_with_its_attempt_used_up(
     scene: Scene,
 ) -> None:
@@ -124,6 +126,7 @@ async def test_a_suspect_is_pulled_for_free_places_only(scene: Scene) -> None:
     assert len(await scene.pull()) == 1
 
 
+@pytest.mark.promise(14)
 async def test_when_its_attempts_are_used_up_it_is_a_dead_letter_of_a_crash(scene: Scene) -> None:
     await scene.bus.publish([envelope(reply="me")])
     for _ in range(3):
@@ -138,6 +141,7 @@ async def test_when_its_attempts_are_used_up_it_is_a_dead_letter_of_a_crash(scen
     assert (end.status, end.reason, end.attempt) == (Status.FAILED, Reason.CRASH, 3)
 
 
+@pytest.mark.promise(14)
 async def test_a_last_attempt_that_never_began_is_not_used_up(scene: Scene) -> None:
     """It was read ahead, lost on its way, or its settling was forgotten: however often, nobody
     dies of that."""
@@ -190,6 +194,7 @@ async def test_a_replayed_killer_stays_suspect_whatever_it_died_of_first(scene: 
     assert (task.attempt, task.suspect) == (0, True)
 
 
+@pytest.mark.promise(14)
 async def test_what_lay_beside_it_loses_one_attempt_and_what_waited_loses_none(
     scene: Scene,
 ) -> None:
@@ -205,6 +210,7 @@ async def test_what_lay_beside_it_loses_one_attempt_and_what_waited_loses_none(
     }
 
 
+@pytest.mark.promise(14)
 async def test_a_task_that_had_ended_before_it_came_back_is_no_crash(scene: Scene) -> None:
     """Its worker died, or its broker forgot, between the outcome and the settle."""
     await scene.bus.publish([envelope(reply="me")])

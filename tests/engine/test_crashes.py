@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from bus.backend import NORMAL
 from bus.backends.memory import MemoryBackend
 from contracts.outcomes import Reason
@@ -45,6 +47,7 @@ class Deadly:
         await self.fleet.until(lambda: len(self.starts.get("kill", ())) == times, 3 * LEASE)
 
 
+@pytest.mark.promise(14)
 async def test_a_killer_is_started_as_often_as_it_has_attempts(fleet: ManualFleet) -> None:
     deadly = Deadly(fleet)
     task = await _bound(fleet, deadly, attempts=3)
@@ -63,6 +66,7 @@ async def _bound(fleet: ManualFleet, deadly: Deadly, **options: Any) -> Any:
     return await fleet.client.publish("work.a", "kill")
 
 
+@pytest.mark.promise(14)
 async def test_with_one_attempt_what_merely_waited_loses_nothing(fleet: ManualFleet) -> None:
     """Those that ran beside the killer are lost; those that waited in its worker are not."""
     deadly = Deadly(fleet)
@@ -77,6 +81,7 @@ async def test_with_one_attempt_what_merely_waited_loses_nothing(fleet: ManualFl
     assert deadly.starts == {"beside": [1], "kill": [1], "a": [1], "b": [1]}
 
 
+@pytest.mark.promise(14)
 async def test_a_last_attempt_that_was_taken_and_never_begun_is_run(fleet: ManualFleet) -> None:
     """Its worker died before the handler was called."""
     deadly = Deadly(fleet)
@@ -90,6 +95,7 @@ async def test_a_last_attempt_that_was_taken_and_never_begun_is_run(fleet: Manua
     assert await fleet.dead() == []
 
 
+@pytest.mark.promise(14)
 async def test_a_worker_that_was_frozen_uses_up_an_attempt_and_no_more(fleet: ManualFleet) -> None:
     """Nobody can tell a frozen worker from a dead one."""
     deadly = Deadly(fleet)
@@ -104,6 +110,7 @@ async def test_a_worker_that_was_frozen_uses_up_an_attempt_and_no_more(fleet: Ma
     assert await fleet.dead() == []
 
 
+@pytest.mark.promise(14)
 async def test_a_graceful_stop_is_no_crash(fleet: ManualFleet) -> None:
     deadly = Deadly(fleet)
     deadly.seconds = LEASE

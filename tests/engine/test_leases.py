@@ -57,7 +57,7 @@ async def test_a_run_of_many_leases_is_run_once(fleet: ManualFleet) -> None:
     await fleet.until(lambda: gate.runs == 1)
     await fleet.clock.advance(10 * LEASE)
     gate.open.set()
-    assert await fleet.within(task.result()) == 1
+    assert (await fleet.within(task.outcome())).value == 1
     assert sum(m.worker.counts.lost for m in fleet.members) == 0
 
 

@@ -103,6 +103,7 @@ def starts(folder: Path, task: Task) -> list[int]:
     return [t.attempt for t in traces(folder) if t.task == task.id and t.what == "start"]
 
 
+@pytest.mark.promise(14)
 async def test_a_task_that_kills_its_process_is_started_as_often_as_it_has_attempts(
     nats_server: NatsServer, folder: Path
 ) -> None:
@@ -121,6 +122,7 @@ async def test_a_task_that_kills_its_process_is_started_as_often_as_it_has_attem
         assert (alive, starts(folder, killer)) == (1, [1, 2, 3])
 
 
+@pytest.mark.promise(14)
 async def test_one_with_a_single_attempt_is_started_once(
     nats_server: NatsServer, folder: Path
 ) -> None:
@@ -141,6 +143,7 @@ async def test_one_with_a_single_attempt_is_started_once(
         assert await running.result(20) == 1, "a replayed killer killed its worker"
 
 
+@pytest.mark.promise(14)
 async def test_one_killer_among_199_innocents(nats_server: NatsServer, folder: Path) -> None:
     """At concurrency 8, with short tasks read ahead: each innocent ends with a result and has
     lost one attempt at most; the killer is a dead letter after exactly its attempts."""
@@ -163,6 +166,7 @@ async def test_one_killer_among_199_innocents(nats_server: NatsServer, folder: P
     assert all(len(starts(folder, task)) <= 2 for task in tasks)
 
 
+@pytest.mark.promise(14)
 async def test_a_broker_that_forgets_what_was_settled_makes_no_crash(
     own_nats: Callable[[], NatsServer], folder: Path
 ) -> None:

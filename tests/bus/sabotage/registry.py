@@ -27,6 +27,7 @@ MODULES = (
     "holders",
     "deadletters",
     "lag",
+    "crashes",
     "draining",
     "binding",
 )
