@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+PARALLEL ?= -n 2 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ demo: $(RUNTIME) ## run the main job on real documents, everything embedded
 	@$(BIN)/muster demo $(ARGS)
 
 test: $(DEV) ## run the tests, with every server that can be had
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 conformance: $(DEV) ## run what shows a promise of the bus, write docs/conformance.md
 	@$(BIN)/python -m tests.bus.report
