@@ -49,7 +49,6 @@ class Finished:
     ended: float
     known: bool = False
     began: bool = False
-    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,5 +193,5 @@ def _event(f: Finished, kind: Kind, **data: object) -> Event | None:
         pid=f.pid,
         tenant=task.tenant,
         correlation=task.correlation,
-        data={"seconds": round(f.ended - f.started, 6), **f.notes, **data},
+        data={"seconds": round(f.ended - f.started, 6), **data},
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from bus.backend import MAX_BODY, MAX_HEADERS, Message
 from bus.errors import TooLarge
+from bus.keyvalue.protocol import MAX_VALUE
 
 
 def check_sizes(messages: Iterable[Message], *, room: int = 0) -> None:
@@ -18,6 +19,16 @@ def check_sizes(messages: Iterable[Message], *, room: int = 0) -> None:
             size = sum(len(text.encode("utf-8", "replace")) for text in texts)
         if size > MAX_HEADERS - room:
             raise _too_large(message, "headers", size, MAX_HEADERS - room)
+
+
+def check_value(key: str, value: bytes) -> None:
+    """Raise `TooLarge` for a value that no store has to take."""
+    if len(value) > MAX_VALUE:
+        raise TooLarge(
+            f"a value may have {MAX_VALUE:,} bytes",
+            details=f"{key!r} got {len(value):,}",
+            actions=("store large content elsewhere and keep a reference",),
+        )
 
 
 def _too_large(message: Message, part: str, size: int, limit: int) -> TooLarge:

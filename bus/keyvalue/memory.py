@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 from math import ceil
 from threading import RLock
 
-from bus.errors import Closed, Conflict, TooLarge, Unreachable
+from bus.errors import Closed, Conflict, Unreachable
 from bus.keyvalue.protocol import (
     ABSENT,
-    MAX_VALUE,
     Absent,
     Change,
     Entry,
@@ -23,6 +22,7 @@ from bus.keyvalue.protocol import (
     Snapshot,
     Written,
 )
+from bus.sizes import check_value
 from bus.waking import Bell, new_bell, ring, rung
 from contracts.clock import Clock
 
@@ -214,10 +214,7 @@ class MemoryKeyValue:
         expect: Revision | Absent | None = None,
     ) -> Revision:
         """See `KeyValue.put`."""
-        if len(value) > MAX_VALUE:
-            raise TooLarge(
-                f"a value may have {MAX_VALUE:,} bytes", details=f"got {len(value):,} for {key!r}"
-            )
+        check_value(key, value)
         await self._enter()
         return self._store.put(key, value, ttl, expect)
 

@@ -12,11 +12,12 @@ from math import ceil
 from bus.backends.nats.errors import WRONG_LAST, code_of, refusal, unreachable
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.wire import Headers, parse_headers
-from bus.errors import BusError, Closed, Conflict, TooLarge
+from bus.errors import BusError, Closed, Conflict
 from bus.keyvalue.nats_keys import is_marker, sequence_of, subject_of
 from bus.keyvalue.nats_listing import Listing
 from bus.keyvalue.nats_watch import watch
-from bus.keyvalue.protocol import ABSENT, MAX_VALUE, Absent, Change, Entry, Revision
+from bus.keyvalue.protocol import ABSENT, Absent, Change, Entry, Revision
+from bus.sizes import check_value
 
 _MARKER_TTL = 10
 """Seconds the mark of a deleted key stays, for watchers: deleted keys do not pile up."""
@@ -51,12 +52,7 @@ class NatsKeyValue:
         expect: Revision | Absent | None = None,
     ) -> Revision:
         """See `KeyValue.put`."""
-        if len(value) > MAX_VALUE:
-            raise TooLarge(
-                f"a value may have {MAX_VALUE:,} bytes",
-                details=f"{key!r} got {len(value):,}",
-                actions=("store large content elsewhere and keep a reference",),
-            )
+        check_value(key, value)
         await self._enter()
         lines = "" if ttl is None else f"Nats-TTL: {max(1, ceil(ttl))}s\r\n"
         if expect is ABSENT:

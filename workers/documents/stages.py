@@ -31,7 +31,7 @@ from workers.documents.model import (
 from workers.documents.planning import divide
 from workers.documents.questions import Part, parse
 from workers.documents.ranking import weigh
-from workers.documents.readers import read
+from workers.documents.readers.reading import read
 
 DEFAULT_LIMIT = 20 * 1024 * 1024
 MOST_FIGURES = 8

@@ -132,7 +132,6 @@ class Executor:
             ended=self._clock.wall(),
             known=known,
             began=run.called,
-            notes=run.notes,
         )
 
 

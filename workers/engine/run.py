@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -45,7 +45,6 @@ class Run:
     lost: bool = False
     returned: bool = False
     started: float = 0.0
-    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> bool:

@@ -74,10 +74,6 @@ class Publisher:
             messages = [m for m in messages if id(m) not in gone]
         await self.send(self._routed(messages, now))
 
-    def check(self, messages: Sequence[Message]) -> None:
-        """Raise `TooLarge` for the first message over a limit."""
-        check_sizes(messages)
-
     async def send(self, messages: Iterable[Outgoing]) -> None:
         """Send what is routed; each key once."""
         streams: dict[str, dict[str, Outgoing]] = {}

@@ -12,6 +12,7 @@ from bus.backends.nats.link import NatsLink
 from bus.backends.nats.publish import Publisher
 from bus.backends.nats.receipts import Receipt, now, receipt
 from bus.backends.nats.wire import pub
+from bus.sizes import check_sizes
 
 _ACK = b"+ACK"
 _PROGRESS = b"+WPI"
@@ -24,7 +25,7 @@ async def settle(
     then: Sequence[Message],
 ) -> list[Delivery]:
     """See `Backend.settle`."""
-    publisher.check(then)
+    check_sizes(then)
     await link.ready("settling")
     mine = _ours(link, deliveries)
     if deliveries and not mine:

@@ -42,7 +42,6 @@ class _Rows:
         self.caption = ""
         self.rows: list[list[str]] = []
         self.lines: list[int] = []
-        self.header_cells = 0
 
 
 class _Page(HTMLParser):
@@ -143,7 +142,6 @@ class _Page(HTMLParser):
         elif tag in ("td", "th") and self.tables and self.tables[-1].rows:
             table = self.tables[-1]
             table.rows[-1].append("")
-            table.header_cells += tag == "th" and len(table.rows) == 1
 
     def _cell(self, pieces: list[tuple[int, str]]) -> None:
         table = self.tables[-1]
