@@ -1,10 +1,8 @@
 """The bus: puts the rooms together and has no policy of its own."""
 
-import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from bus.announcing import Announcer
 from bus.backend import (
@@ -17,36 +15,21 @@ from bus.backend import (
     Lane,
     Message,
 )
-from bus.backoff import Backoff
-from bus.batching import Batcher
 from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetters
-from bus.errors import BusError, Full, TooLarge, Unreachable, Unroutable
+from bus.errors import TooLarge
+from bus.forgetting import Forgetter
 from bus.keyvalue.protocol import KeyValue
 from bus.outcomes import Outcomes
-from bus.settling import Finished, Plan, hand_back, plan, to_message
-from bus.sizes import check_sizes
+from bus.patience import Patience
+from bus.publishing import Publishing
+from bus.settling import Finished, Plan, hand_back, plan
 from bus.suspects import Blame
 from contracts.clock import Clock
 from contracts.envelope import Envelope
-from contracts.events import TERMINAL, Event
+from contracts.events import Event
 from contracts.outcomes import Reject
 from contracts.results import Result
-
-T = TypeVar("T")
-
-PATIENCE = 30.0
-"""Seconds a publish waits under back-pressure before it raises its retryable error."""
-
-_AGAIN = Backoff(base=0.05, cap=1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Settle:
-    """One input to forget and what must exist afterwards."""
-
-    delivery: Delivery
-    plan: Plan
 
 
 class Bus:
@@ -74,10 +57,11 @@ class Bus:
         self._release = release
         self._announcer = Announcer(self._send_unasked, clock, source)
         self._rng = rng or random.Random()
+        patience = Patience(clock, self._rng)
+        self._persist = patience.persist
         self.crashes = CrashCounter(self.known, self.settle, store, clock)
-        blames = (Unroutable, TooLarge)
-        self._publishing = Batcher(self._send, blames=blames, lanes=2)
-        self._settling = Batcher(self._settle_batch, limit=500, lanes=2)
+        self._publishing = Publishing(backend, store, patience)
+        self._forgetter = Forgetter(backend, self._announcer)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """Route what matches `patterns` to `group` from now on; see `Backend.bind`."""
@@ -88,18 +72,24 @@ class Bus:
         await self._backend.unbind(group, drop=drop)
 
     async def publish(
-        self, tasks: Sequence[Envelope], *, group: str | None = None, due: float = 0.0
-    ) -> None:
+        self,
+        tasks: Sequence[Envelope],
+        *,
+        group: str | None = None,
+        due: float = 0.0,
+        hold: float = 0.0,
+    ) -> frozenset[str]:
         """Return when every task is safe on the broker; see `Backend.publish`.
 
         With `group` they go to that group only. Back-pressure and a broker that is away are
         waited out for `PATIENCE` seconds under the same dedupe keys; then `Full` or
         `Unreachable` is raised.
+
+        With `hold`, their ids hold for so many seconds, beyond the window of the dedupe key: what
+        was published with `hold` before is left out, and its ids are returned.
         """
         due = due if due > self._clock.wall() else 0.0
-        messages = [to_message(task, group=group, due=due) for task in tasks]
-        check_sizes(messages, room=_ROOM)
-        await self._persist(lambda: self._publishing.ask(messages))
+        return await self._publishing.publish(tasks, group=group, due=due, hold=hold)
 
     def tell(self, event: Event) -> None:
         """Send an event soon, together with others; nobody may be listening."""
@@ -146,27 +136,27 @@ class Bus:
         settlement = plan(finished, self._rng)
         await self._keep(finished, settlement)
         try:
-            lost = await self._forget(finished.delivery, settlement)
+            ours = await self._forget(finished.delivery, settlement)
         except TooLarge as error:
             if not settlement.then:
                 raise
             refused = Reject("its next copy cannot be sent", error=str(error))
             return await self.settle(replace(finished, outcome=refused))
-        if lost:
+        if not ours:
             return None
         self.crashes.end(finished)
         return settlement
 
     async def forget(self, delivery: Delivery) -> bool:
         """Settle a delivery that leaves nothing behind; False when it was no longer ours."""
-        return not await self._forget(delivery, Plan())
+        return await self._forget(delivery, Plan())
 
     async def hand_back(self, delivery: Delivery, task: Envelope | None) -> bool:
         """Give a task back unrun or unfinished: available at once, no attempt used.
 
         False when it was no longer ours to give.
         """
-        return not await self._forget(delivery, Plan(then=(hand_back(delivery, task),)))
+        return await self._forget(delivery, Plan(then=(hand_back(delivery, task),)))
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew leases; returns those that were no longer ours."""
@@ -180,7 +170,7 @@ class Bus:
         """Finish what was asked, then let go of the broker."""
         await self.crashes.close()
         await self._publishing.close()
-        await self._settling.close()
+        await self._forgetter.close()
         await self._announcer.close()
         await self.store.close()
         await self._backend.close()
@@ -197,82 +187,12 @@ class Bus:
             await self._persist(lambda: self.outcomes.put(reply, result))
 
     async def _forget(self, delivery: Delivery, settlement: Plan) -> bool:
-        item = [_Settle(delivery, settlement)]
-
-        async def ask() -> bool:
-            end = (await self._settling.ask(item))[0]
-            if isinstance(end, BaseException):
-                raise end
-            return end
-
-        return await self._persist(ask)
-
-    async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
-        await self._backend.publish(messages)
-        return [None] * len(messages)
-
-    async def _settle_batch(self, items: Sequence[_Settle]) -> Sequence[bool | BaseException]:
-        """Settle joined inputs; their terminal events are one message of `then`.
-
-        An input that leaves something behind is settled in a call of its own: were it no longer
-        ours, nothing of it may be sent. Each input's answer is whether it was lost, or its own
-        error: nobody settles twice because another could not.
-        """
-        plain = [item for item in items if not item.plan.then]
-        own = [[item] for item in items if item.plan.then]
-        groups = [plain, *own] if plain else own
-        ends: dict[int, bool | BaseException] = {}
-        found = await asyncio.gather(*map(self._settle_group, groups), return_exceptions=True)
-        for group, end in zip(groups, found, strict=True):
-            if isinstance(end, BaseException):
-                ends.update((id(item), end) for item in group)
-            else:
-                lost = set(map(id, end))
-                ends.update((id(item), id(item.delivery) in lost) for item in group)
-        return [ends[id(item)] for item in items]
-
-    async def _settle_group(self, items: Sequence[_Settle]) -> list[Delivery]:
-        events = [item.plan.event for item in items if item.plan.event is not None]
-        terminal = [event for event in events if event.kind in TERMINAL]
-        untold = self._announcer.take() if terminal else []
-        then = [message for item in items for message in item.plan.then]
-        then += self._announcer.messages([*untold, *terminal])
-        deliveries = [item.delivery for item in items]
-        try:
-            lost = await self._backend.settle(deliveries, then=then)
-        except BusError:
-            self._tell_all(untold)
-            raise
-        if len(lost) == len(deliveries):
-            self._tell_all(untold)
-        elif not lost:
-            self._tell_all(event for event in events if event.kind not in TERMINAL)
-        return lost
-
-    def _tell_all(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self._announcer.tell(event)
+        """Whether it was ours to forget."""
+        return await self._persist(lambda: self._forgetter.forget(delivery, settlement))
 
     async def _send_unasked(self, messages: Sequence[Message]) -> None:
         await self._backend.settle((), then=messages)
 
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `call` while the broker is away or full, for `PATIENCE` seconds at most."""
-        until = self._clock.monotonic() + PATIENCE
-        tries = 0
-        while True:
-            try:
-                return await call()
-            except (Unreachable, Full):
-                wait = _AGAIN.delay(tries, self._rng)
-                if self._clock.monotonic() + wait > until:
-                    raise
-            tries += 1
-            await self._clock.sleep(wait)
-
-
-_ROOM = 200
-"""Bytes that later copies of a task add to its headers: copy, attempt, replays."""
 
 _ORDER = (HIGH, RETRY, NORMAL, LOW)
 _FIRST_COPIES = (HIGH, NORMAL, LOW)

@@ -6,6 +6,7 @@
 | outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, parents | 24 h |
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
 | dead | dead/GROUP/ID | settle, before its input goes | dlq | until replayed or purged |
+| key | key/ID | publish, once the task is safe | publish of the same key | as long as asked |
 | begun | begun/GROUP/ID | a worker, before a task's last attempt | who counts its crash | 24 h |
 | sweep | sweep/streams | the process that sweeps a NATS fleet's streams | the others | 2 s |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
@@ -53,6 +54,11 @@ def dead(group: str = "", task: str = "") -> str:
 def begun(group: str, task: str) -> str:
     """Key of the note that a task's last attempt has begun; its value is the copy that did."""
     return f"begun/{group}/{_word(task)}"
+
+
+def published(task: str) -> str:
+    """Key of the note that a task was published, under an id that shall hold."""
+    return f"key/{_word(task)}"
 
 
 def binding(group: str = "") -> str:

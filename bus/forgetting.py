@@ -1,0 +1,86 @@
+"""Settling: what runs leave behind is made safe, then their inputs are forgotten together."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bus.announcing import Announcer
+from bus.backend import Backend, Delivery
+from bus.batching import Batcher
+from bus.errors import BusError
+from bus.settling import Plan
+from contracts.events import TERMINAL, Event
+
+_MOST = 500
+"""Inputs that are forgotten in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settle:
+    """One input to forget and what must exist afterwards."""
+
+    delivery: Delivery
+    plan: Plan
+
+
+class Forgetter:
+    """Joins concurrent settles; the terminal events of a joined call are part of it."""
+
+    def __init__(self, backend: Backend, announcer: Announcer) -> None:
+        self._backend = backend
+        self._announcer = announcer
+        self._batcher = Batcher(self._settle_batch, limit=_MOST, lanes=2)
+
+    async def forget(self, delivery: Delivery, plan: Plan) -> bool:
+        """Send what `plan` leaves behind, forget `delivery`; False when it was no longer ours,
+        and then nothing is sent. Raises what `Backend.settle` raises for this input."""
+        end = (await self._batcher.ask([_Settle(delivery, plan)]))[0]
+        if isinstance(end, BaseException):
+            raise end
+        return not end
+
+    async def close(self) -> None:
+        """Finish what was asked."""
+        await self._batcher.close()
+
+    async def _settle_batch(self, items: Sequence[_Settle]) -> Sequence[bool | BaseException]:
+        """Settle joined inputs; their terminal events are one message of `then`.
+
+        An input that leaves something behind is settled in a call of its own: were it no longer
+        ours, nothing of it may be sent. Each input's answer is whether it was lost, or its own
+        error: nobody settles twice because another could not.
+        """
+        plain = [item for item in items if not item.plan.then]
+        own = [[item] for item in items if item.plan.then]
+        groups = [plain, *own] if plain else own
+        ends: dict[int, bool | BaseException] = {}
+        found = await asyncio.gather(*map(self._settle_group, groups), return_exceptions=True)
+        for group, end in zip(groups, found, strict=True):
+            if isinstance(end, BaseException):
+                ends.update((id(item), end) for item in group)
+            else:
+                lost = set(map(id, end))
+                ends.update((id(item), id(item.delivery) in lost) for item in group)
+        return [ends[id(item)] for item in items]
+
+    async def _settle_group(self, items: Sequence[_Settle]) -> list[Delivery]:
+        events = [item.plan.event for item in items if item.plan.event is not None]
+        terminal = [event for event in events if event.kind in TERMINAL]
+        untold = self._announcer.take() if terminal else []
+        then = [message for item in items for message in item.plan.then]
+        then += self._announcer.messages([*untold, *terminal])
+        deliveries = [item.delivery for item in items]
+        try:
+            lost = await self._backend.settle(deliveries, then=then)
+        except BusError:
+            self._tell_all(untold)
+            raise
+        if len(lost) == len(deliveries):
+            self._tell_all(untold)
+        elif not lost:
+            self._tell_all(event for event in events if event.kind not in TERMINAL)
+        return lost
+
+    def _tell_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._announcer.tell(event)

@@ -1,0 +1,66 @@
+"""Publishing: what is asked for in the same moment leaves together, under keys that hold."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from bus.backend import Backend, Message
+from bus.batching import Batcher
+from bus.errors import TooLarge, Unroutable
+from bus.keyvalue import keys
+from bus.keyvalue.protocol import KeyValue
+from bus.patience import Patience
+from bus.settling import to_message
+from bus.sizes import check_sizes
+from contracts.envelope import Envelope
+
+_ROOM = 200
+"""Bytes that later copies of a task add to its headers: copy, attempt, replays."""
+
+
+class Publishing:
+    """Sends tasks, and remembers those whose ids shall hold."""
+
+    def __init__(self, backend: Backend, store: KeyValue, patience: Patience) -> None:
+        self._backend = backend
+        self._store = store
+        self._persist = patience.persist
+        self._batcher = Batcher(self._send, blames=(Unroutable, TooLarge), lanes=2)
+
+    async def publish(
+        self, tasks: Sequence[Envelope], *, group: str | None, due: float, hold: float
+    ) -> frozenset[str]:
+        """See `Bus.publish`."""
+        held = await self._held(tasks) if hold else frozenset()
+        new = [task for task in tasks if task.id not in held]
+        messages = [to_message(task, group=group, due=due) for task in new]
+        check_sizes(messages, room=_ROOM)
+        if messages:
+            await self._persist(lambda: self._batcher.ask(messages))
+        if hold:
+            await self.hold((task.id for task in new), hold)
+        return held
+
+    async def hold(self, ids: Iterable[str], seconds: float) -> None:
+        """Note that these tasks are published. The window of the dedupe key covers the time in
+        between: a note that comes first would lose the task of a publisher that dies."""
+        await asyncio.gather(*[self._persist(partial(self._note, id_, seconds)) for id_ in ids])
+
+    async def _note(self, task: str, seconds: float) -> None:
+        await self._store.put(keys.published(task), b"", ttl=max(1.0, seconds))
+
+    async def _held(self, tasks: Sequence[Envelope]) -> frozenset[str]:
+        found = [self._persist(partial(self._is_held, task.id)) for task in tasks]
+        held = await asyncio.gather(*found)
+        return frozenset(task.id for task, known in zip(tasks, held, strict=True) if known)
+
+    async def _is_held(self, task: str) -> bool:
+        return await self._store.get(keys.published(task)) is not None
+
+    async def close(self) -> None:
+        """Finish what was asked."""
+        await self._batcher.close()
+
+    async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
+        await self._backend.publish(messages)
+        return [None] * len(messages)
