@@ -1,7 +1,7 @@
 """The bus: puts the rooms together and has no policy of its own."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from bus.announcing import Announcer
@@ -90,6 +90,10 @@ class Bus:
         """
         due = due if due > self._clock.wall() else 0.0
         return await self._publishing.publish(tasks, group=group, due=due, hold=hold)
+
+    async def hold(self, ids: Iterable[str], seconds: float) -> None:
+        """Let the ids of published tasks hold, as `publish` does with `hold`. Tries once."""
+        await self._publishing.hold(ids, seconds)
 
     def tell(self, event: Event) -> None:
         """Send an event soon, together with others; nobody may be listening."""

@@ -38,16 +38,16 @@ class Publishing:
         if messages:
             await self._persist(lambda: self._batcher.ask(messages))
         if hold:
-            await self.hold((task.id for task in new), hold)
+            ids = [task.id for task in new]
+            await self._persist(lambda: self.hold(ids, hold))
         return held
 
     async def hold(self, ids: Iterable[str], seconds: float) -> None:
         """Note that these tasks are published. The window of the dedupe key covers the time in
         between: a note that comes first would lose the task of a publisher that dies."""
-        await asyncio.gather(*[self._persist(partial(self._note, id_, seconds)) for id_ in ids])
-
-    async def _note(self, task: str, seconds: float) -> None:
-        await self._store.put(keys.published(task), b"", ttl=max(1.0, seconds))
+        ttl = max(1.0, seconds)
+        notes = [self._store.put(keys.published(task), b"", ttl=ttl) for task in ids]
+        await asyncio.gather(*notes)
 
     async def _held(self, tasks: Sequence[Envelope]) -> frozenset[str]:
         found = [self._persist(partial(self._is_held, task.id)) for task in tasks]

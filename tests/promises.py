@@ -38,7 +38,6 @@ PROMISES: Mapping[int, str] = MappingProxyType(
 
 OPEN: Mapping[int, str] = MappingProxyType(
     {
-        4: "idempotency keys that hold longer than the window",
         6: "the wake within 2 ms of the raw driver",
         8: "a million delayed, 1,000 due in a second",
         13: "hours",

@@ -21,7 +21,8 @@ from contracts.ids import new_id
 from contracts.topics import EVENTS
 from tests.bench import raw_nats
 from tests.bench.servers import MUSTER, ROOT, Bench, server
-from workers.fleet.client import FleetClient, Options
+from workers.fleet.client import FleetClient
+from workers.fleet.options import Options
 from workers.settings import load
 from workers.wiring import open_bus, open_parts
 

@@ -26,6 +26,23 @@ def test_publish_and_wait_shows_progress_and_result(fleet: Muster) -> None:
     assert ended.err.startswith("task ")
 
 
+def test_a_key_published_again_is_the_first_task_with_its_result(fleet: Muster) -> None:
+    order = ("publish", "greeter.hello", '{"name": "Ada"}', "--key", "order-7", "--key-for", "7d")
+    first = fleet(*order, "--json").json
+    assert first["repeated"] is False
+    again = fleet(*order, "--json").json
+    assert again == {**first, "repeated": True}
+    shown = fleet("publish", "greeter.hello", '{"name": "Bob"}', "--key", "order-7", "--wait")
+    assert shown.json == {"text": "Hello, Ada"}
+    assert shown.err.startswith(f"task {first['id']}, published before under its key")
+
+
+def test_a_key_cannot_hold_for_no_time(fleet: Muster) -> None:
+    ended = fleet("publish", "greeter.hello", "{}", "--key", "k", "--key-for", "0")
+    assert ended.code == 2
+    assert "--key-for" in ended.lines[0]
+
+
 def test_a_failed_task_is_exit_code_1_with_its_reason(fleet: Muster) -> None:
     ended = fleet("publish", "greeter.hello", '{"name": "nobody"}', "--wait")
     assert ended.code == 1

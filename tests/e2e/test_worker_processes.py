@@ -19,7 +19,7 @@ from tests.e2e.fleets import TRACER, bound, fleet_and_events, traces
 from tests.freezing import freeze
 from tests.processes import worker_processes
 from tests.servers import NatsServer
-from workers.fleet.client import Options
+from workers.fleet.options import Options
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
 

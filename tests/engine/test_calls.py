@@ -98,6 +98,44 @@ async def test_a_parent_whose_process_died_finds_its_children_again(fleet: Manua
     assert runs == 1
 
 
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("ends", ["retried", "killed"])
+async def test_an_unfinished_child_is_not_published_again_however_late_its_parent_comes_back(
+    fleet: ManualFleet, ends: str
+) -> None:
+    """Far outside the window within which the broker itself knows a repetition."""
+    starts: list[str] = []
+
+    async def parent(payload: Any, ctx: Context) -> int:
+        starts.append("parent")
+        if len(starts) > 1:
+            return int(await ctx.call("child", 7))
+        called = asyncio.create_task(ctx.call("child", 7))
+        await asyncio.sleep(0)
+        await fleet.clock.sleep(90.0 if ends == "killed" else 1.0)
+        if ends == "killed":
+            await asyncio.Event().wait()
+        called.cancel()
+        return Retry(after=600.0)  # type: ignore[return-value]
+
+    async def child(payload: int, ctx: Context) -> int:
+        return payload
+
+    await fleet.bus.bind("child", [])
+    first = await fleet.start(made(parent, timeout=10_000.0))
+    task = await fleet.client.publish("work.a", None)
+    await fleet.clock.advance(100.0)
+    if ends == "killed":
+        fleet.broker.crash(first.backend)
+        first.cut_off()
+        await fleet.clock.advance(300.0)
+        await fleet.start(made(parent, timeout=10_000.0))
+    await fleet.until(lambda: len(starts) == 2, 2000.0)
+    await fleet.clock.advance(1.0)
+    assert len(await fleet.deliveries("child")) == 1
+    del child, task
+
+
 async def test_the_same_call_twice_is_two_children(fleet: ManualFleet) -> None:
     ids: set[str] = set()
 

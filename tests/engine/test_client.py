@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from bus.backends.memory import MemoryBackend
 from bus.errors import Closed, Unroutable
 from contracts.envelope import Envelope, Priority, decode
 from contracts.errors import InvalidTopic, InvalidValue, MusterError
 from contracts.ids import key_id
 from contracts.outcomes import Reject
 from tests.engine.fleets import ManualFleet, made
-from workers.fleet.client import Options
+from workers.fleet.client import FleetClient
+from workers.fleet.options import Options
 from workers.sdk.context import Context
 from workers.sdk.errors import InvalidPayload, NoResult, TaskFailed
 
@@ -104,6 +106,52 @@ async def test_a_key_names_one_task(fleet: ManualFleet) -> None:
     again = await fleet.client.publish("work.a", None, key="order-7")
     assert await fleet.within(again.result()) == 1
     assert (again.id, runs) == (first.id, 1)
+
+
+def another(fleet: ManualFleet) -> FleetClient:
+    """A client of another process."""
+    return FleetClient(fleet.bus_on(MemoryBackend(fleet.broker)), fleet.clock)
+
+
+@pytest.mark.promise(4)
+async def test_a_key_names_one_task_for_as_long_as_it_holds(fleet: ManualFleet) -> None:
+    """Whoever publishes it: each gets the first task, and its outcome."""
+    runs: list[int] = []
+
+    async def handler(payload: int, ctx: Context) -> int:
+        runs.append(payload)
+        return payload
+
+    await fleet.start(made(handler))
+    other = another(fleet)
+    first = await fleet.client.publish("work.a", 1, key="order-7", key_for=3600.0)
+    await fleet.clock.advance(600.0)
+    again = await fleet.within(other.publish("work.a", 2, key="order-7", key_for=3600.0))
+    assert (first.repeated, again.repeated) == (False, True)
+    assert [await fleet.within(task.result()) for task in (first, again)] == [1, 1]
+    await fleet.clock.advance(3100.0)
+    late = await fleet.within(other.publish("work.a", 3, key="order-7"))
+    await fleet.until(lambda: runs == [1, 3])
+    assert (late.id, late.repeated) == (first.id, False)
+    await other.close()
+
+
+async def test_two_that_publish_one_key_at_once_both_get_its_outcome(fleet: ManualFleet) -> None:
+    """The broker takes one of them: both wait where its outcome will be."""
+    runs = 0
+
+    async def handler(payload: Any, ctx: Context) -> int:
+        nonlocal runs
+        runs += 1
+        return runs
+
+    await fleet.start(made(handler))
+    other = another(fleet)
+    both = await asyncio.gather(
+        *(c.publish("work.a", None, key="k") for c in (fleet.client, other))
+    )
+    assert [await fleet.within(task.result()) for task in both] == [1, 1]
+    await other.close()
 
 
 async def test_one_key_for_several_tasks_of_a_topic_is_refused(fleet: ManualFleet) -> None:

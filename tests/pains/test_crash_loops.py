@@ -16,7 +16,8 @@ from contracts.outcomes import Reason
 from contracts.results import Status
 from tests.e2e.fleets import bound, fleet_and_events, traces
 from tests.servers import NatsServer
-from workers.fleet.client import Options, Task
+from workers.fleet.client import Task
+from workers.fleet.options import Options
 from workers.fleet.supervisor import Spec, Supervisor
 from workers.wiring import Fleet
 

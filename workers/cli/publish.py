@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,8 @@ from workers.cli.options import Given
 from workers.cli.payloads import Payload, read, refused
 
 if TYPE_CHECKING:
-    from workers.fleet.client import FleetClient, Options, Task
+    from workers.fleet.client import FleetClient, Task
+    from workers.fleet.options import Options
     from workers.settings import Loaded
 
 AT_ONCE = 500
@@ -27,13 +28,14 @@ _LONG = 2_000
 """Tasks from which a progress bar is worth its place."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Order:
     """What to publish, checked as far as it can be without a bus."""
 
     topic: str
     payloads: Sequence[Payload]
     options: "Options"
+    _: KW_ONLY
     wait: bool
     timeout: float | None
     json: bool
@@ -48,6 +50,7 @@ def publish(
     at: Annotated[str | None, typer.Option(help="Start at: ISO time, epoch, duration.")] = None,
     deadline: Annotated[str | None, typer.Option(help="Unwanted after: as --at.")] = None,
     key: Annotated[str | None, typer.Option(help="Equal keys name one task.")] = None,
+    key_for: Annotated[str, typer.Option(help="How long the key holds: 90s, 5m, 7d.")] = "1d",
     budget: Annotated[str | None, typer.Option(help="What it may cost, in dollars.")] = None,
     tenant: Annotated[str, typer.Option(help="Whose task it is.")] = "default",
     lines: Annotated[bool, typer.Option("--lines", help="One task per line of JSON.")] = False,
@@ -66,18 +69,14 @@ def publish(
         at=at,
         deadline=deadline,
         key=key,
+        key_for=key_for,
         budget=budget,
         tenant=tenant,
         reply=wait or not lines,
     )
-    order = Order(
-        topic=_topic(topic),
-        payloads=read(payload, lines=lines),
-        options=options,
-        wait=wait,
-        timeout=times.seconds(timeout, "--timeout") if timeout else None,
-        json=given.json,
-    )
+    limit = times.seconds(timeout, "--timeout") if timeout else None
+    payloads = read(payload, lines=lines)
+    order = Order(_topic(topic), payloads, options, wait=wait, timeout=limit, json=given.json)
     return _checked_and_published(given.loaded(), order)
 
 
@@ -99,11 +98,12 @@ def _options(
     at: str | None,
     deadline: str | None,
     key: str | None,
+    key_for: str,
     budget: str | None,
     tenant: str,
     reply: bool,
 ) -> "Options":
-    from workers.fleet.client import Options
+    from workers.fleet.options import Options
 
     now = time.time()
     start = _start(delay, at, now)
@@ -112,6 +112,7 @@ def _options(
         at=start,
         deadline=_deadline(deadline, start, now),
         key=key,
+        key_for=_hold(key_for),
         budget=_micro_dollars(budget),
         tenant=tenant,
         reply=reply,
@@ -151,6 +152,18 @@ def _start(delay: str | None, at: str | None, now: float) -> float | None:
             )
         return now + later if later else None
     return times.moment(at, "--at", now=now) if at is not None else None
+
+
+def _hold(text: str) -> float:
+    """Seconds a key holds."""
+    found = times.seconds(text, "--key-for")
+    if found <= 0:
+        raise WrongUsage(
+            f"--key-for cannot be {text!r}",
+            details="a key holds for some time from now on",
+            actions=("give more than 0, such as 1d",),
+        )
+    return found
 
 
 def _deadline(text: str | None, start: float | None, now: float) -> float | None:
@@ -260,8 +273,10 @@ async def _send(fleet: "FleetClient", order: Order) -> "list[Task]":
 
 def _show(task: "Task", order: Order) -> None:
     if order.wait:
-        output.note(f"task {task.id}")
+        known = ", published before under its key" if task.repeated else ""
+        output.note(f"task {task.id}{known}")
     elif order.json:
-        output.as_json_line({"id": task.id, "topic": task.topic})
+        shape = {"id": task.id, "topic": task.topic, "repeated": task.repeated}
+        output.as_json_line(shape)
     else:
         output.say(task.id)

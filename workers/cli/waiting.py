@@ -66,14 +66,14 @@ async def _watch(fleet: "FleetClient", tasks: "Sequence[Task]") -> None:
     console = output.console(errors=True)
     known = {task.id for task in tasks}
     if not console.is_terminal:
-        async for news in fleet.progress():
+        async for news in fleet.progress(tasks[0].reply):
             if news.task in known:
                 output.note(f"{news.share:4.0%}  {news.note}")
         return
     columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.description}"), console=console) as bar:
         shown = {task.id: bar.add_task(task.topic, total=1.0) for task in tasks[:20]}
-        async for news in fleet.progress():
+        async for news in fleet.progress(tasks[0].reply):
             if news.task in shown:
                 bar.update(shown[news.task], completed=news.share, description=news.note)
 

@@ -11,7 +11,7 @@ from bus.suspects import Blame
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Kind
-from contracts.outcomes import Outcome, Reject, Snooze
+from contracts.outcomes import Done, Outcome, Reject, Snooze
 from workers.engine import steps
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
@@ -100,10 +100,13 @@ class Executor:
         run.called = True
         self._bus.tell(event(task, self._role, self._who, kind=Kind.STARTED, at=run.started))
         runtime = EngineRuntime(run, task, self._role, self._bus, who=self._who, clock=self._clock)
+        done = False
         try:
-            return await self._limited(run, task, work(runtime))
+            outcome = await self._limited(run, task, work(runtime))
+            done = isinstance(outcome, Done)
         finally:
-            await runtime.close()
+            await runtime.close(done=done)
+        return outcome
 
     async def _limited(self, run: Run, task: Envelope, work: Awaitable[Outcome]) -> Outcome:
         limit = steps.limit(task, self._role, self._clock.wall())

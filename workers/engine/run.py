@@ -20,6 +20,7 @@ from contracts.ids import child_id
 from contracts.results import Result, Status
 from contracts.topics import check_group, publishable
 from workers.engine.identity import Identity
+from workers.engine.published import Published
 from workers.engine.slots import Place
 from workers.engine.steps import MAX_NOTE, tellable
 from workers.sdk.context import Logger
@@ -75,6 +76,8 @@ class EngineRuntime:
         self._told = 0
         self._latest: Progress | None = None
         self._reporter: asyncio.Task[None] | None = None
+        again = bool(run.delivery.earlier or task.copy)
+        self._published = Published(bus, clock, again=again)
 
     @property
     def log(self) -> Logger:
@@ -123,7 +126,7 @@ class EngineRuntime:
         if priority is not None:
             task = replace(task, priority=priority)
         due = self._clock.wall() + delay if delay > 0 else 0.0
-        await self._bus.publish([task], due=due)
+        await self._published.send(task, due=due)
         return task.id
 
     async def call_body(
@@ -138,8 +141,9 @@ class EngineRuntime:
             raise TaskFailed(found)
         return found
 
-    async def close(self) -> None:
-        """Stop waiting for children; report what was not reported yet."""
+    async def close(self, *, done: bool) -> None:
+        """Stop waiting for children; report what was not reported yet. `done`: no run follows."""
+        await self._published.close(done=done)
         if self._waiters is not None:
             await self._waiters.close()
         if self._reporter is not None:
@@ -169,7 +173,7 @@ class EngineRuntime:
         if deadline is not None:
             task = replace(task, deadline=deadline)
         try:
-            await self._bus.publish([task], group=role)
+            await self._published.send(task, group=role)
         except Unroutable as error:
             raise UnknownRole(
                 f"no role {role!r} is bound",

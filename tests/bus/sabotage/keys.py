@@ -1,12 +1,15 @@
 """Promise 4: what is the same message, and for how long."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from typing_extensions import override
 
 from bus.backend import Delivery, Message
 from bus.backends.memory_broker import MemoryBroker
+from bus.publishing import Publishing
+from contracts.envelope import Envelope
 from tests.bus.sabotage.registry import breaks
+from workers.engine.published import Published
 
 
 @breaks(
@@ -54,3 +57,50 @@ class KeyForgottenAtSettle(MemoryBroker):
         lost = super().settle(deliveries, then)
         self._seen.difference_update(delivery.message.key() for delivery in deliveries)
         return lost
+
+
+@breaks(
+    4,
+    "test_an_id_that_holds_is_published_once_whoever_publishes_it",
+    "test_an_id_holds_as_long_as_asked_and_no_longer",
+    "test_a_key_names_one_task_for_as_long_as_it_holds",
+)
+class KeysHoldForTheWindowOnly(Publishing):
+    """An idempotency key holds no longer than the broker's own window."""
+
+    @override
+    async def hold(self, ids: Iterable[str], seconds: float) -> None:
+        return
+
+
+@breaks(4, "test_a_publisher_that_dies_before_its_note_has_lost_nothing")
+class NotedBeforeItIsOut(Publishing):
+    """The note of a key comes first: who dies in between has lost the task."""
+
+    @override
+    async def publish(
+        self, tasks: Sequence[Envelope], *, group: str | None, due: float, hold: float
+    ) -> frozenset[str]:
+        held = await self._held(tasks)
+        await self.hold((task.id for task in tasks), hold)
+        new = [task for task in tasks if task.id not in held]
+        await super().publish(new, group=group, due=due, hold=0.0)
+        return held
+
+
+@breaks(4, "test_an_id_holds_as_long_as_asked_and_no_longer")
+class KeysHoldForEver(Publishing):
+    """An idempotency key holds much longer than was asked for."""
+
+    @override
+    async def hold(self, ids: Iterable[str], seconds: float) -> None:
+        await super().hold(ids, 10.0 * seconds)
+
+
+@breaks(4, "test_an_unfinished_child_is_not_published_again_however_late_its_parent_comes_back")
+class RunsForgetWhatTheyPublished(Published):
+    """A run that takes the place of another publishes its children again."""
+
+    @override
+    async def _note(self) -> None:
+        return
