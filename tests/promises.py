@@ -1,4 +1,4 @@
-"""The promises of the bus to its users, and which tests show them."""
+"""The promises of the bus to its users, and which tests show them; 0 is its key-value store."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -33,6 +33,7 @@ PROMISES: Mapping[int, str] = MappingProxyType(
         20: "A graceful stop finishes or hands back; nothing waits for a lease",
         21: "A full broker refuses publishing only, and drains to zero",
         22: "Binding again loses nothing accepted; `unbind` is refused while anything waits",
+        0: "The key-value store: compare-and-set, pages, expiry, snapshot and changes",
     }
 )
 

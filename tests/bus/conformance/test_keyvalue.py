@@ -25,6 +25,7 @@ ODD_KEYS = (
 )
 
 
+@pytest.mark.promise(0)
 async def test_what_was_put_is_there_for_everybody(world: World) -> None:
     """`get` gives the last value put by anyone; None for what is not there."""
     store, other = await world.keyvalue(), await world.keyvalue()
@@ -40,6 +41,7 @@ async def test_what_was_put_is_there_for_everybody(world: World) -> None:
     assert (found.value, found.revision) == (b"two", second)
 
 
+@pytest.mark.promise(0)
 @pytest.mark.parametrize("value", [b"", b"\x00\xff" * 100, bytes(MAX_VALUE)], ids=len)
 async def test_values_are_any_bytes_up_to_the_limit(world: World, value: bytes) -> None:
     """Also none at all: an empty value is not an absent entry."""
@@ -51,6 +53,7 @@ async def test_values_are_any_bytes_up_to_the_limit(world: World, value: bytes) 
     assert [entry.value for entry in await store.list("a/")] == [value]
 
 
+@pytest.mark.promise(0)
 async def test_a_value_over_the_limit_is_refused(world: World) -> None:
     """`TooLarge`, and the entry is as it was."""
     store = await world.keyvalue()
@@ -62,6 +65,7 @@ async def test_a_value_over_the_limit_is_refused(world: World) -> None:
     assert found.value == b"one"
 
 
+@pytest.mark.promise(0)
 async def test_put_with_absent_writes_only_once(world: World) -> None:
     """`ABSENT` is a conflict while there is an entry, not after it was deleted."""
     store = await world.keyvalue()
@@ -75,6 +79,7 @@ async def test_put_with_absent_writes_only_once(world: World) -> None:
     assert found.value == b"three"
 
 
+@pytest.mark.promise(0)
 async def test_put_with_a_revision_writes_only_on_that_one(world: World) -> None:
     """A stale revision, or one of an entry that is gone, is a conflict that changes nothing."""
     store = await world.keyvalue()
@@ -94,6 +99,7 @@ async def test_put_with_a_revision_writes_only_on_that_one(world: World) -> None
     assert await store.get("a/none") is None
 
 
+@pytest.mark.promise(0)
 async def test_delete_says_whether_it_removed_something(world: World) -> None:
     """Nothing to remove, or another revision than expected: False and no change."""
     store = await world.keyvalue()
@@ -108,6 +114,7 @@ async def test_delete_says_whether_it_removed_something(world: World) -> None:
     assert not await store.delete("a/1", expect=second)
 
 
+@pytest.mark.promise(0)
 async def test_an_entry_expires_at_its_time(world: World) -> None:
     """Not before `ttl`, at most a second after; then it is absent for every call."""
     store = await world.keyvalue()
@@ -130,6 +137,7 @@ async def test_an_entry_expires_at_its_time(world: World) -> None:
     assert await store.get("a/1") is not None
 
 
+@pytest.mark.promise(0)
 async def test_a_later_put_replaces_the_expiry(world: World) -> None:
     """By a longer one, by none at all, and a shorter one is obeyed."""
     store = await world.keyvalue()
@@ -148,6 +156,7 @@ async def test_a_later_put_replaces_the_expiry(world: World) -> None:
     assert await only_two()
 
 
+@pytest.mark.promise(0)
 async def test_a_fine_ttl_is_rounded_up(world: World) -> None:
     """At least a second; a fraction never shortens a life."""
     store = await world.keyvalue()
@@ -159,6 +168,7 @@ async def test_a_fine_ttl_is_rounded_up(world: World) -> None:
     assert await store.get("a/fine") is not None
 
 
+@pytest.mark.promise(0)
 async def test_list_is_in_order_and_in_pages(world: World) -> None:
     """By code point; `after` is exclusive and need not exist; a page has at most `limit`."""
     store = await world.keyvalue()
@@ -181,6 +191,7 @@ async def test_list_is_in_order_and_in_pages(world: World) -> None:
     assert await store.list("p/", after="p/\U0010ffff") == []
 
 
+@pytest.mark.promise(0)
 async def test_a_page_has_500_entries_unless_told(world: World) -> None:
     """And the next one goes on behind it."""
     store = await world.keyvalue()
@@ -192,6 +203,7 @@ async def test_a_page_has_500_entries_unless_told(world: World) -> None:
     assert sizes == [500, 500, 100]
 
 
+@pytest.mark.promise(0)
 async def test_prefixes_do_not_leak(world: World) -> None:
     """`a/b/` is not `a/bc/`, nor the key `a/b`; the empty prefix is everything."""
     store = await world.keyvalue()
@@ -210,6 +222,7 @@ async def test_prefixes_do_not_leak(world: World) -> None:
         assert [entry.key for entry in await store.list(prefix)] == wanted
 
 
+@pytest.mark.promise(0)
 async def test_keys_may_have_any_printable_characters(world: World) -> None:
     """None stands for another, and every call knows them."""
     store = await world.keyvalue()
@@ -227,6 +240,7 @@ async def test_keys_may_have_any_printable_characters(world: World) -> None:
     assert await store.list("") == []
 
 
+@pytest.mark.promise(0)
 async def test_fleets_do_not_see_each_other(world: World, another: World) -> None:
     """Two fleets on one broker have nothing in common."""
     store, stranger = await world.keyvalue(), await another.keyvalue()

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
 from bus.errors import Closed, Conflict, Unreachable
 from bus.keyvalue.protocol import ABSENT, KeyValue
 from tests.bus.conformance.harness import World
@@ -12,6 +14,7 @@ from tests.bus.conformance.steps import SOON, eventually, persist
 Call = Callable[[], Coroutine[Any, Any, object]]
 
 
+@pytest.mark.promise(0)
 async def test_of_many_that_compare_and_set_at_once_one_wins(world: World) -> None:
     """For `ABSENT` and for a revision, from several connections, again and again."""
     stores = [await world.keyvalue() for _ in range(4)]
@@ -36,6 +39,7 @@ async def test_of_many_that_compare_and_set_at_once_one_wins(world: World) -> No
         revision = entry.revision
 
 
+@pytest.mark.promise(0)
 async def test_counting_by_compare_and_set_loses_nothing(world: World) -> None:
     """Read, add one, write if unchanged: every addition counts."""
     stores = [await world.keyvalue() for _ in range(3)]
@@ -62,6 +66,7 @@ async def test_counting_by_compare_and_set_loses_nothing(world: World) -> None:
     assert entry.value == b"30"
 
 
+@pytest.mark.promise(0)
 async def test_entries_survive_a_killed_broker(mortal: World) -> None:
     """What a `put` that returned wrote is there; what was deleted is not; a ttl still ends."""
     store = await mortal.keyvalue()
@@ -80,6 +85,7 @@ async def test_entries_survive_a_killed_broker(mortal: World) -> None:
     await eventually(mortal, 5.0, expired)
 
 
+@pytest.mark.promise(0)
 async def test_only_bus_errors_leave_a_store(mortal: World) -> None:
     """`Unreachable` without a broker, `Closed` once closed; closing twice does nothing."""
     store = await mortal.keyvalue()

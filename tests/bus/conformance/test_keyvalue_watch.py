@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from bus.keyvalue.protocol import Change, Entry, KeyValue, Removed, Snapshot, Written
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import MOMENT, SOON, persist
@@ -48,6 +50,7 @@ async def watching(world: World, store: KeyValue, prefix: str) -> View:
     return view
 
 
+@pytest.mark.promise(0)
 async def test_a_watch_begins_with_a_snapshot_and_tells_changes(world: World) -> None:
     """In order, by whomever they were made, with value and revision; deletes are visible."""
     store, other = await world.keyvalue(), await world.keyvalue()
@@ -64,6 +67,7 @@ async def test_a_watch_begins_with_a_snapshot_and_tells_changes(world: World) ->
     assert await view.next() == Removed("a/1", expired=False)
 
 
+@pytest.mark.promise(0)
 async def test_the_snapshot_of_nothing_is_empty(world: World) -> None:
     """It comes at once, so that a watcher knows that it is up to date."""
     store = await world.keyvalue()
@@ -71,6 +75,7 @@ async def test_the_snapshot_of_nothing_is_empty(world: World) -> None:
     assert view.told == [Snapshot(())]
 
 
+@pytest.mark.promise(0)
 async def test_a_large_snapshot_is_one_and_complete(world: World) -> None:
     """More entries than a page of `list` has."""
     store = await world.keyvalue()
@@ -79,6 +84,7 @@ async def test_a_large_snapshot_is_one_and_complete(world: World) -> None:
     assert len(view.entries) == 700
 
 
+@pytest.mark.promise(0)
 async def test_a_watch_hears_of_its_prefix_only(world: World) -> None:
     """`a/b/` hears nothing of `a/bc/` or `a/b`."""
     store = await world.keyvalue()
@@ -94,6 +100,7 @@ async def test_a_watch_hears_of_its_prefix_only(world: World) -> None:
     assert view.entries == {"a/b/1": b"x", "a/b/2": b"y"}
 
 
+@pytest.mark.promise(0)
 async def test_a_watch_of_everything_hears_everything(world: World) -> None:
     """The empty prefix."""
     store = await world.keyvalue()
@@ -103,6 +110,7 @@ async def test_a_watch_of_everything_hears_everything(world: World) -> None:
     await view.until({"a": b"1", "b/c": b"2"})
 
 
+@pytest.mark.promise(0)
 async def test_nothing_is_missed_between_snapshot_and_changes(world: World) -> None:
     """Watches that begin while others write end up with what is stored."""
     store = await world.keyvalue()
@@ -128,6 +136,7 @@ async def test_nothing_is_missed_between_snapshot_and_changes(world: World) -> N
         await view.until(stored)
 
 
+@pytest.mark.promise(0)
 async def test_an_expiry_is_a_change_within_a_second(world: World) -> None:
     """Told as expired; an entry written again meanwhile does not go."""
     store = await world.keyvalue()
@@ -143,6 +152,7 @@ async def test_an_expiry_is_a_change_within_a_second(world: World) -> None:
     assert view.entries == {"a/renewed": b"2"}
 
 
+@pytest.mark.promise(0)
 async def test_an_expiry_is_told_to_a_watch_that_began_later(world: World) -> None:
     """It knows the entry from its snapshot only."""
     store = await world.keyvalue()
@@ -152,6 +162,7 @@ async def test_an_expiry_is_told_to_a_watch_that_began_later(world: World) -> No
     assert await view.next(2.2) == Removed("a/1", expired=True)
 
 
+@pytest.mark.promise(0)
 async def test_a_watch_gets_a_snapshot_again_after_the_broker_was_killed(mortal: World) -> None:
     """And then the changes, from the same iterator; what changed meanwhile is in it."""
     store = await mortal.keyvalue()
@@ -167,6 +178,7 @@ async def test_a_watch_gets_a_snapshot_again_after_the_broker_was_killed(mortal:
     await view.until({"a/1": b"one", "a/2": b"two"})
 
 
+@pytest.mark.promise(0)
 async def test_a_watch_can_be_cancelled_and_closed(world: World) -> None:
     """In any state; others go on."""
     store = await world.keyvalue()

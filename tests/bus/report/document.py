@@ -50,10 +50,10 @@ def _promises(passed: Mapping[str, int]) -> list[str]:
         counts = [passed.get(f"{number}/{name}", 0) for name in IMPLEMENTATIONS]
         if any(counts):
             cells = [str(count or "–") for count in counts]
-            lines.append(_row(str(number), promise, *cells, OPEN.get(number, "")))
+            lines.append(_row(str(number or "KV"), promise, *cells, OPEN.get(number, "")))
         else:
             cells = ["not tested yet" for _ in IMPLEMENTATIONS]
-            lines.append(_row(str(number), promise, *cells, "all of it"))
+            lines.append(_row(str(number or "KV"), promise, *cells, "all of it"))
     return lines
 
 
@@ -61,7 +61,7 @@ def _sabotages(sabotages: Iterable[Sabotage]) -> list[str]:
     lines = [_row("promise", "what is broken", "caught by"), _row("--:", "---", "---")]
     for sabotage in sabotages:
         tests = "<br>".join(f"`{test}`" for test in sabotage.caught_by)
-        lines.append(_row(str(sabotage.promise), sabotage.what, tests))
+        lines.append(_row(str(sabotage.promise or "KV"), sabotage.what, tests))
     return lines
 
 

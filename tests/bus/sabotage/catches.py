@@ -69,6 +69,6 @@ def table(of: Iterable[Sabotage], widths: Sequence[int] = (3, 78)) -> str:
     lines = [f"{'':{promise}} | {'what is broken':{what}} | caught by"]
     for sabotage in of:
         first, *more = sabotage.caught_by
-        lines.append(f"{sabotage.promise:{promise}} | {sabotage.what:{what}} | {first}")
+        lines.append(f"{sabotage.promise or 'KV':>{promise}} | {sabotage.what:{what}} | {first}")
         lines += [f"{'':{promise}} | {'':{what}} | {test}" for test in more]
     return "\n".join(lines)

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.promises import PROMISES
+
 B = TypeVar("B", bound=Callable[..., Any])
 
 MODULES = (
@@ -30,6 +32,7 @@ MODULES = (
     "crashes",
     "draining",
     "binding",
+    "store",
 )
 """The modules of this folder that hold sabotages, about in the order of the promises."""
 
@@ -85,7 +88,7 @@ def breaks(
 
 def sabotages() -> list[Sabotage]:
     """All there are, in order of their promises."""
-    return sorted(_marked(), key=lambda sabotage: sabotage.promise)
+    return sorted(_marked(), key=lambda sabotage: list(PROMISES).index(sabotage.promise))
 
 
 def _marked() -> Iterator[Sabotage]:
