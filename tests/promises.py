@@ -39,7 +39,6 @@ PROMISES: Mapping[int, str] = MappingProxyType(
 
 OPEN: Mapping[int, str] = MappingProxyType(
     {
-        6: "the wake within 2 ms of the raw driver",
         8: "a million delayed, 1,000 due in a second",
         13: "hours",
         16: "the five seconds, a cut network, `/readyz`, `give_up`",

@@ -51,6 +51,18 @@ async def test_a_key_is_forgotten_after_its_window(
     assert len(await pull(backend)) == 1
 
 
+@pytest.mark.promise(6)
+async def test_a_wake_takes_no_time(broker: MemoryBroker, clock: ManualClock) -> None:
+    """6: whoever waits has the message before the clock moves on; nobody asks now and then."""
+    backend, publisher = MemoryBackend(broker), MemoryBackend(broker)
+    waiting = asyncio.create_task(pull(backend, wait=30.0))
+    await clock.advance(1.0)
+    await publisher.publish([message("a")])
+    await clock.advance(0.0)
+    assert waiting.done()
+    assert [delivery.message.id for delivery in waiting.result()] == ["a"]
+
+
 async def test_time_stands_still_until_it_is_moved(
     broker: MemoryBroker, clock: ManualClock
 ) -> None:

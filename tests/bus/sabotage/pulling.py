@@ -74,6 +74,23 @@ class NobodyIsWoken(Group):
         return
 
 
+@breaks(6, "test_a_wake_takes_no_time")
+class LooksNowAndThen(MemoryBackend):
+    """A pull that waits looks every ten milliseconds whether there is something."""
+
+    @override
+    async def pull(
+        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+    ) -> list[Delivery]:
+        clock = self._broker.clock
+        end = clock.monotonic() + wait
+        while not (found := await super().pull(group, lanes, limit=limit, wait=0.0)):
+            if clock.monotonic() >= end:
+                break
+            await clock.sleep(0.01)
+        return found
+
+
 @breaks(6, "test_every_waiting_member_is_woken_for_a_share")
 class OnlyOneIsWoken(Group):
     """Of those that wait only the first hears of new messages, and passes nothing on."""
