@@ -54,9 +54,7 @@ class Batcher(Generic[T, R]):
         answer: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Ask(items, answer))
         if len(self._flushing) < self._lanes:
-            task = asyncio.create_task(self._flush())
-            self._flushing.add(task)
-            task.add_done_callback(self._flushing.discard)
+            self._flushing.add(asyncio.create_task(self._flush()))
         return await answer
 
     async def close(self) -> None:
@@ -66,8 +64,14 @@ class Batcher(Generic[T, R]):
             await asyncio.wait(self._flushing)
 
     async def _flush(self) -> None:
-        while self._waiting:
-            await self._send_joined(self._take())
+        """Send until nothing waits. That is found out and made known in one step: an ask that
+        comes later must find that nobody flushes any more."""
+        try:
+            while self._waiting:
+                await self._send_joined(self._take())
+        finally:
+            task = asyncio.current_task()
+            self._flushing = {other for other in self._flushing if other is not task}
 
     def _take(self) -> list[_Ask[T, R]]:
         """Whole asks up to the limit; one that is larger goes alone."""

@@ -176,3 +176,42 @@ async def test_closing_twice_and_closing_unused_is_fine() -> None:
     batcher = Batcher(Sender().send)
     await batcher.close()
     await batcher.close()
+
+
+async def test_what_is_asked_the_moment_a_call_ends_is_sent_too() -> None:
+    """Whoever got an answer asks again before the flusher that gave it is known to have ended."""
+
+    async def send(items: Sequence[int]) -> Sequence[int]:
+        return items
+
+    batcher = Batcher(send)
+    async with asyncio.timeout(5.0):
+        for number in range(100):
+            assert await batcher.ask([number]) == [number]
+
+
+@pytest.mark.parametrize("goes_on", [1, 3])
+async def test_of_two_lanes_that_end_at_once_none_leaves_an_ask_behind(goes_on: int) -> None:
+    """One asker goes on, the other does not: nobody else will send what the first one asks."""
+    gate, both = asyncio.Event(), asyncio.Barrier(3)
+
+    async def send(items: Sequence[int]) -> Sequence[int]:
+        if 2 not in items:
+            await both.wait()
+        await gate.wait()
+        return items
+
+    async def ask(batcher: Batcher[int, int], item: int) -> None:
+        await batcher.ask([item])
+        if item == goes_on:
+            await batcher.ask([2])
+
+    batcher = Batcher(send, lanes=2)
+    first = asyncio.create_task(ask(batcher, 1))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(ask(batcher, 3))
+    async with asyncio.timeout(5.0):
+        await both.wait()
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(first, second)
