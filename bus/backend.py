@@ -109,13 +109,14 @@ class Backend(Protocol):
         A group that is not bound is no error."""
         ...
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         """Return when all are safe on the broker's disk for every group they are for.
 
         The whole call is checked before anything is sent: `Unroutable` if a topic has no group
         or a named `group` is not bound, `TooLarge`. After any other error some may be out, and
         repeating the call is safe: the same dedupe key within two minutes is one message.
-        `Full` and `Unreachable` are the caller's to repeat.
+        `Full` and `Unreachable` are the caller's to repeat. `follow_up`: runs under way publish
+        them, which may fill some of the room kept for draining (`bus.fullness`).
         """
         ...
 

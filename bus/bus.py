@@ -78,6 +78,7 @@ class Bus:
         group: str | None = None,
         due: float = 0.0,
         hold: float = 0.0,
+        follow_up: bool = False,
     ) -> frozenset[str]:
         """Return when every task is safe on the broker; see `Backend.publish`.
 
@@ -86,10 +87,13 @@ class Bus:
         `Unreachable` is raised.
 
         With `hold`, their ids hold for so many seconds, beyond the window of the dedupe key: what
-        was published with `hold` before is left out, and its ids are returned.
+        was published with `hold` before is left out, and its ids are returned. `follow_up`: a run
+        under way publishes them; see `Backend.publish`.
         """
         due = due if due > self._clock.wall() else 0.0
-        return await self._publishing.publish(tasks, group=group, due=due, hold=hold)
+        return await self._publishing.publish(
+            tasks, group=group, due=due, hold=hold, follow_up=follow_up
+        )
 
     async def hold(self, ids: Iterable[str], seconds: float) -> None:
         """Let the ids of published tasks hold, as `publish` does with `hold`. Tries once."""

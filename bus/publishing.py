@@ -6,7 +6,7 @@ from functools import partial
 
 from bus.backend import Backend, Message
 from bus.batching import Batcher
-from bus.errors import TooLarge, Unroutable
+from bus.errors import Full, TooLarge, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import KeyValue
 from bus.patience import Patience
@@ -25,18 +25,27 @@ class Publishing:
         self._backend = backend
         self._store = store
         self._persist = patience.persist
-        self._batcher = Batcher(self._send, blames=(Unroutable, TooLarge), lanes=2)
+        blames = (Unroutable, TooLarge, Full)
+        self._batcher = Batcher(self._send, blames=blames, lanes=2)
+        self._follow_ups = Batcher(self._send_follow_ups, blames=blames)
 
     async def publish(
-        self, tasks: Sequence[Envelope], *, group: str | None, due: float, hold: float
+        self,
+        tasks: Sequence[Envelope],
+        *,
+        group: str | None,
+        due: float,
+        hold: float,
+        follow_up: bool,
     ) -> frozenset[str]:
         """See `Bus.publish`."""
         held = await self._held(tasks) if hold else frozenset()
         new = [task for task in tasks if task.id not in held]
         messages = [to_message(task, group=group, due=due) for task in new]
         check_sizes(messages, room=_ROOM)
+        batcher = self._follow_ups if follow_up else self._batcher
         if messages:
-            await self._persist(lambda: self._batcher.ask(messages))
+            await self._persist(lambda: batcher.ask(messages))
         if hold:
             ids = [task.id for task in new]
             await self._persist(lambda: self.hold(ids, hold))
@@ -60,7 +69,12 @@ class Publishing:
     async def close(self) -> None:
         """Finish what was asked."""
         await self._batcher.close()
+        await self._follow_ups.close()
 
     async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
         await self._backend.publish(messages)
+        return [None] * len(messages)
+
+    async def _send_follow_ups(self, messages: Sequence[Message]) -> Sequence[None]:
+        await self._backend.publish(messages, follow_up=True)
         return [None] * len(messages)

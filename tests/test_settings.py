@@ -60,6 +60,12 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     }
 
 
+@pytest.mark.parametrize("given", ["20GB", "20000000000", "20_000 MB"])
+def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path, given: str) -> None:
+    found = loaded(tmp_path, {"MUSTER_BUS_MAX_BYTES": given.replace("_", "")})
+    assert found.settings.bus.max_bytes == 20_000_000_000
+
+
 def test_roles_have_settings_of_their_own(tmp_path: Path, write: Write) -> None:
     write("[roles.researcher]\nreplicas = 4\n[roles.my-coder]\nconcurrency = 2\n")
     found = loaded(tmp_path)
@@ -110,6 +116,8 @@ def test_an_unknown_flag_names_the_nearest(tmp_path: Path) -> None:
         ({"MUSTER_FLEET_DRAIN": "-1"}, "fleet.drain"),
         ({"MUSTER_FLEET_NAME": "Has Spaces"}, "fleet.name"),
         ({"MUSTER_BUS_PORT": "99999"}, "bus.port"),
+        ({"MUSTER_BUS_MAX_BYTES": "10 elephants"}, "bus.max_bytes"),
+        ({"MUSTER_BUS_MAX_BYTES": "1000"}, "bus.max_bytes"),
         ({"MUSTER_LOG_FORMAT": "xml"}, "log.format"),
         ({"MUSTER_LOG_LEVEL": "loud"}, "log.level"),
     ],

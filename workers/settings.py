@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from contracts.errors import MusterError
@@ -42,9 +42,11 @@ class FleetSettings(_Section):
 
 class BusSettings(_Section):
     """`url` None: the embedded NATS server of this folder. `port`: of the embedded one, 0 = any
-    free one."""
+    free one. `max_bytes`: what the fleet's tasks may fill, in bytes or as `20GB`; None leaves it as
+    it was set before, at first 10 GB."""
 
     url: str | None = None
+    max_bytes: Annotated[ByteSize, Field(ge=1_000_000)] | None = None
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 

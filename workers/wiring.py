@@ -57,9 +57,10 @@ async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
     from bus.backends.nats.connect import connect
     from bus.keyvalue.nats import NatsKeyValue
 
-    fleet = loaded.settings.fleet
+    fleet, room = loaded.settings.fleet, loaded.settings.bus.max_bytes
+    url = bus_url(loaded)
     link = await connect(
-        bus_url(loaded), fleet=fleet.name, lease=fleet.lease, clock=clock, name=name
+        url, fleet=fleet.name, lease=fleet.lease, clock=clock, name=name, max_bytes=room
     )
     return Parts(NatsBackend(link), NatsKeyValue(link), link.close)
 

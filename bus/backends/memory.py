@@ -39,10 +39,10 @@ class MemoryBackend:
         await self._enter()
         self._broker.unbind(group, drop=drop)
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         """See `Backend.publish`."""
         await self._enter()
-        self._broker.publish(messages)
+        self._broker.publish(messages, follow_up=follow_up)
 
     async def pull(
         self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float

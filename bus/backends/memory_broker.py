@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Protocol
 
 from bus.backend import Delivery, Lag, Lane, LaneName, Message
-from bus.backends.memory_group import Group, Lease
+from bus.backends.memory_group import Group, Lease, size_of
 from bus.errors import Conflict, Unreachable, Unroutable
+from bus.fullness import fits, full
 from bus.keyvalue.memory import MemoryStore
 from bus.sizes import check_sizes
 from bus.waking import Bell
@@ -38,13 +39,15 @@ class Connection(Protocol):
 class MemoryBroker:
     """The server: bindings, messages, dedupe keys, leases, and a key-value store (`store`).
 
-    `lease` is in seconds and the same for all, as for a fleet. May be used from the loops of
-    several threads. `crash`, `outage` and `restore` are faults on demand.
+    `lease` is in seconds and the same for all, as for a fleet; `max_bytes` is what its messages may
+    fill. May be used from the loops of several threads. `crash`, `outage` and `restore` are faults
+    on demand.
     """
 
-    def __init__(self, clock: Clock, *, lease: float = 10.0) -> None:
+    def __init__(self, clock: Clock, *, lease: float = 10.0, max_bytes: int | None = None) -> None:
         self.clock = clock
         self.lease = lease
+        self.max_bytes = max_bytes
         self.store = MemoryStore(clock)
         self._groups: dict[str, Group] = {}
         self._routes: dict[str, tuple[Group, ...]] = {}
@@ -108,13 +111,14 @@ class MemoryBroker:
             del self._groups[name]
             group.call_all()
 
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Accept all, or raise `TooLarge` or `Unroutable` and accept none."""
+    def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
+        """Accept all, or raise `TooLarge`, `Unroutable` or `Full` and accept none."""
         check_sizes(messages)
         with self._lock:
             for message in messages:
                 if not self._targets(message):
                     raise self._unroutable(message)
+            self._admit(messages, follow_up)
             self._accept(messages)
 
     def pull(
@@ -183,6 +187,16 @@ class MemoryBroker:
                 )
             group.ripen(self.clock.wall(), self.clock.monotonic())
             yield group
+
+    def _admit(self, messages: Sequence[Message], follow_up: bool) -> None:
+        """Raise `Full` unless there is room for all of them."""
+        if self.max_bytes is None:
+            return
+        used = sum(group.bytes for group in self._groups.values())
+        size = sum(size_of(m) * len(self._targets(m)) for m in messages)
+        if not fits(used, size, self.max_bytes, follow_up=follow_up):
+            lags = {name: group.lag() for name, group in self._groups.items()}
+            raise full(used, size, self.max_bytes, lags)
 
     def _lost(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         now = self.clock.monotonic()

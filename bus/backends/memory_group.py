@@ -12,6 +12,12 @@ from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lag, Lane, Message
 from bus.waking import Bell, ring
 
 
+def size_of(message: Message) -> int:
+    """The bytes that a message takes."""
+    headers = sum(len(name) + len(value) for name, value in message.headers.items())
+    return len(message.body) + headers
+
+
 class Item:
     """A message as it lies in one group; `handed` counts hand-overs nobody answered."""
 
@@ -52,10 +58,12 @@ class Group:
         self._leased_in: Counter[Lane] = Counter()
         self._bells: dict[Bell, Sequence[Lane]] = {}
         self._count = 0
+        self.bytes = 0
 
     def add(self, message: Message, wall: float) -> None:
         """Keep `message` in its lane, out of sight until due. Then `call` those that wait."""
         item, due = Item(message), message.due
+        self.bytes += size_of(message)
         if due <= wall:
             self._lane(item.lane).append(item)
             return
@@ -107,6 +115,7 @@ class Group:
         """The message of `lease` is done with; nothing happens if the lease is not known."""
         if lease in self._leases:
             self._end(lease)
+            self.bytes -= size_of(lease.item.message)
 
     def change_in(self, wall: float, mono: float) -> float:
         """Seconds until `ripen` has something to do, as far as is known now."""

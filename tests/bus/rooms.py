@@ -91,11 +91,11 @@ class Recording:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         """Note them, then publish."""
         self._fail()
         self.published += messages
-        await self._backend.publish(messages)
+        await self._backend.publish(messages, follow_up=follow_up)
 
     async def settle(
         self, deliveries: Sequence[Delivery], *, then: Sequence[Message] = ()

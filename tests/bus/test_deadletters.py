@@ -246,8 +246,8 @@ async def test_a_task_that_dies_again_at_once_keeps_its_new_letter(world: World)
     again = letter(copy=3, replays=1, error="again")
 
     class DiesAtOnce(Recording):
-        async def publish(self, messages: object) -> None:
-            await super().publish(messages)  # type: ignore[arg-type]
+        async def publish(self, messages: object, *, follow_up: bool = False) -> None:
+            await super().publish(messages, follow_up=follow_up)  # type: ignore[arg-type]
             await office.letters.put(again)
 
     backend = DiesAtOnce(office.backend)

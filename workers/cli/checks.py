@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bus.errors import BusError
+from bus.fullness import MAX_BYTES
 from contracts.errors import MusterError
 from deploy import nats as embedded
 from workers.cli.masking import masked
@@ -115,7 +116,7 @@ async def bus(loaded: Loaded) -> list[Check]:
     finally:
         await connection.close()
     answers = Check("bus", State.OK, f"{url} answers, JetStream is on ({took:.0f} ms)")
-    return [answers, _safety(loaded), _skew(workers, time.time())]
+    return [answers, _safety(loaded), _room(loaded), _skew(workers, time.time())]
 
 
 def _skew(workers: Sequence[Alive], now: float) -> Check:
@@ -128,6 +129,21 @@ def _skew(workers: Sequence[Alive], now: float) -> Check:
         do = "let every host follow one clock (NTP): deadlines depend on it"
         return Check("workers", State.WARN, f"{said}; a clock is {ahead:.1f} s ahead of ours", do)
     return Check("workers", State.OK, said)
+
+
+def _room(loaded: Loaded) -> Check:
+    """Whether the disk can hold what the fleet may fill: seen of the embedded server only."""
+    most = loaded.settings.bus.max_bytes or MAX_BYTES
+    said = f"tasks may fill {most / 1e9:.1f} GB"
+    if loaded.settings.bus.url is not None:
+        return Check("room", State.OK, f"{said} of the broker's disk")
+    free = shutil.disk_usage(loaded.folder).free
+    if free < most:
+        do = (
+            "set bus.max_bytes below what is free: a full disk takes nothing, also no end of a task"
+        )
+        return Check("room", State.WARN, f"{said}, {free / 1e9:.1f} GB are free", do)
+    return Check("room", State.OK, said)
 
 
 def _safety(loaded: Loaded) -> Check:

@@ -33,7 +33,7 @@ class Published:
     async def send(self, task: Envelope, *, group: str | None = None, due: float = 0.0) -> None:
         """Publish `task`, unless a run before this one has. Raises what `Bus.publish` raises."""
         hold = HOLD if self._again else 0.0
-        await self._bus.publish([task], group=group, due=due, hold=hold)
+        await self._bus.publish([task], group=group, due=due, hold=hold, follow_up=True)
         if not hold:
             self._unnoted.append(task.id)
             if self._noting is None:

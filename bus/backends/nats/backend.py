@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from bus.backend import Delivery, Lag, Lane, Message
 from bus.backends.nats.bind import Binder
 from bus.backends.nats.bindings import Binding, Bindings
+from bus.backends.nats.gauge import Gauge
 from bus.backends.nats.intake import Intake
 from bus.backends.nats.lag import Lags
 from bus.backends.nats.link import NatsLink
@@ -32,9 +33,10 @@ class NatsBackend:
         self._bindings = Bindings(self._keyvalue, link.clock)
         self._consumers = Consumers(link)
         self._lags = Lags(link, self._consumers)
-        self._publisher = Publisher(link, self._bindings)
-        self._binder = Binder(self._keyvalue, self._bindings, self._consumers, self._lags)
         self._sweeper = Sweeper(link, self._keyvalue)
+        self._gauge = Gauge(link, self._all_lags, self._sweeper.touch)
+        self._publisher = Publisher(link, self._bindings, self._gauge)
+        self._binder = Binder(self._keyvalue, self._bindings, self._consumers, self._lags)
         self._pulls: dict[str, Pulls] = {}
         self._opening = asyncio.Lock()
         self._open = False
@@ -53,10 +55,10 @@ class NatsBackend:
         await self._enter()
         await self._binder.unbind(group, drop=drop)
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         """See `Backend.publish`."""
         await self._enter()
-        await self._publisher.publish(messages)
+        await self._publisher.publish(messages, follow_up=follow_up)
 
     async def pull(
         self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
@@ -157,6 +159,11 @@ class NatsBackend:
             return self._binding(group)
 
         return Pulls(self._link, Intake(self._link, group, binding, self._publisher.send, forget))
+
+    async def _all_lags(self) -> Mapping[str, Mapping[Lane, Lag]]:
+        groups = dict(self._bindings.groups())
+        lags = await asyncio.gather(*map(self._lags.lag, groups.values()))
+        return dict(zip(groups, lags, strict=True))
 
     def _on_changed(self, group: str) -> None:
         pulls = self._pulls.get(group)

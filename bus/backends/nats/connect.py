@@ -33,8 +33,10 @@ async def connect(
     clock: Clock,
     name: str = "muster",
     connect_timeout: float = 5.0,
+    max_bytes: int | None = None,
 ) -> NatsLink:
     """A link to the server at `url` (nats:// or tls://, with user:password@ or token@).
+    `max_bytes`: what the fleet's tasks may fill there; None leaves that as it is.
 
     Raises `Unreachable` within `connect_timeout` seconds, `AccessDenied` at once, `Unsafe` when
     the server lacks what a promise needs. The caller closes the link, after the backend and the
@@ -47,7 +49,7 @@ async def connect(
     names = names_of(fleet)
     client = NatsClient()
     said: list[Exception] = []
-    link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock)
+    link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock, max_bytes=max_bytes)
     try:
         async with asyncio.timeout(connect_timeout):
             await _open(link, url, name, connect_timeout, said)

@@ -40,15 +40,24 @@ class Answer:
 
 
 class NatsLink:
-    """The connection of one event loop. `lost` and `back` are called when it goes and comes."""
+    """The connection of one event loop. `lost` and `back` are called when it goes and comes.
+    `max_bytes`: what the fleet may fill from now on; None leaves it as it is."""
 
     def __init__(
-        self, client: NatsClient, names: Names, *, url: str, lease: float, clock: Clock
+        self,
+        client: NatsClient,
+        names: Names,
+        *,
+        url: str,
+        lease: float,
+        clock: Clock,
+        max_bytes: int | None = None,
     ) -> None:
         self.client = client
         self.names = names
         self.url = url
         self.lease = lease
+        self.max_bytes = max_bytes
         self.clock = clock
         self.pulse = Pulse(clock, max(0.05, lease / 10))
         self.lost: list[Callable[[], None]] = []

@@ -18,6 +18,7 @@ from typing import Any
 from bus.backend import LaneName, Message
 from bus.backends.nats import errors
 from bus.backends.nats.bindings import Bindings
+from bus.backends.nats.gauge import Gauge
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.wire import DUE, KEY, MSG_ID, encode_key, header_lines, hpub
 from bus.errors import Unroutable
@@ -48,15 +49,18 @@ class Outgoing:
 class Publisher:
     """Sends messages so that they are safe on disk when the call returns."""
 
-    def __init__(self, link: NatsLink, bindings: Bindings) -> None:
+    def __init__(self, link: NatsLink, bindings: Bindings, gauge: Gauge) -> None:
         self._link = link
         self._bindings = bindings
+        self._gauge = gauge
         self._id = secrets.token_hex(6)
         self._numbers = count()
 
-    async def publish(self, messages: Sequence[Message], *, owed: bool = True) -> None:
+    async def publish(
+        self, messages: Sequence[Message], *, owed: bool = True, follow_up: bool = False
+    ) -> None:
         """See `Backend.publish`. With `owed` False, a message routed by topic that no group
-        wants is dropped (see `Backend.settle`)."""
+        wants is dropped, and a full broker is no reason to refuse (see `Backend.settle`)."""
         check_sizes(messages)
         await self._link.ready(_DOING)
         now = self._link.clock.wall()
@@ -72,7 +76,11 @@ class Publisher:
                 raise self._unroutable(refused[0])
             gone = set(map(id, missing))
             messages = [m for m in messages if id(m) not in gone]
-        await self.send(self._routed(messages, now))
+        routed = list(self._routed(messages, now))
+        if owed:
+            size = sum(len(m.lines) + len(m.body) for m in routed)
+            await self._gauge.admit(size, follow_up=follow_up)
+        await self.send(routed)
 
     async def send(self, messages: Iterable[Outgoing]) -> None:
         """Send what is routed; each key once."""

@@ -7,8 +7,10 @@ from typing import Any
 from bus.backend import LaneName
 from bus.backends.nats.bindings import Generation
 from bus.backends.nats.errors import NOT_FOUND, code_of
+from bus.backends.nats.gauge import LIMIT
 from bus.backends.nats.link import NatsLink
 from bus.errors import BusError
+from bus.fullness import MAX_BYTES
 
 PRIORITIES = (LaneName.HIGH, LaneName.NORMAL, LaneName.LOW)
 """The lanes of the tasks stream, each a consumer per group and generation."""
@@ -24,6 +26,7 @@ async def ensure_streams(link: NatsLink) -> None:
     sync of its own: 3 k/s. Here nothing is removed but by `sweep`, many at once.
     """
     names = link.names
+    limit = link.max_bytes or await _limit(link) or MAX_BYTES
     shared = {
         "storage": "file",
         "num_replicas": 1,
@@ -37,8 +40,9 @@ async def ensure_streams(link: NatsLink) -> None:
         "name": names.tasks,
         "subjects": [f"{names.root}.t.>", f"{names.root}.g.>"],
         "discard": "new",
+        "metadata": {LIMIT: str(limit)},
     }
-    # Schedules and `discard: new` exclude each other (10052); without a size limit it has no say.
+    # Neither has a size limit of its own: see `gauge`.
     later = {
         **shared,
         "name": names.later,
@@ -48,6 +52,18 @@ async def ensure_streams(link: NatsLink) -> None:
     }
     for config in (tasks, later):
         await link.ensure(config)
+
+
+async def _limit(link: NatsLink) -> int | None:
+    """What the fleet may fill, as somebody has set it before."""
+    name = f"STREAM.INFO.{link.names.tasks}"
+    try:
+        info = await link.api(name, doing="asking for the limit of the fleet")
+    except BusError as error:
+        if code_of(error) in NOT_FOUND:
+            return None
+        raise
+    return int((info["config"].get("metadata") or {}).get(LIMIT, 0)) or None
 
 
 class Consumers:

@@ -13,19 +13,31 @@ IMPLEMENTATIONS = [
 ]
 
 
-def _make(name: str, server: Callable[[], NatsServer]) -> World:
+ROOM = 400_000
+"""Bytes that the tasks of a small fleet may fill."""
+
+
+def _make(name: str, server: Callable[[], NatsServer], *, max_bytes: int | None = None) -> World:
     """A new fleet; what a broker needs is imported when its turn comes."""
     if name == "memory":
-        return MemoryWorld()
+        return MemoryWorld(max_bytes=max_bytes)
     from tests.bus.conformance.nats_world import NatsWorld
 
-    return NatsWorld(server())
+    return NatsWorld(server(), max_bytes=max_bytes)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet of the test's own on a broker that other tests use too."""
     made = _make(request.param, lambda: request.getfixturevalue("nats_server"))
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+async def small(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A fleet like `world` whose broker is soon full."""
+    made = _make(request.param, lambda: request.getfixturevalue("nats_server"), max_bytes=ROOM)
     yield made
     await made.close()
 

@@ -35,7 +35,8 @@ class World(ABC):
     clock: Clock
     lease = LEASE
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_bytes: int | None = None) -> None:
+        self.max_bytes = max_bytes
         self.fleet = f"t{uuid.uuid4().hex[:12]}"
         self._open: list[Backend | KeyValue] = []
         self._members: list[Remote] = []
@@ -105,14 +106,14 @@ class MemoryWorld(World):
 
     clock: ManualClock
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, max_bytes: int | None = None) -> None:
+        super().__init__(max_bytes=max_bytes)
         self.clock = ManualClock()
         self.broker = self.make_broker()
 
     def make_broker(self) -> MemoryBroker:
         """The broker under test."""
-        return MemoryBroker(self.clock, lease=self.lease)
+        return MemoryBroker(self.clock, lease=self.lease, max_bytes=self.max_bytes)
 
     @override
     def neighbour(self) -> World:

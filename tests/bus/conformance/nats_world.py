@@ -25,8 +25,8 @@ T = TypeVar("T")
 class NatsWorld(World):
     """A fleet on a real NATS server; only a world with a server of its own may stop it."""
 
-    def __init__(self, server: NatsServer) -> None:
-        super().__init__()
+    def __init__(self, server: NatsServer, *, max_bytes: int | None = None) -> None:
+        super().__init__(max_bytes=max_bytes)
         self.clock = SystemClock()
         self._server = server
         self._links: list[NatsLink] = []
@@ -71,7 +71,9 @@ class NatsWorld(World):
 
     async def _link(self) -> NatsLink:
         url = self._server.url
-        link = await connect(url, fleet=self.fleet, lease=self.lease, clock=self.clock)
+        link = await connect(
+            url, fleet=self.fleet, lease=self.lease, clock=self.clock, max_bytes=self.max_bytes
+        )
         self._links.append(link)
         return link
 

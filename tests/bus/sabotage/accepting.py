@@ -78,7 +78,7 @@ class UnroutableSwallowed(MemoryBroker):
     """What nobody listens to is dropped without an error."""
 
     @override
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         super().publish([message for message in messages if self._targets(message)])
 
 
@@ -91,7 +91,7 @@ class CheckedOneByOne(MemoryBroker):
     """Each message is checked when its turn comes: those before a bad one are out."""
 
     @override
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         for message in messages:
             super().publish([message])
 
@@ -112,7 +112,7 @@ class HalfKnownBatchIgnored(MemoryBroker):
     """A batch of which one key is known is taken for a repetition as a whole."""
 
     @override
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         if not any(message.key() in self._seen for message in messages):
             super().publish(messages)
 
@@ -122,7 +122,7 @@ class BatchesAreCut(MemoryBroker):
     """Of a large batch only the first thousand are accepted, and nobody is told."""
 
     @override
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         super().publish(messages[:1000])
 
 

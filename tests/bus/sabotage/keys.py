@@ -79,12 +79,18 @@ class NotedBeforeItIsOut(Publishing):
 
     @override
     async def publish(
-        self, tasks: Sequence[Envelope], *, group: str | None, due: float, hold: float
+        self,
+        tasks: Sequence[Envelope],
+        *,
+        group: str | None,
+        due: float,
+        hold: float,
+        follow_up: bool,
     ) -> frozenset[str]:
         held = await self._held(tasks)
         await self.hold((task.id for task in tasks), hold)
         new = [task for task in tasks if task.id not in held]
-        await super().publish(new, group=group, due=due, hold=0.0)
+        await super().publish(new, group=group, due=due, hold=0.0, follow_up=follow_up)
         return held
 
 

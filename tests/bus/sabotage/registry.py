@@ -31,6 +31,7 @@ MODULES = (
     "lag",
     "crashes",
     "draining",
+    "fullness",
     "binding",
     "store",
 )
