@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from bus.backend import Message
+from bus.backend import Delivery, Message
 from bus.errors import BusError
 from bus.settling import to_message
 from bus.waking import Bell, new_bell, ring, rung
@@ -39,6 +39,7 @@ class Announcer:
         self._clock = clock
         self._source = source
         self._events: list[Event] = []
+        self._starts: dict[Delivery, Callable[[], Event]] = {}
         self._flusher: asyncio.Task[None] | None = None
         self._bell: Bell | None = None
         self._closing = False
@@ -46,11 +47,26 @@ class Announcer:
     def tell(self, event: Event) -> None:
         """Send `event` within `GATHER` seconds."""
         self._events.append(event)
+        self._flush_later()
+
+    def tell_start(self, delivery: Delivery, made: Callable[[], Event]) -> None:
+        """Send the event of a run's start, which is made when it leaves, unless `forget_start` is
+        quicker: what ends within a moment is told once, by its end."""
+        self._starts[delivery] = made
+        self._flush_later()
+
+    def forget_start(self, delivery: Delivery) -> Callable[[], Event] | None:
+        """The start of this run need not be told; None if it was. Hand it to `tell_start` again
+        if its end is not told either."""
+        return self._starts.pop(delivery, None)
+
+    def _flush_later(self) -> None:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush_soon())
 
     def take(self) -> list[Event]:
-        """What is gathered, for another message to carry; `tell` it again if that fails."""
+        """What is gathered but for starts, for another message to carry; `tell` it again if that
+        fails."""
         events, self._events = self._events, []
         return events
 
@@ -75,14 +91,15 @@ class Announcer:
         await self._flush()
 
     async def _flush_soon(self) -> None:
-        while self._events:
+        while self._events or self._starts:
             self._bell = new_bell()
             if not self._closing:
                 await rung(self._bell, self._clock, GATHER)
             await self._flush()
 
     async def _flush(self) -> None:
-        events = self.take()
+        starts, self._starts = self._starts, {}
+        events = [*(made() for made in starts.values()), *self.take()]
         if not events:
             return
         try:

@@ -103,6 +103,11 @@ class Bus:
         """Send an event soon, together with others; nobody may be listening."""
         self._announcer.tell(event)
 
+    def tell_start(self, delivery: Delivery, made: Callable[[], Event]) -> None:
+        """Send the event of a run's start soon, unless the run ends before: then its end tells
+        when it began. `made` is called when it leaves."""
+        self._announcer.tell_start(delivery, made)
+
     async def pull(
         self,
         group: str,

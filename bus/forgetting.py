@@ -64,6 +64,20 @@ class Forgetter:
         return [ends[id(item)] for item in items]
 
     async def _settle_group(self, items: Sequence[_Settle]) -> list[Delivery]:
+        """The start of a run that is told by its end leaves no event of its own; that of a run
+        whose end is not accepted does."""
+        forget = self._announcer.forget_start
+        starts = {item.delivery: forget(item.delivery) for item in items if item.plan.event}
+        lost: Sequence[Delivery] = tuple(starts)
+        try:
+            lost = found = await self._settle_joined(items)
+        finally:
+            for delivery in lost:
+                if (made := starts.get(delivery)) is not None:
+                    self._announcer.tell_start(delivery, made)
+        return found
+
+    async def _settle_joined(self, items: Sequence[_Settle]) -> list[Delivery]:
         events = [item.plan.event for item in items if item.plan.event is not None]
         terminal = [event for event in events if event.kind in TERMINAL]
         untold = self._announcer.take() if terminal else []

@@ -306,6 +306,42 @@ async def test_events_gathered_beside_a_settle_that_was_lost_are_told_all_the_sa
     assert [event.kind for event in await heard(bus)] == [Kind.PROGRESS]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "kinds"),
+    [(0.01, [Kind.SUCCEEDED]), (0.5, [Kind.STARTED, Kind.SUCCEEDED])],
+    ids=["at once", "later"],
+)
+async def test_a_run_that_ends_at_once_is_told_by_its_end_only(
+    seconds: float, kinds: list[Kind]
+) -> None:
+    """The end tells how long it took, so nothing is missing."""
+    clock = ManualClock()
+    bus, _, _ = memory_bus(clock)
+    await bus.bind("g", ["work.#"])
+    await bus.bind("ear", [EVENTS])
+    await bus.publish([envelope()])
+    (found,) = await bus.pull("g", free=1)
+    bus.tell_start(found, lambda: replace(EVENT, kind=Kind.STARTED))
+    await clock.advance(seconds)
+    assert await bus.settle(ran(found, Done())) is not None  # type: ignore[arg-type]
+    await clock.advance(1.0)
+    assert [event.kind for event in await heard(bus)] == kinds
+
+
+async def test_the_start_of_a_run_whose_end_is_not_accepted_is_told() -> None:
+    clock = ManualClock()
+    bus, _, _ = memory_bus(clock, lease=2.0)
+    await bus.bind("g", ["work.#"])
+    await bus.bind("ear", [EVENTS])
+    await bus.publish([envelope()])
+    (found,) = await bus.pull("g", free=1)
+    bus.tell_start(found, lambda: replace(EVENT, kind=Kind.STARTED))
+    found.receipt.until = -1.0  # type: ignore[attr-defined]  # the broker has given it to another
+    assert await bus.settle(ran(found, Done())) is None  # type: ignore[arg-type]
+    await clock.advance(1.0)
+    assert [event.kind for event in await heard(bus)] == [Kind.STARTED]
+
+
 async def test_a_settle_waits_for_a_broker_that_is_away() -> None:
     clock = ManualClock()
     bus, _, broker = memory_bus(clock, lease=20.0)

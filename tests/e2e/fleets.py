@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bus.keyvalue.protocol import Snapshot, Written
 from contracts.clock import SystemClock
-from contracts.events import Event, Kind
+from contracts.events import Event
 from workers.fleet.listening import listening
 from workers.settings import load
 from workers.wiring import Fleet, open_bus
@@ -87,8 +87,8 @@ class Heard:
             await self.news.wait()
 
     def starts(self, task: str) -> int:
-        """How often a run of `task` began."""
-        return sum(e.task == task and e.kind is Kind.STARTED for e in self.distinct())
+        """How often a run of `task` began; one that ended at once is told by its end only."""
+        return len({e.copy for e in self.events if e.task == task})
 
     def distinct(self) -> list[Event]:
         """Every event once, however often it was told."""

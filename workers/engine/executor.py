@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from bus.backoff import Backoff
 from bus.bus import Bus
@@ -98,7 +99,8 @@ class Executor:
     async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
         await self._bus.crashes.begin(run.delivery, task, self._policy)
         run.called = True
-        self._bus.tell(event(task, self._role, self._who, kind=Kind.STARTED, at=run.started))
+        started = partial(event, task, self._role, self._who, kind=Kind.STARTED, at=run.started)
+        self._bus.tell_start(run.delivery, started)
         runtime = EngineRuntime(run, task, self._role, self._bus, who=self._who, clock=self._clock)
         done = False
         try:

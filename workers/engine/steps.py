@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from bus.backend import MAX_BODY, Message
 from bus.deadletters import cut
-from bus.errors import Full, Unreachable
+from bus.errors import Full
 from bus.settling import from_message
 from contracts.envelope import Envelope
 from contracts.errors import DecodeError, MusterError
@@ -90,9 +90,9 @@ def _with_sane_delay(outcome: Retry | Snooze) -> Outcome:
 
 def from_error(error: BaseException) -> Outcome:
     """The outcome of a handler that raised: a retry, since the next run may do better. An error
-    of ours that says repeating is useless, such as a child that is a dead letter, is final. What
-    the bus could not take for it, because it was full or away, costs the task no attempt."""
-    if isinstance(error, Full | Unreachable):
+    of ours that says repeating is useless, such as a child that is a dead letter, is final. That
+    the broker was full is no fault of the task's: it costs no attempt."""
+    if isinstance(error, Full):
         return Snooze(_ROOM_AFTER, f"it could not publish: {error}"[:500])
     if isinstance(error, MusterError) and not error.retryable:
         return Reject(str(error))
