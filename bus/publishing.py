@@ -14,8 +14,8 @@ from bus.settling import to_message
 from bus.sizes import check_sizes
 from contracts.envelope import Envelope
 
-_ROOM = 200
-"""Bytes that later copies of a task add to its headers: copy, attempt, replays."""
+_ROOM = 500
+"""Bytes that later copies of a task add to its headers: copy, attempt, replays, reserved slots."""
 
 
 class Publishing:

@@ -25,6 +25,10 @@ VERSION = 1
 SUSPECT = "muster-suspect"
 """Header of a task that was in the hands of a worker which died: it runs in a child process."""
 
+RESERVED = "muster-reserved"
+"""Header of a task that was put off to the slots reserved for it: the copy it was written for, and
+the slots. It says nothing on any other copy, nor on a first one, which nobody has put off."""
+
 MAX_ID = 200
 """Characters in a task id: brokers put it into names and keys."""
 
@@ -64,13 +68,16 @@ class Envelope:
     fence: int | None = None
     subjects: tuple[str, ...] = ()
     suspect: bool = False
+    reserved: str | None = None
     version: int = VERSION
     extra: Mapping[str, str] = field(default_factory=_no_extra)
 
     def again(self, *, attempt: int | None = None) -> "Envelope":
-        """The next copy of this task: `copy` rises, `attempt` stays unless given."""
+        """The next copy of this task: `copy` rises, `attempt` stays unless given. A used attempt
+        has used what was reserved for it."""
         used = self.attempt if attempt is None else attempt
-        return replace(self, copy=self.copy + 1, attempt=used)
+        reserved = self.reserved if used == self.attempt else None
+        return replace(self, copy=self.copy + 1, attempt=used, reserved=reserved)
 
 
 def encode(e: Envelope) -> dict[str, str]:
@@ -109,6 +116,8 @@ def _encode_rare(e: Envelope, headers: dict[str, str]) -> None:
         headers["muster-fence"] = str(e.fence)
     if e.suspect:
         headers[SUSPECT] = "1"
+    if e.reserved is not None:
+        headers[RESERVED] = f"{e.copy};{e.reserved}"
     if e.subjects:
         headers["muster-subjects"] = ",".join(quote(s, safe="") for s in e.subjects)
     headers.update(e.extra)
@@ -139,13 +148,15 @@ def _own(headers: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     extra: dict[str, str] = {}
     for name, value in headers.items():
-        if name in _CLOUDEVENTS:
+        if name in _APART:
             continue
         reader = _READERS.get(name)
         if reader is None:
             extra[name] = value
         else:
             found[name[7:]] = reader(name, value)
+    if RESERVED in headers:
+        found["reserved"] = _reserved(headers)
     if extra:
         found["extra"] = MappingProxyType(extra)
     return found
@@ -236,6 +247,12 @@ def _subjects(name: str, value: str) -> tuple[str, ...]:
     return tuple(_nonempty(name, part) for part in value.split(","))
 
 
+def _reserved(headers: Mapping[str, str]) -> str | None:
+    """What was reserved for this very copy."""
+    copy, _, slots = headers[RESERVED].partition(";")
+    return slots if copy == headers.get("muster-copy") and copy != "0" and slots else None
+
+
 def _version(name: str, value: str) -> int:
     version = _count(name, value)
     if version < 1:
@@ -246,6 +263,7 @@ def _version(name: str, value: str) -> int:
 _CLOUDEVENTS = frozenset(
     {"ce-specversion", "ce-id", "ce-type", "ce-source", "ce-time", "content-type"}
 )
+_APART = _CLOUDEVENTS | {RESERVED}
 _READERS: Mapping[str, Any] = MappingProxyType(
     {
         "muster-version": _version,

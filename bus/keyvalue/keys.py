@@ -9,9 +9,14 @@
 | key | key/ID | publish, once the task is safe | publish of the same key | as long as asked |
 | begun | begun/GROUP/ID | a worker, before a task's last attempt | who counts its crash | 24 h |
 | sweep | sweep/streams | the process that sweeps a NATS fleet's streams | the others | 2 s |
+| rate | rate/bucket/SCOPE | who starts a task of a limited rate | the same | until it is idle |
+| rate | rate/places/SCOPE/held | who starts and ends runs of a limited number | the same | 7 days |
+| rate | rate/holder/PROCESS | a process that holds such places | who finds none | one lease |
+| rate | rate/quota/TENANT | publish, before it sends | publish | until the window ends |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
 """
 
+from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
 OUTCOME_TTL = 24 * 3600.0
@@ -59,6 +64,26 @@ def begun(group: str, task: str) -> str:
 def published(task: str) -> str:
     """Key of the note that a task was published, under an id that shall hold."""
     return f"key/{_word(task)}"
+
+
+def bucket(scope: Sequence[str]) -> str:
+    """Key of the state of a limited rate."""
+    return "/".join(["rate/bucket", *map(_word, scope)])
+
+
+def places(scope: Sequence[str]) -> str:
+    """Prefix of the one entry that says who holds places of a limited concurrency."""
+    return "/".join(["rate/places", *map(_word, scope), ""])
+
+
+def holder(process: str = "") -> str:
+    """Key of the sign of life of a process that holds places, or the prefix of all."""
+    return f"rate/holder/{process}"
+
+
+def quota(tenant: str) -> str:
+    """Key of how much a tenant has published in the present window."""
+    return f"rate/quota/{_word(tenant)}"
 
 
 def binding(group: str = "") -> str:
