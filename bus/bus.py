@@ -1,7 +1,7 @@
 """The bus: puts the rooms together and has no policy of its own."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bus.announcing import Announcer
@@ -20,14 +20,18 @@ from bus.deadletters import DeadLetters
 from bus.errors import TooLarge
 from bus.forgetting import Forgetter
 from bus.keyvalue.protocol import KeyValue
+from bus.limits import Reservations
 from bus.outcomes import Outcomes
 from bus.patience import Patience
+from bus.places import Places
 from bus.publishing import Publishing
+from bus.quotas import NO_QUOTAS, Quotas
 from bus.settling import Finished, Plan, hand_back, plan
 from bus.suspects import Blame
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Event
+from contracts.limits import Rate
 from contracts.outcomes import Reject
 from contracts.results import Result
 
@@ -36,7 +40,8 @@ class Bus:
     """Publish, pull and settle tasks, with what belongs to them: dead letters and outcomes.
 
     Give it a backend and a store on the same broker; `close` closes both, then calls `release`
-    for what they share.
+    for what they share. `lease`, in seconds, is how long places of limited concurrencies are held
+    without a sign of life.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class Bus:
         clock: Clock,
         source: str = "/muster",
         rng: random.Random | None = None,
+        lease: float = 10.0,
+        quotas: Mapping[str, Rate] = NO_QUOTAS,
         release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
@@ -57,6 +64,9 @@ class Bus:
         self._release = release
         self._announcer = Announcer(self._send_unasked, clock, source)
         self._rng = rng or random.Random()
+        self.rates = Reservations(store, clock, self._rng)
+        self.places = Places(store, clock, self._rng, lease)
+        self.quotas = Quotas(store, clock, self._rng, quotas)
         patience = Patience(clock, self._rng)
         self._persist = patience.persist
         self.crashes = CrashCounter(self.known, self.settle, store, clock)
@@ -182,6 +192,7 @@ class Bus:
     async def close(self) -> None:
         """Finish what was asked, then let go of the broker."""
         await self.crashes.close()
+        await self.places.close()
         await self._publishing.close()
         await self._forgetter.close()
         await self._announcer.close()

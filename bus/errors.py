@@ -35,6 +35,13 @@ class Full(BusError):
     retryable = True
 
 
+class QuotaExceeded(BusError):
+    """A tenant has published what it may in this window of time. Nothing of the call was sent;
+    `retry_after` is when the next window begins."""
+
+    retryable = True
+
+
 class Unsafe(BusError):
     """A broker that lacks what a promise needs, such as persistence or a feature."""
 

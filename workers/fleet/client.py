@@ -94,7 +94,7 @@ class FleetClient:
         whatever the payload, adds nothing and returns the first task, `repeated`.
 
         Raises `InvalidTopic`, `InvalidValue`, `InvalidPayload`, `Unroutable` when no role listens,
-        `TooLarge`; after 30 s of trying `Full` or `Unreachable`, which are retryable."""
+        `TooLarge`; `QuotaExceeded`, and after 30 s of trying `Full` or `Unreachable`: retryable."""
         options = Options(
             priority=priority,
             delay=delay,
@@ -127,7 +127,9 @@ class FleetClient:
                 actions=("publish them one by one, each with a key of its own",),
             )
         hold = hold_of(chosen) if chosen.key else 0.0
-        held = await self.bus.publish(envelopes, due=due, hold=hold)
+        async with self.bus.quotas.counted(envelopes) as unsent:
+            held = await self.bus.publish(envelopes, due=due, hold=hold)
+            unsent.update(held)
         return [Task(e.id, e.topic, self, reply=e.reply, repeated=e.id in held) for e in envelopes]
 
     async def wait_for(
