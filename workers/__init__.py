@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contracts.limits import Limit as Limit
     from contracts.outcomes import Reject as Reject
     from contracts.outcomes import Retry as Retry
     from contracts.outcomes import Snooze as Snooze
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Context": "workers.sdk.context",
     "Fleet": "workers.wiring",
+    "Limit": "contracts.limits",
     "NoResult": "workers.sdk.errors",
     "Reject": "contracts.outcomes",
     "Retry": "contracts.outcomes",
@@ -27,7 +29,17 @@ _HOMES = {
     "role": "workers.sdk.role",
 }
 
-__all__ = ["Context", "Fleet", "NoResult", "Reject", "Retry", "Snooze", "TaskFailed", "role"]
+__all__ = [
+    "Context",
+    "Fleet",
+    "Limit",
+    "NoResult",
+    "Reject",
+    "Retry",
+    "Snooze",
+    "TaskFailed",
+    "role",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from bus.errors import BusError
 from bus.keyvalue.memory import MemoryKeyValue
 from contracts.clock import Clock, ManualClock, SystemClock
 from contracts.events import Event, decode_events
+from contracts.limits import Limit
 from contracts.topics import EVENTS
 from workers.engine.host import Host
 from workers.engine.identity import Identity
@@ -44,6 +45,22 @@ def made(handler: Callable[..., Awaitable[Any]], name: str = "worker", **options
     return found
 
 
+class Renewing:
+    """Renews what a process holds: leases, and with them its places."""
+
+    def __init__(self, bus: Bus, backend: MemoryBackend) -> None:
+        self._bus = bus
+        self._backend = backend
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """As the keeper's connection does."""
+        await self._bus.places.renew(self._bus.store)
+        return await self._backend.extend(deliveries)
+
+    async def close(self) -> None:
+        """Whoever made the connection closes it."""
+
+
 class Member:
     """One worker process of a fleet by the clock's hand."""
 
@@ -52,8 +69,11 @@ class Member:
         self.bus = fleet.bus_on(self.backend)
         self.keeper = Keeper(LEASE, fleet.clock, self._lost)
         who = Identity(name, 4711, "host")
-        self.worker = Worker(role_, self.bus, self.keeper, who, fleet.clock, drain=drain)
-        self.keeping = asyncio.create_task(self.keeper.keep(self.backend))
+        limits = fleet.tenants
+        self.worker = Worker(
+            role_, self.bus, self.keeper, who, fleet.clock, drain=drain, tenants=limits
+        )
+        self.keeping = asyncio.create_task(self.keeper.keep(Renewing(self.bus, self.backend)))
         self.running = asyncio.create_task(self.worker.run())
 
     def _lost(self, delivery: Delivery) -> None:
@@ -86,6 +106,7 @@ class ManualFleet:
         self.client = FleetClient(self.bus_on(MemoryBackend(self.broker)), self.clock)
         self.bus = self.client.bus
         self.members: list[Member] = []
+        self.tenants: Mapping[str, Limit] = {}
 
     def bus_on(self, backend: MemoryBackend) -> Bus:
         """A bus over this connection."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
+from contracts.limits import Limit
 from workers.sdk.context import Context
 from workers.sdk.errors import InvalidPayload, RoleError
 from workers.sdk.role import MARK, Role, role
@@ -219,3 +220,16 @@ def test_a_result_that_is_no_json_is_refused() -> None:
     for value in ({"a": object()}, "\udcff"):
         with pytest.raises(InvalidPayload, match="not JSON"):
             declared(handler).write(value)
+
+
+def test_limits_are_limits() -> None:
+    """What is none is refused at the declaration; a sound one is kept."""
+    limit = Limit(rate="10/s", by="payload.customer")
+    limited = getattr(role("limited", limits=[limit])(sound), MARK)
+    assert limited.limits == (limit,)
+    with pytest.raises(RoleError, match="expected a list of Limit"):
+        role("limited", limits=["10/s"])(sound)  # type: ignore[list-item]
+
+
+async def sound(payload: object, ctx: Context) -> None:
+    """A handler."""

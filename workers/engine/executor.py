@@ -1,7 +1,7 @@
 """The order of steps from a delivery to its outcome."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from bus.backoff import Backoff
@@ -12,8 +12,10 @@ from bus.suspects import Blame
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Kind
+from contracts.limits import NO_LIMITS, Limit
 from contracts.outcomes import Done, Outcome, Reject, Snooze
 from workers.engine import steps
+from workers.engine.gate import Gate
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.limit import TimeLimit
@@ -29,7 +31,8 @@ _AWAY = 1.0
 
 
 class Executor:
-    """Takes a run of one role through read → known → allowed → validate → handler → outcome.
+    """Takes a run of one role through read → known → allowed → limits → validate → handler →
+    outcome. `tenants`: what each tenant may over all roles.
 
     Suspects, and every task of a role that asks for it, are validated and run in a child process;
     without `isolation` there are none, and all run here.
@@ -46,6 +49,7 @@ class Executor:
         clock: Clock,
         *,
         isolation: Isolation | None = None,
+        tenants: Mapping[str, Limit] = NO_LIMITS,
     ) -> None:
         self._role = role
         self._bus = bus
@@ -53,6 +57,8 @@ class Executor:
         self._clock = clock
         self._isolation = isolation
         self._policy = Policy(role.attempts, Backoff(base=role.backoff))
+        gate = Gate(role, bus, clock, tenants)
+        self._gate = gate or None
         self.blame = Blame(self._policy, who.name, who.pid)
 
     async def execute(self, run: Run) -> Finished:
@@ -64,7 +70,7 @@ class Executor:
         run.task = task = found
         try:
             known = await self._known(run, task)
-            outcome = known or steps.allowed(task, run.started) or await self._handle(run, task)
+            outcome = known or steps.allowed(task, run.started) or await self._enter(run, task)
         except BusError as error:
             return self._finished(run, Snooze(_AWAY, f"it could not begin: {error}"))
         except Exception as error:  # noqa: BLE001 - such as what a payload's own checks raise
@@ -74,6 +80,12 @@ class Executor:
     async def _known(self, run: Run, task: Envelope) -> Outcome | None:
         result = await self._bus.known(run.delivery, task)
         return None if result is None else steps.from_known(result)
+
+    def _enter(self, run: Run, task: Envelope) -> Awaitable[Outcome]:
+        """Begin, or wait for what the limits of the task allow."""
+        if self._gate is not None:
+            return self._gate.passed(run, task, partial(self._handle, run))
+        return self._handle(run, task)
 
     async def _handle(self, run: Run, task: Envelope) -> Outcome:
         if self._isolation is not None and (task.suspect or self._role.isolation):

@@ -1,11 +1,12 @@
 """One worker process: the workers of its roles, and the keeper of all their leases."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from bus.backend import Delivery
 from bus.bus import Bus
 from contracts.clock import Clock
+from contracts.limits import NO_LIMITS, Limit
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.keeper import Extender, Keeper, KeeperThread
@@ -26,6 +27,7 @@ class Host:
         lease: float,
         drain: float,
         extender: Callable[[], Awaitable[Extender]],
+        tenants: Mapping[str, Limit] = NO_LIMITS,
     ) -> None:
         self.who = who
         self.stopping = False
@@ -37,7 +39,8 @@ class Host:
 
         def worker(role: Role) -> Worker:
             apart = self._isolation
-            return Worker(role, bus, self._keeper, who, clock, drain=drain, isolation=apart)
+            who_and_when = (self._keeper, who, clock)
+            return Worker(role, bus, *who_and_when, drain=drain, isolation=apart, tenants=tenants)
 
         self._workers = {role.name: worker(role) for role in roles}
 

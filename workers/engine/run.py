@@ -1,7 +1,8 @@
 """One run of one task in this process, from hand-over to settle."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +35,9 @@ REPORT_EVERY = 0.2
 @dataclass(slots=True, eq=False)
 class Run:
     """The state of a run. `lost`: its delivery is no longer ours, so its result is not wanted.
-    `returned`: it is being given back because this worker stops. `begun`: its runner has taken its
-    first step; `called`: its handler was called."""
+    `returned`: it is being given back because this worker stops. `waiting`: its limits do not let
+    it begin yet. `lend`: gives back, for a block, what it holds of its limits. `begun`: its runner
+    has taken its first step; `called`: its handler was called."""
 
     delivery: Delivery
     place: Place
@@ -45,6 +47,8 @@ class Run:
     task: Envelope | None = None
     lost: bool = False
     returned: bool = False
+    waiting: bool = False
+    lend: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     started: float = 0.0
 
     @property
@@ -182,7 +186,7 @@ class EngineRuntime:
             ) from error
         if self._waiters is None:
             self._waiters = Waiters(self._bus.outcomes, self._task.id, self._clock)
-        async with self._run.place.lent():
+        async with self._run.lend(), self._run.place.lent():
             return await self._waiters.wait(child)
 
     def _child(self, child: str, topic: str, body: bytes) -> Envelope:

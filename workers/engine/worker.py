@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -12,6 +13,7 @@ from bus.errors import BusError, Closed, Unroutable
 from bus.settling import Finished, Plan
 from contracts.clock import Clock
 from contracts.errors import MusterError
+from contracts.limits import NO_LIMITS, Limit
 from contracts.outcomes import Reject
 from workers.engine import intake, steps
 from workers.engine.executor import Executor
@@ -55,6 +57,7 @@ class Worker:
         *,
         drain: float,
         isolation: Isolation | None = None,
+        tenants: Mapping[str, Limit] = NO_LIMITS,
     ) -> None:
         self.role = role
         self.counts = Counts()
@@ -64,7 +67,7 @@ class Worker:
         self._clock = clock
         self._drain = drain
         self._slots = Slots(role.concurrency)
-        self._executor = Executor(role, bus, who, clock, isolation=isolation)
+        self._executor = Executor(role, bus, who, clock, isolation=isolation, tenants=tenants)
         self._mean = intake.MovingMean()
         self._queue: deque[Delivery] = deque()
         self._runs: dict[int, Run] = {}
@@ -195,18 +198,23 @@ class Worker:
             self._slots.changed.set()
 
     async def _end(self) -> None:
-        """Drain: give back what has not started, let runs finish, cut off those that do not."""
+        """Drain: give back what has not started, or waits for its limits; let runs finish, cut off
+        those that do not."""
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
         queued = [self._give_back(delivery) for delivery in self._queue]
         self._queue.clear()
         await asyncio.gather(*queued)
+        self._cut_off([run for run in self._runs.values() if run.waiting])
         await self._finish_runs(self._drain)
-        for run in list(self._runs.values()):
+        self._cut_off(list(self._runs.values()))
+        await self._finish_runs(5.0)
+
+    def _cut_off(self, runs: Sequence[Run]) -> None:
+        for run in runs:
             run.returned = True
             run.cancel()
-        await self._finish_runs(5.0)
 
     async def _finish_runs(self, seconds: float) -> None:
         if self._runners:

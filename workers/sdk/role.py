@@ -3,7 +3,7 @@
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from contracts.errors import InvalidTopic
+from contracts.limits import Limit
 from contracts.topics import check_group, check_pattern
 from workers.sdk.context import Context
 from workers.sdk.errors import InvalidPayload, RoleError
@@ -48,6 +49,7 @@ class Role:
     isolation: Isolation | None = None
     memory_mb: int | None = None
     files: int | None = None
+    limits: tuple[Limit, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -88,6 +90,7 @@ def role(
     isolation: Isolation | None = None,
     memory_mb: int | None = None,
     files: int | None = None,
+    limits: Sequence[Limit] = (),
 ) -> Callable[[H], H]:
     """Make a role of `async def handler(payload, ctx) -> result`.
 
@@ -100,13 +103,17 @@ def role(
     is what it may hold (from 64 on; with all it starts), `files` how many it may open. What needs
     more memory, or ends its process, uses up an attempt and dies of `crash`.
 
+    `limits`: how often its tasks may start and how many may run at once over the whole fleet, by
+    role, tenant or a field of the payload; all of them hold. What has to wait uses no attempt.
+
     The handler stays what it was. Raises `RoleError` for a declaration that cannot work.
     """
 
     def mark(handler: H) -> H:
         numbers = (concurrency, attempts, timeout, backoff)
         apart = (isolation, memory_mb, files)
-        setattr(handler, MARK, _declared(handler, name, listens, numbers, apart))
+        found = _declared(handler, name, listens, numbers, apart)
+        setattr(handler, MARK, replace(found, limits=_limits(limits, found)))
         return handler
 
     return mark
@@ -142,6 +149,14 @@ def _declared(
         memory_mb=memory_mb,
         files=files,
     )
+
+
+def _limits(limits: Sequence[object], found: Role) -> tuple[Limit, ...]:
+    fit = tuple(limit for limit in limits if isinstance(limit, Limit))
+    if len(fit) < len(limits):
+        reason = f"limits={limits!r}, expected a list of Limit(rate=…, concurrency=…, by=…)"
+        raise _declaration(found.name, found.file, found.line, reason)
+    return fit
 
 
 def _location(handler: Callable[..., Any]) -> tuple[Path, int]:
