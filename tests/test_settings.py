@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from workers.settings import Loaded, SettingsError, load, role_folders
+from contracts.limits import Limit, Rate
+from workers import limiting
+from workers.sdk.role import MARK, Role, role
+from workers.settings import Loaded, RoleSettings, SettingsError, load, role_folders
 
 Write = Callable[[str], None]
 
@@ -74,9 +77,99 @@ def test_roles_have_settings_of_their_own(tmp_path: Path, write: Write) -> None:
     assert found.origins["roles.researcher.replicas"] == "muster.toml"
 
 
+LIMITS = """
+[roles.researcher]
+rate = "5/s"
+burst = 3
+max_running = 10
+[limits.tenants.acme]
+rate = "100/s"
+concurrency = 20
+quota = "10000/day"
+[limits.tenants."a.b"]
+quota = "5/min"
+[limits.tenants."*"]
+concurrency = 2
+"""
+
+
+def test_limits_are_given_by_role_and_by_tenant(tmp_path: Path, write: Write) -> None:
+    """A tenant's name may hold dots; `*` is every other one."""
+    write(LIMITS)
+    found = loaded(tmp_path)
+    role, tenants = found.settings.roles["researcher"], found.settings.limits.tenants
+    assert (role.rate, role.burst, role.max_running) == ("5/s", 3, 10)
+    assert (tenants["acme"].rate, tenants["acme"].quota) == ("100/s", "10000/day")
+    assert (tenants["a.b"].quota, tenants["*"].concurrency) == ("5/min", 2)
+    assert found.origins["limits.tenants.a.b.quota"] == "muster.toml"
+
+
+def test_limits_of_the_settings_take_the_place_of_the_roles_own(
+    tmp_path: Path, write: Write
+) -> None:
+    """Those of the same kind; what is by tenant or field stays."""
+    write(LIMITS)
+    settings = loaded(tmp_path).settings
+    own = [Limit(rate="1/s", concurrency=3), Limit(concurrency=1, by="tenant")]
+    found = limiting.limited(_role(own), settings.roles["researcher"])
+    assert set(found.limits) == {
+        Limit(concurrency=1, by="tenant"),
+        Limit(rate="5/s", burst=3),
+        Limit(concurrency=10),
+    }
+    unchanged = limiting.limited(_role(own), RoleSettings())
+    assert set(unchanged.limits) == {
+        Limit(concurrency=1, by="tenant"),
+        Limit(rate="1/s"),
+        Limit(concurrency=3),
+    }
+    assert limiting.tenants(settings) == {
+        "acme": Limit(rate="100/s", concurrency=20),
+        "*": Limit(concurrency=2),
+    }
+    assert limiting.quotas(settings) == {"acme": Rate(10_000, 86_400.0), "a.b": Rate(5, 60.0)}
+
+
+def _role(limits: list[Limit]) -> Role:
+    @role("researcher", limits=limits)
+    async def handler(payload: None, ctx: None) -> None:
+        """Nothing."""
+
+    found = getattr(handler, MARK)
+    assert isinstance(found, Role)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ('[roles.a]\nrate = "fast"\n', "roles.a.rate", "write it as 10/s"),
+        ("[roles.a]\nmax_running = 0\n", "roles.a.max_running", "greater than"),
+        ("[roles.a]\nburst = 2\n", "roles.a", "burst belongs to a rate"),
+        ('[limits.tenants.x]\nquota = "5"\n', "limits.tenants.x.quota", "write it as 10/s"),
+        ("[limits.tenants.x]\nconcurrency = 0\n", "limits.tenants.x.concurrency", "greater than"),
+    ],
+)
+def test_a_limit_that_cannot_work_is_refused(
+    tmp_path: Path, write: Write, text: str, name: str, says: str
+) -> None:
+    write(text)
+    error = refused(tmp_path)
+    assert error.message.startswith(f"the setting {name} cannot be ")
+    assert says in error.details
+
+
 @pytest.mark.parametrize(
     ("text", "name", "near"),
     [
+        ('[limits.tenants.x]\nqota = "1/s"\n', "limits.tenants.x.qota", "limits.tenants.x.quota"),
+        (
+            '[limits.tenant.x]\nquota = "1/s"\n',
+            "limits.tenant.x.quota",
+            "limits.tenants.NAME.quota",
+        ),
+        ("[limits]\ntenants = 5\n", "limits.tenants", "limits.tenants.NAME.rate"),
+        ("[roles.a]\nmax_runing = 1\n", "roles.a.max_runing", "roles.a.max_running"),
         ("[fleet]\nleese = 3\n", "fleet.leese", "fleet.lease"),
         ("[flet]\nname = 'x'\n", "flet.name", "fleet.name"),
         ("[bus]\nURL = 'x'\n", "bus.URL", "bus.url"),

@@ -10,12 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from contracts.errors import MusterError
+from contracts.errors import InvalidValue, MusterError
+from contracts.limits import parse_rate
 from contracts.topics import near
 
 FILE = "muster.toml"
@@ -57,12 +66,58 @@ class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class RoleSettings(_Section):
-    """`replicas`: worker processes that `muster up` keeps alive. `concurrency` overrides the
-    role's own."""
+def _is_rate(text: str) -> str:
+    try:
+        parse_rate(text)
+    except InvalidValue as error:
+        raise ValueError(f"{error.details}; {error.actions[0]}") from error
+    return text
+
+
+_Rate = Annotated[str, AfterValidator(_is_rate)]
+_Burst = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _Limited(_Section):
+    """`rate` such as `10/s`; up to `burst` tasks start at once after a pause (1 if not set)."""
+
+    rate: _Rate | None = None
+    burst: _Burst | None = None
+
+    @model_validator(mode="after")
+    def _burst_belongs_to_a_rate(self) -> Self:
+        if self.burst is not None and self.rate is None:
+            raise ValueError("burst belongs to a rate, and there is none")
+        return self
+
+
+class RoleSettings(_Limited):
+    """`replicas`: worker processes that `muster up` keeps alive. `concurrency`, of one process, and
+    `rate` and `max_running`, of the whole fleet, override the role's own."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    max_running: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
+class TenantSettings(_Limited):
+    """What a tenant may over all roles: `rate` and `concurrency` of what runs, `quota` of what is
+    published, such as `10000/day`."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    quota: _Rate | None = None
+
+
+class LimitSettings(_Section):
+    """Limits by tenant; `*` is each one that is not named."""
+
+    tenants: dict[str, TenantSettings] = {}
+
+
+_NAMED: Mapping[str, Any] = MappingProxyType(
+    {"roles": RoleSettings, "limits.tenants": TenantSettings}
+)
+"""Sections whose parts have names of their own, and what each part holds."""
 
 
 class Settings(BaseSettings):
@@ -76,6 +131,7 @@ class Settings(BaseSettings):
     bus: BusSettings = BusSettings()
     log: LogSettings = LogSettings()
     roles: dict[str, RoleSettings] = {}
+    limits: LimitSettings = LimitSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -176,26 +232,37 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
     return found
 
 
-def _names() -> dict[str, list[str]]:
-    """Every section and its keys."""
-    known: dict[str, list[str]] = {}
-    for section, info in Settings.model_fields.items():
-        kind: Any = RoleSettings if section == "roles" else info.annotation
-        known[section] = list(kind.model_fields)
-    return known
+def _sections() -> dict[str, Any]:
+    """Every section and the model that holds its keys."""
+    plain = {n: info.annotation for n, info in Settings.model_fields.items()}
+    return {**{n: kind for n, kind in plain.items() if n not in {"roles", "limits"}}, **_NAMED}
+
+
+def _path(name: str) -> list[str]:
+    """The words of a dotted name; what stands for a role or a tenant may hold dots itself."""
+    for section in _NAMED:
+        inside = name.removeprefix(f"{section}.")
+        own, dot, key = inside.rpartition(".")
+        if inside != name and dot:
+            return [*section.split("."), own, key]
+    return name.split(".")
+
+
+def _every(like: str) -> list[str]:
+    """Every setting; those of a role or a tenant with the name it has in `like`."""
+    parts, found = _path(like), list[str]()
+    for section, kind in _sections().items():
+        depth = section.count(".") + 1
+        inside = len(parts) == depth + 2 and ".".join(parts[:depth]) == section
+        own = "" if section not in _NAMED else f".{parts[depth] if inside else 'NAME'}"
+        found += [f"{section}{own}.{key}" for key in kind.model_fields]
+    return found
 
 
 def _check_name(name: str, origin: str) -> None:
-    known = _names()
-    parts = name.split(".")
-    right = (parts[0] in known) and (
-        (parts[0] == "roles" and len(parts) == 3 and parts[2] in known["roles"])
-        or (parts[0] != "roles" and len(parts) == 2 and parts[1] in known[parts[0]])
-    )
-    if right:
+    every = _every(name)
+    if name in every:
         return
-    role = parts[1] if parts[0] == "roles" and len(parts) > 1 else "NAME"
-    every = [f"{s}.{role}.{k}" if s == "roles" else f"{s}.{k}" for s in known for k in known[s]]
     close = near(name, every, limit=1)
     raise SettingsError(
         f"there is no setting {name!r}",
@@ -207,7 +274,7 @@ def _check_name(name: str, origin: str) -> None:
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, value in values.items():
-        *path, last = name.split(".")
+        *path, last = _path(name)
         level = tree
         for word in path:
             level = level.setdefault(word, {})

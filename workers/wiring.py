@@ -2,18 +2,20 @@
 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bus.backend import Backend, Delivery
 from bus.bus import Bus
-from bus.errors import Unreachable
+from bus.errors import BusError, Unreachable
 from bus.keyvalue.protocol import KeyValue
+from bus.places import Places
 from contracts.clock import Clock, SystemClock
 from contracts.topics import near
 from deploy import nats as embedded
+from workers import limiting
 from workers.engine.host import Host
 from workers.engine.identity import Identity
 from workers.engine.keeper import Extender
@@ -69,7 +71,15 @@ async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:
     """A bus on this fleet's broker; close it when done."""
     clock = SystemClock()
     parts = await open_parts(loaded, clock, source)
-    return Bus(parts.backend, parts.store, clock=clock, source=source, release=parts.close)
+    return Bus(
+        parts.backend,
+        parts.store,
+        clock=clock,
+        source=source,
+        lease=loaded.settings.fleet.lease,
+        quotas=limiting.quotas(loaded.settings),
+        release=parts.close,
+    )
 
 
 class Fleet(FleetClient):
@@ -98,8 +108,10 @@ def all_roles(loaded: Loaded) -> dict[str, Role]:
     built_in = Path(__file__).parent / "roles"
     found = discover([built_in, *loaded.role_folders])
     for name, settings in loaded.settings.roles.items():
-        if name in found and settings.concurrency is not None:
-            found[name] = replace(found[name], concurrency=settings.concurrency)
+        if name in found:
+            found[name] = limiting.limited(found[name], settings)
+            if settings.concurrency is not None:
+                found[name] = replace(found[name], concurrency=settings.concurrency)
     return found
 
 
@@ -116,11 +128,21 @@ async def work(
     bus = await open_bus(loaded, source=f"/muster/worker/{who.name}")
 
     async def extender() -> Extender:
-        return _Extending(await open_parts(loaded, SystemClock(), f"keeper/{who.name}"))
+        parts = await open_parts(loaded, SystemClock(), f"keeper/{who.name}")
+        return _Extending(parts, bus.places)
 
     _calm_collector()
     fleet = loaded.settings.fleet
-    host = Host(roles, bus, who, clock, lease=fleet.lease, drain=fleet.drain, extender=extender)
+    host = Host(
+        roles,
+        bus,
+        who,
+        clock,
+        lease=fleet.lease,
+        drain=fleet.drain,
+        extender=extender,
+        tenants=limiting.tenants(loaded.settings),
+    )
     try:
         shown = _Countdown(len(roles), ready)
         await serve([host, *(_presence(host, role, bus, clock, shown) for role in roles)])
@@ -150,13 +172,18 @@ class _Countdown:
 
 
 class _Extending:
-    """The keeper's own connection: it renews, and that is all."""
+    """The keeper's own connection: it renews, and that is all. With the leases of tasks goes what
+    says that the holder of their places lives."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, places: Places) -> None:
         self._parts = parts
+        self._places = places
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        return await self._parts.backend.extend(deliveries)
+        lost = await self._parts.backend.extend(deliveries)
+        with suppress(BusError):  # tried again with the next renewal, four times a lease
+            await self._places.renew(self._parts.store)
+        return lost
 
     async def close(self) -> None:
         await self._parts.store.close()

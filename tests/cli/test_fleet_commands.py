@@ -82,6 +82,26 @@ def test_a_body_over_the_limit_is_refused(fleet: Muster) -> None:
     assert "1,000,0" in ended.lines[0]
 
 
+def test_a_quota_that_is_used_up_refuses_the_whole_call(fleet: Muster) -> None:
+    """Nothing of it is sent; the error says when to come back, to a program too."""
+    settings = fleet.write("muster.toml", '[limits.tenants.acme]\nquota = "2/day"\n')
+    try:
+        lines = '{"name": "Ada"}\n{"name": "Bob"}\n'
+        arguments = ("publish", "greeter.hello", "-", "--lines", "--tenant", "acme")
+        assert fleet(*arguments, given=lines).code == 0
+        ended = fleet(*arguments, given=lines)
+        shown = fleet("--json", *arguments, given=lines)
+    finally:
+        settings.unlink()
+    assert (ended.code, ended.out) == (5, "")
+    what, why, do = ended.lines
+    assert what == "the quota of tenant 'acme' does not allow 2 more"
+    assert "2 of 2" in why
+    assert "publish again in" in do
+    assert (shown.code, shown.json["retryable"]) == (5, True)
+    assert 0 < shown.json["retry_after"] <= 86_400
+
+
 def test_time_that_is_up_ends_the_waiting_only(fleet: Muster) -> None:
     ended = fleet(
         "publish", "greeter.x", '{"name": "y"}', "--delay", "60", "--wait", "--timeout", "1"

@@ -84,13 +84,14 @@ def _missing() -> _Kinds:
 
 
 def _refused() -> _Kinds:
-    from bus.errors import AccessDenied, Conflict, NotDead, ReplayRefused, TooLarge
+    from bus import errors as bus
     from deploy.errors import FolderUnusable
     from workers.documents.errors import DocumentError
     from workers.sdk.errors import InvalidPayload
 
     ours = (InvalidJson, PastDeadline, DecodeError, InvalidPayload, DocumentError, FolderUnusable)
-    return (*ours, AccessDenied, Conflict, NotDead, ReplayRefused, TooLarge)
+    theirs = (bus.AccessDenied, bus.Conflict, bus.NotDead, bus.ReplayRefused, bus.TooLarge)
+    return (*ours, *theirs, bus.QuotaExceeded)
 
 
 def code_of(error: BaseException) -> int:
