@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 PARALLEL ?= -n 2 --dist loadfile
+SECONDS ?= 600
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ DEV := $(VENV)/.installed-dev
 CHECKED := contracts bus consensus knowledge workers deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test conformance check format bench clean
+.PHONY: help venv demo test chaos soak conformance check format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,12 @@ demo: $(RUNTIME) ## run the main job on real documents, everything embedded
 
 test: $(DEV) ## run the tests, with every server that can be had
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+chaos: $(DEV) ## the long forms: workers and brokers killed again and again (half an hour)
+	@MUSTER_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
+
+soak: $(DEV) ## full rate for SECONDS (600): flat memory, nothing left, then quiet
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
 
 conformance: $(DEV) ## run what shows a promise of the bus, write docs/conformance.md
 	@$(BIN)/python -m tests.bus.report

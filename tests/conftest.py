@@ -1,4 +1,4 @@
-"""Fixtures every folder of tests may use: real servers."""
+"""Fixtures every folder of tests may use: real servers, and a way to say what happened."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,12 +7,43 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import forms
 from tests.servers import NatsServer
 
 settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # a machine that does something else meanwhile fails no property
 settings.load_profile("busy")
+
+
+def pytest_report_header() -> str:
+    """Which forms are run."""
+    return forms.header()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long forms may take longer."""
+    forms.give_time(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was killed, run again, doubled and lost."""
+    lines = forms.told(terminalreporter)
+    if lines:
+        terminalreporter.section("what happened")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def happened(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say what happened in a test: shown at the end of the run, also of a parallel one."""
+
+    def say(text: str) -> None:
+        print(text)
+        record_property(forms.HAPPENED, text)
+
+    return say
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,9 @@ from contracts.topics import near
 
 FILE = "muster.toml"
 
-OUTSIDE = frozenset({"MUSTER_ROLES", "MUSTER_REQUIRE"})
-"""Variables that are not settings: where roles are found, and which servers tests must have."""
+OUTSIDE = frozenset({"MUSTER_ROLES", "MUSTER_REQUIRE", "MUSTER_LONG"})
+"""Variables that are not settings: where roles are found, which servers tests must have, and
+whether tests run in their long forms."""
 
 
 class SettingsError(MusterError):
