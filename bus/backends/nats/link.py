@@ -40,8 +40,9 @@ class Answer:
 
 
 class NatsLink:
-    """The connection of one event loop. `lost` and `back` are called when it goes and comes.
-    `max_bytes`: what the fleet may fill from now on; None leaves it as it is."""
+    """The connection of one event loop. `lost` and `back` are called when it goes and comes;
+    `since` is when it came last, by the monotonic clock. `max_bytes`: what the fleet may fill from
+    now on; None leaves it as it is."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class NatsLink:
         self.lost: list[Callable[[], None]] = []
         self.back: list[Callable[[], None]] = []
         self.writes = 0
+        self.since = clock.monotonic()
         self._answers: dict[str, Answer] = {}
         self._numbers = itertools.count()
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
@@ -241,6 +243,7 @@ class NatsLink:
         """The client says the connection stands again."""
         if self._closed:
             return
+        self.since = self.clock.monotonic()
         self._up.set()
         self._tell(self.back)
 

@@ -1,7 +1,9 @@
 """Settling and extending: only what our own lease clock calls ours is touched.
 
 The server never tells that an acknowledgement is stale, and a late one removes the message
-under its new holder [tried]; so a lost receipt sends nothing.
+under its new holder [tried]; so a lost receipt sends nothing. One that was killed may have
+forgotten its latest hand-overs: it makes them again, and answers nobody who acknowledges what it
+does not know [tried]. So after a reconnect the consumers are asked how far they got.
 """
 
 import asyncio
@@ -11,7 +13,8 @@ from bus.backend import Delivery, Message
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.publish import Publisher
 from bus.backends.nats.receipts import Receipt, now, receipt
-from bus.backends.nats.wire import pub
+from bus.backends.nats.streams import Consumers
+from bus.backends.nats.wire import parse_ack, pub
 from bus.sizes import check_sizes
 
 _ACK = b"+ACK"
@@ -27,6 +30,7 @@ async def settle(
     """See `Backend.settle`."""
     check_sizes(then)
     await link.ready("settling")
+    await _give_up_forgotten(link, deliveries)
     mine = _ours(link, deliveries)
     if deliveries and not mine:
         return list(deliveries)
@@ -50,6 +54,7 @@ async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Deliver
     """See `Backend.extend`: work in progress for each, and an answer for the last of each
     consumer; the server takes those of one consumer in their order."""
     await link.ready("renewing leases")
+    await _give_up_forgotten(link, deliveries)
     mine = _ours(link, deliveries)
     at = now(link.clock)
     await _send(link, mine, _PROGRESS, "renewing leases", lambda r: r.consumer)
@@ -61,6 +66,23 @@ async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Deliver
 async def acknowledge(link: NatsLink, receipts: Sequence[Receipt]) -> None:
     """Tell the server they are done, and wait until it has taken that in."""
     await _send(link, receipts, _ACK, "settling", lambda r: r.consumer)
+
+
+async def _give_up_forgotten(link: NatsLink, deliveries: Iterable[Delivery]) -> None:
+    """Lose what the broker no longer knows it has handed out; asks only for what was last
+    confirmed on an earlier connection."""
+    held: dict[tuple[str, str], list[tuple[int, Receipt]]] = {}
+    for each in _ours(link, deliveries):
+        if each.confirmed[0] < link.since:
+            ack = parse_ack(each.ack)
+            held.setdefault((ack.stream, ack.consumer), []).append((ack.sequence, each))
+    consumers = Consumers(link)
+    infos = await asyncio.gather(*(consumers.info(*name) for name in held))
+    for info, receipts in zip(infos, held.values(), strict=True):
+        reached = info["delivered"]["stream_seq"] if info is not None else 0
+        for sequence, each in receipts:
+            if sequence > reached:
+                each.settled = True
 
 
 def _ours(link: NatsLink, deliveries: Iterable[Delivery]) -> list[Receipt]:

@@ -7,7 +7,7 @@ import socket
 import time
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -405,6 +405,37 @@ async def _pull_through(backend: NatsBackend) -> list[Delivery]:
         fresh = [d for d in found if d.message.id != "m0"]
         if fresh:
             return found
+
+
+@pytest.mark.promise(9, 16)
+async def test_what_a_killed_broker_forgot_it_handed_out_holds_nobody_up(
+    own_nats: Callable[[], NatsServer],
+) -> None:
+    """16: it answers no acknowledgement of that, and hands it out again: settling and renewing say
+    at once that it is no longer ours."""
+    server = own_nats()
+    async with _link(server) as link, _backend(link) as backend:
+        await backend.bind("g", ["work.#"])
+        await backend.publish(_messages(1000))
+        for _ in range(5):
+            await backend.settle(await _take(backend, 100))
+        held = await _take(backend, 200)
+        server.kill()
+        server.start()
+        async with asyncio.timeout(LEASE):
+            lost = await _again(lambda: backend.extend(held[:100]))
+            lost += await _again(lambda: backend.settle(held))
+        back = await _take(backend, len(lost))
+        assert await backend.settle(back) == []
+
+
+async def _again(call: Callable[[], Awaitable[list[Delivery]]]) -> list[Delivery]:
+    """Repeat while the connection comes back, as `Bus` does."""
+    while True:
+        try:
+            return await call()
+        except Unreachable:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.promise(9)
