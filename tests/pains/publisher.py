@@ -9,6 +9,8 @@ import os
 import random
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +23,8 @@ from workers.fleet.options import Options
 from workers.settings import load
 from workers.wiring import open_bus
 
-_CALL = 20
-"""Tasks in one call of publish."""
+_CALLS = 20
+"""Calls of publish in a second."""
 
 
 class Publisher:
@@ -32,10 +34,14 @@ class Publisher:
         self._process = process
         self._journal = Journal(log)
         self.accepted: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
 
     def look(self) -> int:
-        """Read what is new: how many ids were accepted so far. `accepted` has their topics."""
-        self.accepted.update((id_, topic) for id_, topic in self._journal.read())
+        """Read what is new: how many ids were accepted so far. `accepted` has their topics,
+        `counts` how many of each."""
+        new = self._journal.read()
+        self.accepted.update((id_, topic) for id_, topic in new)
+        self.counts.update(topic for _, topic in new)
         return len(self.accepted)
 
     def stop(self) -> int:
@@ -69,18 +75,18 @@ async def _publish(url: str, fleet: str, log: Path, rate: float, topics: list[st
     bus = await open_bus(load(log.parent, flags={"bus.url": url, "fleet.name": fleet}))
     rng = random.Random(5)
     async with FleetClient(bus, SystemClock()) as client:
-        pause = _CALL / rate
+        call = round(rate / _CALLS)
         while not ended.done():
-            tasks = [
-                (rng.choice(topics), {"seconds": rng.uniform(0.02, 0.2)}) for _ in range(_CALL)
-            ]
+            began = time.monotonic()
+            tasks = [(rng.choice(topics), {"seconds": rng.uniform(0.02, 0.2)}) for _ in range(call)]
             try:
                 accepted = await client.publish_many(tasks, Options(reply=False))
             except MusterError as error:  # not accepted: nobody owes anything
                 print(error, file=sys.stderr)
                 continue
             os.write(file, "".join(f"{task.id} {task.topic}\n" for task in accepted).encode())
-            await asyncio.wait({ended}, timeout=pause)
+            left = began + 1 / _CALLS - time.monotonic()
+            await asyncio.wait({ended}, timeout=max(0.0, left))
     os.close(file)
 
 

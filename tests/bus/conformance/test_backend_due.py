@@ -1,6 +1,7 @@
 """Promise 8: delays."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from bus.backend import NORMAL, Delivery
 from bus.errors import Unroutable
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import (
+    ORDER,
     SOON,
     bound,
     ids,
@@ -19,6 +21,7 @@ from tests.bus.conformance.steps import (
     task,
     total,
 )
+from tests.forms import form
 
 
 @pytest.mark.promise(8)
@@ -37,6 +40,35 @@ async def test_nothing_is_handed_out_before_it_is_due_and_all_within_a_second_af
         assert times[delivery.message.id] <= now < times[delivery.message.id] + 1.0
         seen.append(delivery)
     assert len(set(ids(seen))) == 20
+
+
+@pytest.mark.long(120)
+@pytest.mark.promise(8)
+async def test_many_that_fall_due_in_a_second_come_within_the_next(
+    world: World, happened: Callable[[str], None]
+) -> None:
+    """8: spread over that second, each no earlier than its time and no later than a second after.
+    Long: a thousand of them, settled as they come; short: what a busy machine can sync."""
+    count = form(300, 1000)
+    backend, publisher = await bound(world), await world.backend()
+    start = world.clock.wall() + 1.0
+    times = {f"t{n}": start + n / count for n in range(count)}
+    sent = [task(id_, group="g", due=due) for id_, due in times.items()]
+    for first in range(0, count, 250):
+        await publisher.publish(sent[first : first + 250])
+    late: dict[str, float] = {}
+
+    async def gather() -> None:
+        while len(late) < count:
+            found = await backend.pull("g", ORDER, limit=400, wait=SOON)
+            now = world.clock.wall()
+            late.update((d.message.id, now - times[d.message.id]) for d in found)
+            assert await backend.settle(found) == []
+
+    await world.within(SOON + 2.0, gather())
+    happened(f"{count} due within a second: the last one {max(late.values()):.2f} s after its time")
+    assert min(late.values()) >= 0.0
+    assert max(late.values()) <= 1.0
 
 
 @pytest.mark.promise(6, 8)
