@@ -19,8 +19,10 @@ from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetters
 from bus.errors import TooLarge
 from bus.forgetting import Forgetter
+from bus.keyvalue import keys
 from bus.keyvalue.protocol import KeyValue
 from bus.limits import Reservations
+from bus.members import Members
 from bus.outcomes import Outcomes
 from bus.patience import Patience
 from bus.places import Places
@@ -62,6 +64,7 @@ class Bus:
         self._backend = backend
         self._clock = clock
         self._release = release
+        self._members = Members(store, clock, backend.bind)
         self._announcer = Announcer(self._send_unasked, clock, source)
         self._rng = rng or random.Random()
         self.rates = Reservations(store, clock, self._rng)
@@ -74,12 +77,24 @@ class Bus:
         self._forgetter = Forgetter(backend, self._announcer)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
-        """Route what matches `patterns` to `group` from now on; see `Backend.bind`."""
+        """Route what matches `patterns` to `group` from now on, and nothing else; see
+        `Backend.bind`. For a group whose members are all alike; others `join`."""
         await self._backend.bind(group, patterns)
+
+    async def join(self, group: str, patterns: Sequence[str]) -> None:
+        """Be a member of `group`, which is bound to what all its members ask for; see
+        `Members.join`. Then `stay`."""
+        await self._members.join(group, patterns)
+
+    async def stay(self, group: str, patterns: Sequence[str]) -> None:
+        """Say that a member is still there, every `members.RENEW` seconds; see `Members.stay`."""
+        await self._members.stay(group, patterns)
 
     async def unbind(self, group: str, *, drop: bool = False) -> None:
         """Retire a group; see `Backend.unbind`."""
         await self._backend.unbind(group, drop=drop)
+        self._members.leave(group)
+        await self.store.delete(keys.seen(group))
 
     async def publish(
         self,

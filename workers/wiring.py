@@ -21,6 +21,7 @@ from workers.engine.identity import Identity
 from workers.engine.keeper import Extender
 from workers.fleet.client import FleetClient
 from workers.fleet.drain import serve
+from workers.fleet.membership import Membership
 from workers.fleet.presence import Alive, Presence
 from workers.sdk.discovery import discover
 from workers.sdk.role import Role
@@ -145,7 +146,8 @@ async def work(
     )
     try:
         shown = _Countdown(len(roles), ready)
-        await serve([host, *(_presence(host, role, bus, clock, shown) for role in roles)])
+        seen = [_presence(host, role, bus, clock, shown) for role in roles]
+        await serve([host, *seen, *(_membership(host, role, bus, clock) for role in roles)])
     finally:
         await bus.close()
 
@@ -189,6 +191,10 @@ class _Extending:
         await self._parts.store.close()
         await self._parts.backend.close()
         await self._parts.close()
+
+
+def _membership(host: Host, role: Role, bus: Bus, clock: Clock) -> Membership:
+    return Membership(bus, clock, role.name, role.listens, ready=host.ready)
 
 
 def _presence(

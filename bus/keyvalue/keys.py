@@ -13,6 +13,8 @@
 | rate | rate/places/SCOPE/held | who starts and ends runs of a limited number | the same | 7 days |
 | rate | rate/holder/PROCESS | a process that holds such places | who finds none | one lease |
 | rate | rate/quota/TENANT | publish, before it sends | publish | until the window ends |
+| listens | listens/GROUP/VERSION | members of a group: their patterns | the others | 60 s |
+| seen | seen/GROUP | members of a group, once a minute | lag, doctor | until unbind |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
 """
 
@@ -84,6 +86,16 @@ def holder(process: str = "") -> str:
 def quota(tenant: str) -> str:
     """Key of how much a tenant has published in the present window."""
     return f"rate/quota/{_word(tenant)}"
+
+
+def listens(group: str, version: str = "") -> str:
+    """Key of the patterns that a version of a group's members asks for, or prefix of all."""
+    return f"listens/{group}/{version}"
+
+
+def seen(group: str = "") -> str:
+    """Key of when a member of a group was last there, or the prefix of all."""
+    return f"seen/{group}"
 
 
 def binding(group: str = "") -> str:

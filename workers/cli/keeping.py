@@ -81,7 +81,7 @@ async def _bind(plan: Plan) -> None:
     that cannot be used is found out before anything is started on it."""
     bus = await open_bus(plan.loaded, source="/muster/up")
     try:
-        await asyncio.gather(*(bus.bind(role, listens) for role, listens in plan.listens.items()))
+        await asyncio.gather(*(bus.join(role, listens) for role, listens in plan.listens.items()))
     finally:
         await bus.close()
 

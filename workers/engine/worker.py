@@ -108,7 +108,7 @@ class Worker:
             self.counts.lost += 1
 
     async def _bind(self) -> None:
-        await self._bus.bind(self.role.name, self.role.listens)
+        await self._bus.join(self.role.name, self.role.listens)
         self.bound.set()
 
     async def _pull_for_ever(self) -> None:
