@@ -39,11 +39,8 @@ PROMISES: Mapping[int, str] = MappingProxyType(
 
 OPEN: Mapping[int, str] = MappingProxyType(
     {
-        8: "a million delayed, 1,000 due in a second",
         13: "hours",
         16: "the five seconds, a cut network, `/readyz`, `give_up`",
-        18: "the idle cost of whole workers",
-        22: "two versions of a role by turns, a group without workers",
     }
 )
 """What a promise says that no test shows yet."""

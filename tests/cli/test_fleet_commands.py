@@ -193,3 +193,12 @@ def test_config_masks_the_password_and_tells_origins(fleet: Muster) -> None:
     assert settings["bus.url"]["origin"] == "flag"
     assert settings["fleet.name"]["origin"] == "MUSTER_FLEET_NAME"
     assert settings["fleet.lease"]["origin"] == "default"
+
+
+def test_lag_shows_what_waits_and_who_was_there(fleet: Muster) -> None:
+    groups = {group["group"]: group for group in fleet("lag", "--json").json["groups"]}
+    greeter = groups["greeter"]
+    assert (greeter["workers"], greeter["deserted"]) == (1, False)
+    assert abs(time.time() - greeter["seen"]) < 120
+    assert set(greeter["waiting"]) == {"high", "retry", "normal", "low"}
+    assert "greeter" in fleet("lag").out

@@ -6,14 +6,17 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bus.errors import BusError
 from bus.fullness import MAX_BYTES
+from bus.members import deserted, last_seen
 from contracts.errors import MusterError
 from deploy import nats as embedded
+from workers.cli import times
+from workers.cli.errors import Deserted
 from workers.cli.masking import masked
 from workers.fleet.presence import Alive, present
 from workers.sdk.errors import RoleError
@@ -110,13 +113,31 @@ async def bus(loaded: Loaded) -> list[Check]:
     took = (time.monotonic() - began) * 1000
     try:
         workers = await present(connection.store)
+        seen = await last_seen(connection.store)
     except BusError as error:
         what, why, do = error.lines()
         return [Check("bus", State.FAIL, f"{what}: {why}", do, error)]
     finally:
         await connection.close()
     answers = Check("bus", State.OK, f"{url} answers, JetStream is on ({took:.0f} ms)")
-    return [answers, _safety(loaded), _room(loaded), _skew(workers, time.time())]
+    now = time.time()
+    found = [answers, _safety(loaded), _room(loaded), _skew(workers, now)]
+    return [*found, _groups(workers, seen, now)]
+
+
+def _groups(workers: Sequence[Alive], seen: Mapping[str, float], now: float) -> Check:
+    """Whether every group that had workers has some: what is accepted for it waits."""
+    gone = deserted(set(seen) - {worker.role for worker in workers}, seen, now)
+    if not gone:
+        return Check("groups", State.OK, f"{len(seen)} had a worker within a day")
+    longest = sorted(gone, key=lambda group: -gone[group])
+    said = ", ".join(f"{group} ({times.ago(gone[group])})" for group in longest)
+    error = Deserted(
+        f"{len(gone)} of {len(seen)} groups have had no worker for a day",
+        details=said,
+        actions=(f"start one: `muster work {longest[0]}`", "see what waits: `muster lag`"),
+    )
+    return Check("groups", State.FAIL, f"no worker for a day: {said}", error.lines()[2], error)
 
 
 def _skew(workers: Sequence[Alive], now: float) -> Check:

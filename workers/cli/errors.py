@@ -32,6 +32,10 @@ class PastDeadline(InvalidValue):
     """A deadline that has passed, or passes before the task may start."""
 
 
+class Deserted(MusterError):
+    """Groups whose workers are all gone: what is published for them only waits."""
+
+
 class Interrupted(MusterError):
     """Ctrl-C, where there is more to say than that."""
 

@@ -22,6 +22,7 @@ COMMANDS = MappingProxyType(
         "work": ("workers.cli.work:work", "Run one worker process in the foreground."),
         "publish": ("workers.cli.publish:publish", "Publish a task, or a file of them."),
         "ps": ("workers.cli.ps:ps", "Show roles, workers and what waits for them."),
+        "lag": ("workers.cli.lag:lag", "Show what waits for each group, and deserted groups."),
         "dlq": ("workers.cli.dlq:app", "List, show, replay and purge dead letters."),
         "demo": ("workers.cli.demo:demo", "Run the main job on real documents."),
         "new": ("workers.cli.new:app", "Write a working role with its test."),

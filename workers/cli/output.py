@@ -1,7 +1,7 @@
 """What commands print: JSON for programs, tables for people."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -30,15 +30,19 @@ def as_json_line(value: Any) -> None:
     say(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on standard output; as wide as it needs to be where that is no terminal."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, red: Container[int] = ()
+) -> None:
+    """A table on standard output; as wide as it needs to be where that is no terminal. `red`:
+    the numbers of rows that are shown so."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     out = console()
     shown = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        shown.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    for number, row in enumerate(rows):
+        style = "red" if number in red else None
+        shown.add_row(*("" if cell is None else _plain(cell) for cell in row), style=style)
     out.print(shown, soft_wrap=not out.is_terminal)
 
 

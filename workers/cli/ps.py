@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +63,17 @@ async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive]]":
     bus = await open_bus(loaded)
     try:
         alive = await present(bus.store)
-        bound = await _bound(bus)
-        groups = {**{one.role: () for one in alive}, **bound}
-        rows = [_row(bus, role, groups[role], alive) for role in sorted(groups)]
-        return list(await asyncio.gather(*rows)), alive
+        return await bound_groups(bus, alive), alive
     finally:
         await bus.close()
+
+
+async def bound_groups(bus: "Bus", alive: "Sequence[Alive]") -> list[Row]:
+    """Every bound group, and those that only their workers show."""
+    bound = await _bound(bus)
+    groups = {**{one.role: () for one in alive}, **bound}
+    rows = [_row(bus, role, groups[role], alive) for role in sorted(groups)]
+    return list(await asyncio.gather(*rows))
 
 
 async def _bound(bus: "Bus") -> dict[str, tuple[str, ...]]:
@@ -84,7 +90,7 @@ async def _bound(bus: "Bus") -> dict[str, tuple[str, ...]]:
     return found
 
 
-async def _row(bus: "Bus", role: str, listens: tuple[str, ...], alive: "list[Alive]") -> Row:
+async def _row(bus: "Bus", role: str, listens: tuple[str, ...], alive: "Sequence[Alive]") -> Row:
     from bus.errors import Unroutable
 
     try:
