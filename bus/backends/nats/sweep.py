@@ -76,6 +76,7 @@ class Sweeper:
                 try:
                     await self._turn()
                 except BusError as error:
+                    self._touched = True
                     _log.debug("not swept this time: %s", error)
         finally:
             self._task = None

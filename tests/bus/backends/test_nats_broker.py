@@ -375,6 +375,33 @@ async def test_settling_sweeps_by_itself(backend: NatsBackend, link: NatsLink) -
             await asyncio.sleep(0.1)
 
 
+class _CutOffOnce(Sweeper):
+    """Loses the broker in the middle of its first sweep."""
+
+    def __init__(self, link: NatsLink) -> None:
+        super().__init__(link, NatsKeyValue(link))
+        self.tried = False
+        self.swept = asyncio.Event()
+
+    async def sweep(self, stream: str) -> None:
+        if not self.tried:
+            self.tried = True
+            raise Unreachable("cut off")
+        await super().sweep(stream)
+        self.swept.set()
+
+
+async def test_a_sweep_that_was_cut_off_is_made_up_for(link: NatsLink) -> None:
+    """Also when nothing is settled any more that would ask for one."""
+    sweeper = _CutOffOnce(link)
+    async with _backend(link) as backend:
+        await backend.bind("g", ["work.#"])
+        sweeper.touch()
+        async with asyncio.timeout(15):
+            await sweeper.swept.wait()
+    await sweeper.close()
+
+
 @pytest.mark.promise(16)
 async def test_a_waiting_pull_goes_on_after_a_restart(own_nats: Callable[[], NatsServer]) -> None:
     """16: never connected and deaf; the requests that waited are sent again."""
