@@ -171,7 +171,7 @@ class Intake:
                 elif made is not None:
                     taken.append(made)
         if stray:
-            self._spawn(self._forget(stray))
+            self._spawn(lambda: self._forget(stray))
         return taken, bool(stray)
 
     def _deliver(self, raw: Raw, at: tuple[float, float]) -> Delivery | Receipt | None:
@@ -222,7 +222,7 @@ class Intake:
         wanted = {lane for lanes in self._wanted for lane in lanes}
         raws = list(self._drain(wanted))
         if raws:
-            self._spawn(self._return(raws))
+            self._spawn(lambda: self._return(raws))
 
     def _drain(self, wanted: Iterable[Lane]) -> Iterator[Raw]:
         for lane, kept in self._kept.items():
@@ -259,10 +259,13 @@ class Intake:
         lines += f"{MSG_ID}: {place}\r\n{EARLIER}: {earlier}\r\n{DUE}: {due}\r\n".encode()
         return Outgoing(names.later, names.retry(self._group, topic, lane), lines, raw.body, place)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` beside. It is called in the task: one that is cancelled before its first step
+        must leave nothing behind that was made and never awaited."""
+
         async def run() -> None:
             try:
-                await work
+                await work()
             except BusError:
                 _log.info("work beside a pull failed; leases make up for it", exc_info=True)
 

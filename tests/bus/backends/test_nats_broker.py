@@ -1,12 +1,14 @@
 """What only the NATS backend does, on a real server."""
 
 import asyncio
+import gc
 import inspect
 import json
 import socket
 import time
 import urllib.request
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -15,7 +17,9 @@ from nats.aio.client import Client
 
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Message
 from bus.backends.nats.backend import NatsBackend
+from bus.backends.nats.bindings import Binding
 from bus.backends.nats.connect import connect, masked
+from bus.backends.nats.intake import Intake, Raw, Source
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.pulse import Pulse
 from bus.backends.nats.sweep import Sweeper
@@ -558,3 +562,25 @@ async def test_binding_again_under_load_gives_no_message_to_two(
         async with asyncio.timeout(40):
             await asyncio.gather(feed(), change(), *(work(member) for member in made[1:]))
     assert len(seen) == len(set(seen)) == 2000
+
+
+async def test_an_intake_that_closes_before_it_put_back_leaves_nothing_unawaited(
+    link: NatsLink,
+) -> None:
+    """Python warns of what was made and never awaited, somewhere in a later test."""
+
+    async def nothing(_: object) -> None:
+        return
+
+    def unbound() -> Binding:
+        raise AssertionError
+
+    intake = Intake(link, "g", unbound, nothing, nothing)
+    source = Source("s", "c", NORMAL)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        intake.add(Raw(source, "subject", "ack", b"", None, (0.0, 0.0)))
+        intake._overdue()
+        await intake.close()
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
