@@ -4,7 +4,8 @@ nats-py hands each message over through a queue and a task per subscription, and
 published one on its own; both cost more than the message itself. `NatsClient` keeps its
 connection, its parser, its reconnecting, and passes messages of `listen` straight to a function.
 It relies on these parts of nats-py (2.16), which a test holds it to: `_process_msg`, `_subs`,
-`_sid`, `_transport`, `_process_err`, `_process_pong`, `_attempt_reconnect`.
+`_sid`, `_transport` (and its `_io_writer`), `_ps`, `_pongs`, `_process_err`, `_process_pong`,
+`_process_op_err`, `_attempt_reconnect`.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
+from nats.protocol.parser import Parser
 
 Handler = Callable[[str, str, bytes, bytes | None], None]
 """Called with subject, reply subject, body and header block; must return quickly."""
@@ -21,15 +23,63 @@ Handler = Callable[[str, str, bytes, bytes | None], None]
 _CLOSING = 0.5
 """Seconds an attempt that failed has to close its socket."""
 
+_LEAVING = 2.0
+"""Seconds a connection that is closed has to send what is unsent and to say good-bye."""
+
 _log = logging.getLogger(__name__)
 
 
+class _Reading(Parser):
+    """The library's parser, which also notes that something came."""
+
+    nc: "NatsClient"
+
+    async def parse(self, data: bytes = b"") -> None:
+        self.nc.heard = True
+        await super().parse(data)
+
+
 class NatsClient(Client):
-    """A connection that reconnects for ever once it was made."""
+    """A connection that reconnects for ever once it was made. `heard` is set when bytes come."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.heard = False
         self._handlers: dict[int, Handler] = {}
+        self._ps = _Reading(self)
+
+    @property
+    def listening(self) -> bool:
+        """Whether the server may send more than answers: somebody listens besides the inbox."""
+        return len(self._subs) > 1
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait in this process to be sent."""
+        transport = self._socket()
+        return transport.get_write_buffer_size() if transport is not None else 0
+
+    def ping(self) -> None:
+        """Have the server answer; nobody waits for it."""
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        answered.set_result(True)
+        self._pongs.append(answered)
+        self.send(b"PING\r\n")
+
+    async def drop(self) -> None:
+        """Take the connection for lost, and connect again."""
+        await self._process_op_err(nats.errors.StaleConnectionError())
+
+    async def close(self) -> None:
+        """As the library does, which would wait as long as a cut network takes what is unsent."""
+        transport = self._socket()
+        end = asyncio.get_running_loop().call_later(_LEAVING, _abort, transport)
+        try:
+            await super().close()
+        except OSError:
+            _log.debug("the connection ended before all was sent", exc_info=True)
+        finally:
+            end.cancel()
 
     def listen(self, subject: str, handler: Handler) -> int:
         """Pass every message on `subject` to `handler`, also after a reconnect; return a number
@@ -103,8 +153,14 @@ class NatsClient(Client):
         else:
             await self._process_op_err(nats.errors.Error(f"nats: {err_msg}"))
 
+    def _socket(self) -> asyncio.WriteTransport | None:
+        writer = getattr(self._transport, "_io_writer", None)
+        return None if writer is None else writer.transport
+
     async def _attempt_reconnect(self) -> None:
-        """As the library does, and again should it give up by an error of its own."""
+        """As the library does, and again should it give up by an error of its own. It would first
+        wait as long as the lost connection takes what is unsent."""
+        _abort(self._socket())
         while not self.is_closed:
             try:
                 await super()._attempt_reconnect()
@@ -113,3 +169,8 @@ class NatsClient(Client):
                 await asyncio.sleep(0.5)
                 continue
             break
+
+
+def _abort(transport: asyncio.WriteTransport | None) -> None:
+    if transport is not None:
+        transport.abort()

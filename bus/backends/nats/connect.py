@@ -18,7 +18,9 @@ _OLDEST = (2, 12)
 """The first server with atomic batches, message TTL and message schedules."""
 
 _RECONNECT_EVERY = 0.25
-_PING_EVERY = 5.0
+_NEVER = 86_400
+"""Seconds between the client library's own pings: `Keepalive` asks, sooner and less often."""
+
 _ROOM = MAX_VALUE + 32 * 1024
 """Bytes of the largest message sent: a key-value entry or a body with all its headers."""
 
@@ -40,7 +42,7 @@ async def connect(
 
     Raises `Unreachable` within `connect_timeout` seconds, `AccessDenied` at once, `Unsafe` when
     the server lacks what a promise needs. The caller closes the link, after the backend and the
-    key-value store that use it. From then on it reconnects for ever, four times a second.
+    key-value store that use it. It reconnects for ever, also where nothing comes for 5 s.
 
     Promise 1 needs `sync_interval: always` on the server. A client cannot see that setting (it
     is in no answer of the JetStream API; the monitoring port tells it as `config.sync_always` of
@@ -87,8 +89,7 @@ async def _open(
         max_reconnect_attempts=1,
         reconnect_time_wait=_RECONNECT_EVERY,  # type: ignore[arg-type]  # it sleeps so long
         connect_timeout=patience,  # type: ignore[arg-type]
-        ping_interval=_PING_EVERY,  # type: ignore[arg-type]
-        max_outstanding_pings=1,
+        ping_interval=_NEVER,
         pending_size=0,
     )
     client.options["allow_reconnect"] = True

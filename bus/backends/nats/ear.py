@@ -7,7 +7,9 @@ asked later.
 
 import asyncio
 import json
+from dataclasses import dataclass
 from itertools import count
+from math import inf
 
 from bus.backends.nats import errors
 from bus.backends.nats.intake import Intake, Raw, Source
@@ -18,7 +20,18 @@ from bus.errors import BusError, Closed
 BELL = 30.0
 """Seconds a bell waits at the server."""
 
+_OVERDUE = 2.0
+"""Seconds after its end in which the server says that a bell has run out."""
+
 _DOING = "pulling"
+
+
+@dataclass(frozen=True, slots=True)
+class _Bell:
+    """A request that waits at `consumer`; by `end` (monotonic) it has rung or run out."""
+
+    consumer: str
+    end: float
 
 
 class Ear:
@@ -29,7 +42,7 @@ class Ear:
         self._link = link
         self._intake = intake
         self._numbers = count()
-        self._bells: dict[str, str] = {}
+        self._bells: dict[str, _Bell] = {}
         self._asked = ""
         self._ask = ""
         self._want = 0
@@ -42,6 +55,12 @@ class Ear:
     def has_bells(self) -> bool:
         """Whether a request waits at the server."""
         return bool(self._bells)
+
+    def patience(self) -> float:
+        """Seconds until the first bell should have rung or run out; from 0 on, whatever became of
+        it, we may be deaf to it."""
+        ends = [bell.end for bell in self._bells.values()]
+        return min(ends) - self._link.clock.monotonic() if ends else inf
 
     async def ask(self, source: Source, limit: int) -> None:
         """Take up to `limit` that lie in a consumer now; they are in the intake on return."""
@@ -57,10 +76,11 @@ class Ear:
 
     def ring(self, source: Source) -> None:
         """Wait at a consumer for one message, unless we do already."""
-        if source.consumer in self._bells.values():
+        if any(bell.consumer == source.consumer for bell in self._bells.values()):
             return
         number = f"b{next(self._numbers)}"
-        self._bells[number] = source.consumer
+        end = self._link.clock.monotonic() + BELL + _OVERDUE
+        self._bells[number] = _Bell(source.consumer, end)
         self._request(source, number, {"batch": 1, "expires": int(BELL * 1e9)})
 
     async def listen(self, seconds: float) -> None:
@@ -137,7 +157,7 @@ class Ear:
                 self.wake()
 
     def _unring(self, consumer: str) -> bool:
-        number = next((n for n, c in self._bells.items() if c == consumer), None)
+        number = next((n for n, b in self._bells.items() if b.consumer == consumer), None)
         if number is None:
             return False
         del self._bells[number]
@@ -145,7 +165,9 @@ class Ear:
 
     def _on_status(self, number: str, block: bytes | None) -> None:
         status, reason = parse_headers(block)[2:]
-        consumer = self._bells.pop(number, self._asked if number == self._ask else "")
+        bell = self._bells.pop(number, None)
+        asked = self._asked if number == self._ask else ""
+        consumer = asked if bell is None else bell.consumer
         if not consumer:
             return
         if status == 503 or (status == 409 and "Deleted" in reason):

@@ -16,6 +16,7 @@ import nats.errors
 
 from bus.backends.nats import errors
 from bus.backends.nats.client import Handler, NatsClient
+from bus.backends.nats.keepalive import Keepalive
 from bus.backends.nats.names import Names
 from bus.backends.nats.pulse import Pulse
 from bus.backends.nats.wire import hpub, pub, status
@@ -61,6 +62,7 @@ class NatsLink:
         self.max_bytes = max_bytes
         self.clock = clock
         self.pulse = Pulse(clock, max(0.05, lease / 10))
+        self._keepalive = Keepalive(client, self._expecting)
         self.lost: list[Callable[[], None]] = []
         self.back: list[Callable[[], None]] = []
         self.writes = 0
@@ -76,6 +78,7 @@ class NatsLink:
         self.client.listen(f"{self._inbox}.*", self._on_answer)
         self._up.set()
         self.pulse.start()
+        self._keepalive.start()
 
     @property
     def connected(self) -> bool:
@@ -222,6 +225,7 @@ class NatsLink:
         self._closed = True
         self._up.set()
         self.pulse.stop()
+        self._keepalive.stop()
         self._fail(Closed("the connection to NATS was closed"))
         self._tell(self.lost)
         await self.client.close()
@@ -246,6 +250,9 @@ class NatsLink:
         self.since = self.clock.monotonic()
         self._up.set()
         self._tell(self.back)
+
+    def _expecting(self) -> bool:
+        return bool(self._answers) or self.client.listening
 
     def _on_answer(self, subject: str, _reply: str, body: bytes, headers: bytes | None) -> None:
         number = subject.rpartition(".")[2]

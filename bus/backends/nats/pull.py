@@ -65,8 +65,10 @@ class Puller:
         """No pull is under way and none follows: nothing may be handed out to us."""
         self._stay()
         ear = self._ear
-        if ear is None or not ear.has_bells:
-            return
+        if ear is not None and ear.has_bells:
+            self._leave(ear)
+
+    def _leave(self, ear: Ear) -> None:
         self._ear = None
         ear.close()
         task = asyncio.get_running_loop().create_task(ear.closed())
@@ -85,7 +87,7 @@ class Puller:
     async def _pull(self, lanes: Sequence[Lane], limit: int, deadline: float) -> list[Delivery]:
         """Nothing is awaited after the last taking."""
         link = self._link
-        asked = self._quiet == link.writes and self._ear is not None
+        asked = self._quiet == link.writes and self._hears()
         self._quiet = -1
         while True:
             ear = self._hearing()
@@ -95,7 +97,7 @@ class Puller:
             left = deadline - link.clock.monotonic()
             if taken or left <= 0 or ear.gone:
                 break
-            asked = not stray and await self._listen(ear, lanes, left)
+            asked = not stray and await self._listen(ear, lanes, left) and self._hears()
         if not taken and not ear.gone:
             self._quiet = link.writes
         return taken
@@ -117,12 +119,18 @@ class Puller:
         for source in intake.askable(lanes):
             ear.ring(source)
         revision, rest = intake.revision, intake.rest()
-        await ear.listen(min(left, rest))
+        await ear.listen(min(left, rest, ear.patience()))
         intake.sources()
         return intake.revision == revision and rest > left
 
+    def _hears(self) -> bool:
+        """Whether there is an inbox, and none of its bells is overdue."""
+        return self._ear is not None and self._ear.patience() > 0
+
     def _hearing(self) -> Ear:
-        """The inbox."""
+        """The inbox; another one where a bell is overdue: nothing may come into it any more."""
+        if self._ear is not None and not self._hears():
+            self._leave(self._ear)
         if self._ear is None:
             self._ear = Ear(self._link, self._intake)
         self._ear.gone = ""

@@ -1,0 +1,141 @@
+"""A network that can be cut: a TCP proxy between clients and a server on loopback."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from deploy import ports
+
+_CHUNK = 64 * 1024
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER that makes closing a socket send RST."""
+
+
+class Proxy:
+    """Passes bytes between whoever connects to `port` and the server at `target`.
+
+    `hang`: nothing passes any more in either direction, and nobody hears of it; what is sent
+    meanwhile passes when `mend` is called. New connections stand, and hear nothing. `cut`: every
+    connection is reset and new ones are refused until `mend`.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.port = ports.free()
+        self._target = target
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._server: asyncio.Server | None = None
+        self._streams: set[asyncio.StreamWriter] = set()
+        self._pairs: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Condition()
+
+    @property
+    def connections(self) -> int:
+        """Connections that stand now."""
+        return len(self._pairs)
+
+    async def start(self) -> None:
+        """Take connections."""
+        self._server = await asyncio.start_server(self._connected, ports.LOOPBACK, self.port)
+
+    def hang(self) -> None:
+        """Swallow everything without a word."""
+        self._passing.clear()
+
+    async def cut(self) -> None:
+        """Reset every connection and refuse new ones."""
+        await self._refuse()
+        for stream in self._streams:
+            raw = stream.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            stream.transport.abort()
+
+    async def mend(self) -> None:
+        """Pass everything again."""
+        self._passing.set()
+        if self._server is None:
+            await self.start()
+
+    async def until_connected(self, count: int) -> None:
+        """Return when at least so many connections stand."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.connections >= count)
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._refuse()
+        for pair in self._pairs:
+            pair.cancel()
+        await asyncio.gather(*self._pairs, return_exceptions=True)
+
+    async def _refuse(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pair = asyncio.current_task()
+        assert pair is not None
+        self._pairs.add(pair)
+        self._streams.add(writer)
+        await self._tell()
+        try:
+            await self._passing.wait()
+            there = await asyncio.open_connection(ports.LOOPBACK, self._target)
+            await self._pass(reader, writer, *there)
+        except OSError:
+            writer.transport.abort()
+        except asyncio.CancelledError:
+            return  # only `close` does that; the server of asyncio would print it
+        finally:
+            writer.close()
+            self._streams.discard(writer)
+            self._pairs.discard(pair)
+            await self._tell()
+
+    async def _pass(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        from_server: asyncio.StreamReader,
+        to_server: asyncio.StreamWriter,
+    ) -> None:
+        self._streams.add(to_server)
+        ways = [
+            asyncio.create_task(self._one_way(reader, to_server)),
+            asyncio.create_task(self._one_way(from_server, writer)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            self._streams.discard(to_server)
+            to_server.close()
+
+    async def _one_way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            await self._passing.wait()
+            writer.write(data)
+            await writer.drain()
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy before the server at `url`, and the url that leads through it."""
+    parts = urlsplit(url)
+    assert parts.port is not None
+    proxy = Proxy(parts.port)
+    await proxy.start()
+    try:
+        yield proxy, urlunsplit(parts._replace(netloc=f"{ports.LOOPBACK}:{proxy.port}"))
+    finally:
+        await proxy.close()
