@@ -145,7 +145,8 @@ class Backend(Protocol):
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew each lease from now; return those that were no longer ours. May be called from
-        another thread on another instance connected to the same broker."""
+        another thread on another instance connected to the same broker. Given nothing, it still
+        returns only when the broker has answered on the connection that pulls."""
         ...
 
     async def lag(self, group: str) -> Mapping[Lane, Lag]:

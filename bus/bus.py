@@ -15,6 +15,7 @@ from bus.backend import (
     Lane,
     Message,
 )
+from bus.contact import Contact
 from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetters
 from bus.errors import TooLarge
@@ -42,8 +43,9 @@ class Bus:
     """Publish, pull and settle tasks, with what belongs to them: dead letters and outcomes.
 
     Give it a backend and a store on the same broker; `close` closes both, then calls `release`
-    for what they share. `lease`, in seconds, is how long places of limited concurrencies are held
-    without a sign of life.
+    for what they share, which may be called again. `lease`, in seconds, is how long places of
+    limited concurrencies are held without a sign of life. `contact` knows how long ago the broker
+    has answered.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Bus:
         release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
+        self.contact = Contact(lambda: backend.extend(()), clock)
         self.dead = DeadLetters(store, backend)
         self.outcomes = Outcomes(store)
         self._backend = backend
@@ -116,9 +119,12 @@ class Bus:
         under way publishes them; see `Backend.publish`.
         """
         due = due if due > self._clock.wall() else 0.0
-        return await self._publishing.publish(
+        held = await self._publishing.publish(
             tasks, group=group, due=due, hold=hold, follow_up=follow_up
         )
+        if tasks:
+            self.contact.heard()
+        return held
 
     async def hold(self, ids: Iterable[str], seconds: float) -> None:
         """Let the ids of published tasks hold, as `publish` does with `hold`. Tries once."""
@@ -153,6 +159,8 @@ class Bus:
         """
         lanes, limit = (_ORDER, free) if free else (_FIRST_COPIES, ahead)
         found = await self._backend.pull(group, lanes, limit=limit, wait=wait)
+        if found:
+            self.contact.heard()
         return found if blame is None else self.crashes.sift(found, blame)
 
     async def known(self, delivery: Delivery, task: Envelope) -> Result | None:
@@ -204,6 +212,12 @@ class Bus:
         """What lies in each lane of a group; see `Backend.lag`."""
         return dict(await self._backend.lag(group))
 
+    async def abandon(self) -> None:
+        """Let go of a broker that is given up: what is under way raises `Closed`. `close` is
+        still to be called, and has nothing to wait for."""
+        if self._release is not None:
+            await self._release()
+
     async def close(self) -> None:
         """Finish what was asked, then let go of the broker."""
         await self.crashes.close()
@@ -227,7 +241,10 @@ class Bus:
 
     async def _forget(self, delivery: Delivery, settlement: Plan) -> bool:
         """Whether it was ours to forget."""
-        return await self._persist(lambda: self._forgetter.forget(delivery, settlement))
+        ours = await self._persist(lambda: self._forgetter.forget(delivery, settlement))
+        if ours:
+            self.contact.heard()
+        return ours
 
     async def _send_unasked(self, messages: Sequence[Message]) -> None:
         await self._backend.settle((), then=messages)
