@@ -42,6 +42,9 @@ def test_without_anything_there_are_defaults(tmp_path: Path) -> None:
     found = loaded(tmp_path)
     assert (found.settings.fleet.name, found.settings.fleet.lease) == ("default", 10.0)
     assert (found.settings.bus.url, found.settings.fleet.drain) == (None, 25.0)
+    assert found.settings.fleet.give_up == 300.0
+    assert (found.settings.health.enabled, found.settings.health.port) == (True, 0)
+    assert found.settings.health.host == "127.0.0.1"
     assert found.origins == {}
     assert found.state == tmp_path / ".muster"
 
@@ -207,6 +210,11 @@ def test_an_unknown_flag_names_the_nearest(tmp_path: Path) -> None:
         ({"MUSTER_FLEET_LEASE": "soon"}, "fleet.lease"),
         ({"MUSTER_FLEET_LEASE": "1"}, "fleet.lease"),
         ({"MUSTER_FLEET_DRAIN": "-1"}, "fleet.drain"),
+        ({"MUSTER_FLEET_GIVE_UP": "4.9"}, "fleet.give_up"),
+        ({"MUSTER_FLEET_GIVE_UP": "nan"}, "fleet.give_up"),
+        ({"MUSTER_HEALTH_ENABLED": "perhaps"}, "health.enabled"),
+        ({"MUSTER_HEALTH_PORT": "-1"}, "health.port"),
+        ({"MUSTER_HEALTH_HOST": ""}, "health.host"),
         ({"MUSTER_FLEET_NAME": "Has Spaces"}, "fleet.name"),
         ({"MUSTER_BUS_PORT": "99999"}, "bus.port"),
         ({"MUSTER_BUS_MAX_BYTES": "10 elephants"}, "bus.max_bytes"),

@@ -43,11 +43,13 @@ class _Section(BaseModel):
 
 
 class FleetSettings(_Section):
-    """`name` prefixes everything created on a broker; `lease` and `drain` in seconds."""
+    """`name` prefixes everything created on a broker; `lease`, `drain` and `give_up` (without the
+    broker) in seconds."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "default"
     lease: Annotated[float, Field(ge=2.0, le=3600.0)] = 10.0
     drain: Annotated[float, Field(ge=0.0, le=3600.0)] = 25.0
+    give_up: Annotated[float, Field(ge=5.0, le=86_400.0)] = 300.0
 
 
 class BusSettings(_Section):
@@ -57,6 +59,14 @@ class BusSettings(_Section):
 
     url: str | None = None
     max_bytes: Annotated[ByteSize, Field(ge=1_000_000)] | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class HealthSettings(_Section):
+    """Where a worker process answers probes; `port` 0 is any free one."""
+
+    enabled: bool = True
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
@@ -130,6 +140,7 @@ class Settings(BaseSettings):
 
     fleet: FleetSettings = FleetSettings()
     bus: BusSettings = BusSettings()
+    health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     roles: dict[str, RoleSettings] = {}
     limits: LimitSettings = LimitSettings()

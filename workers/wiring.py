@@ -23,6 +23,8 @@ from workers.fleet.client import FleetClient
 from workers.fleet.drain import serve
 from workers.fleet.membership import Membership
 from workers.fleet.presence import Alive, Presence
+from workers.health.probed import Watched, exit_soon, probed
+from workers.health.watch import Watch
 from workers.sdk.discovery import discover
 from workers.sdk.role import Role
 from workers.settings import Loaded, SettingsError, load
@@ -124,17 +126,36 @@ async def work(
     loaded: Loaded, roles: Sequence[Role], *, ready: Callable[[], None] = _unheard
 ) -> None:
     """Work on `roles` in this process until SIGTERM or SIGINT, then drain. `ready` is called once
-    every role is bound and can be seen."""
+    every role is bound and can be seen. Raises `Unreachable` when the broker was away for
+    `fleet.give_up` seconds, `PortTaken` or `SettingsError` when probes cannot be answered."""
     clock, who = SystemClock(), Identity.of_this_process()
-    bus = await open_bus(loaded, source=f"/muster/worker/{who.name}")
 
+    async def gave_up() -> None:
+        exit_soon()
+        await bus.abandon()
+
+    watch = Watch(clock, give_up=loaded.settings.fleet.give_up, gave_up=gave_up)
+    with probed(loaded.settings.health, watch) as url:
+        bus = await open_bus(loaded, source=f"/muster/worker/{who.name}")
+        host = _host(loaded, roles, bus, who, clock)
+        watch.over(host, bus.contact)
+        _calm_collector()
+        shown = _Countdown(len(roles), ready)
+        seen = [_presence(host, role, bus, clock, _Shown(url, shown)) for role in roles]
+        members = [_membership(host, role, bus, clock) for role in roles]
+        try:
+            await serve([Watched(host, watch), watch, *seen, *members])
+        finally:
+            await bus.close()
+
+
+def _host(loaded: Loaded, roles: Sequence[Role], bus: Bus, who: Identity, clock: Clock) -> Host:
     async def extender() -> Extender:
         parts = await open_parts(loaded, SystemClock(), f"keeper/{who.name}")
         return _Extending(parts, bus.places)
 
-    _calm_collector()
     fleet = loaded.settings.fleet
-    host = Host(
+    return Host(
         roles,
         bus,
         who,
@@ -144,12 +165,6 @@ async def work(
         extender=extender,
         tenants=limiting.tenants(loaded.settings),
     )
-    try:
-        shown = _Countdown(len(roles), ready)
-        seen = [_presence(host, role, bus, clock, shown) for role in roles]
-        await serve([host, *seen, *(_membership(host, role, bus, clock) for role in roles)])
-    finally:
-        await bus.close()
 
 
 def _calm_collector() -> None:
@@ -197,9 +212,15 @@ def _membership(host: Host, role: Role, bus: Bus, clock: Clock) -> Membership:
     return Membership(bus, clock, role.name, role.listens, ready=host.ready)
 
 
-def _presence(
-    host: Host, role: Role, bus: Bus, clock: Clock, shown: Callable[[], None]
-) -> Presence:
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What presence shows of the process, and whom to tell once it is shown."""
+
+    health: str
+    tell: Callable[[], None]
+
+
+def _presence(host: Host, role: Role, bus: Bus, clock: Clock, shown: _Shown) -> Presence:
     since = clock.wall()
 
     def look() -> Alive:
@@ -217,9 +238,11 @@ def _presence(
             failed=worker.counts.failed,
             again=worker.counts.again,
             draining=host.stopping,
+            health=shown.health,
         )
 
-    return Presence(bus.store, clock, look, ready=host.ready, shown=shown)
+    heard = bus.contact.heard
+    return Presence(bus.store, clock, look, ready=host.ready, shown=shown.tell, heard=heard)
 
 
 def _checked(url: str, loaded: Loaded) -> str:

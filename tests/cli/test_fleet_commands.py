@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import urllib.request
 
 import pytest
 
@@ -131,6 +132,9 @@ def test_ps_shows_role_worker_and_lag(fleet: Muster) -> None:
     worker = said["workers"][0]
     assert worker["pid"] == said["up"]["workers"][0]["pid"]
     assert worker["restarts"] == 0
+    with urllib.request.urlopen(f"{worker['health']}/readyz", timeout=5) as answer:  # noqa: S310
+        assert json.load(answer) == {"ready": True, "why": []}
+    assert worker["health"].removeprefix("http://") in fleet("ps").out
     assert "greeter.#" in fleet("ps").out
 
 

@@ -127,6 +127,38 @@ def test_a_port_in_use_names_who_has_it(muster: Muster) -> None:
     assert not (muster.folder / ".muster" / "up.json").exists()
 
 
+def test_a_port_for_probes_that_is_taken(muster: Muster) -> None:
+    """Said at once, before the bus is asked."""
+    muster.write("agents/greeter.py", GREETER)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        muster.environment["MUSTER_HEALTH_PORT"] = str(port)
+        ended = muster("work", "greeter")
+    assert ended.code == 3
+    assert f"port {port} is in use" in ended.lines[0]
+    assert str(os.getpid()) in ended.lines[1]
+
+
+def test_an_address_for_probes_that_is_not_ours(muster: Muster) -> None:
+    muster.write("agents/greeter.py", GREETER)
+    muster.environment["MUSTER_HEALTH_HOST"] = "192.0.2.1"
+    ended = muster("work", "greeter")
+    assert ended.code == 2
+    assert "192.0.2.1" in ended.lines[0]
+    assert "health.host" in ended.lines[1]
+
+
+def test_one_port_for_the_probes_of_many_processes(muster: Muster) -> None:
+    muster.write("agents/greeter.py", GREETER)
+    muster.environment["MUSTER_HEALTH_PORT"] = "8080"
+    ended = muster("up", "greeter=2")
+    assert ended.code == 2
+    assert "8080" in ended.lines[0]
+    assert "MUSTER_HEALTH_PORT" in ended.lines[1]
+
+
 def test_a_role_that_does_not_import_is_named_with_its_line(muster: Muster) -> None:
     file = muster.write("agents/broken.py", BROKEN)
     for command in (("work", "broken"), ("up",), ("up", "--detach")):

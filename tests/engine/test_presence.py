@@ -34,9 +34,15 @@ class Scene:
         self.store = MemoryKeyValue(self.broker.store)
         self.ready = asyncio.Event()
         self.shown = 0
+        self.heard = 0
         self.state = ALIVE
         self.presence = Presence(
-            self.store, self.clock, lambda: self.state, ready=self._ready, shown=self._shown
+            self.store,
+            self.clock,
+            lambda: self.state,
+            ready=self._ready,
+            shown=self._shown,
+            heard=self._heard,
         )
         self.task = asyncio.create_task(self.presence.run())
 
@@ -45,6 +51,9 @@ class Scene:
 
     def _shown(self) -> None:
         self.shown += 1
+
+    def _heard(self) -> None:
+        self.heard += 1
 
     async def seen(self) -> list[Alive]:
         return await present(self.store)
@@ -109,10 +118,11 @@ async def test_a_store_that_is_away_is_tried_again(scene: Scene) -> None:
     scene.broker.outage()
     scene.ready.set()
     await scene.clock.advance(2 * RENEW)
-    assert scene.shown == 0
+    assert (scene.shown, scene.heard) == (0, 0)
     scene.broker.restore()
     await scene.clock.advance(RENEW)
     assert (await scene.seen(), scene.shown) == ([ALIVE], 1)
+    assert scene.heard == 1
 
 
 async def test_one_that_is_stopped_before_it_is_ready_was_never_seen(scene: Scene) -> None:
@@ -126,7 +136,14 @@ async def test_those_of_one_role_can_be_asked_for_and_what_is_unreadable_is_left
     store = MemoryKeyValue(MemoryBroker(clock).store)
     for role, worker in (("coder", "a"), ("coder", "b"), ("coder2", "c"), ("writer", "d")):
         state = replace(ALIVE, role=role, worker=worker)
-        scene = Presence(store, clock, lambda state=state: state, ready=_now, shown=_unheard)  # type: ignore[misc]
+        scene = Presence(
+            store,
+            clock,
+            lambda state=state: state,  # type: ignore[misc]
+            ready=_now,
+            shown=_unheard,
+            heard=_unheard,
+        )
         await scene._put()
     await store.put(keys.alive("coder", "z"), b"not json")
     assert [each.worker for each in await present(store, "coder")] == ["a", "b"]

@@ -132,6 +132,7 @@ def _worker(one: "Alive", kept: "Standing | None", now: float) -> dict[str, Any]
         "done": one.succeeded,
         "failed": one.failed,
         "draining": one.draining,
+        "health": one.health,
         "restarts": restarts[0] if restarts else None,
     }
 
@@ -139,7 +140,7 @@ def _worker(one: "Alive", kept: "Standing | None", now: float) -> dict[str, Any]
 def _show(rows: list[Row], workers: list[dict[str, Any]]) -> None:
     columns = "ROLE LISTENS WORKERS RUNNING DONE FAILED HIGH RETRY NORMAL LOW DELAYED LEASED"
     output.table(columns.split(), (_cells(row) for row in rows))
-    columns = "ROLE PID HOST UP RUNNING DONE FAILED RESTARTS STATE"
+    columns = "ROLE PID HOST UP RUNNING DONE FAILED RESTARTS STATE HEALTH"
     output.table(columns.split(), (_worker_cells(worker) for worker in workers))
 
 
@@ -161,6 +162,7 @@ def _worker_cells(worker: dict[str, Any]) -> list[object]:
         worker["failed"],
         "" if worker["restarts"] is None else worker["restarts"],
         "draining" if worker["draining"] else "",
+        worker["health"].removeprefix("http://"),
     ]
 
 

@@ -50,6 +50,7 @@ def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
 
     known = all_roles(loaded)
     counts = _counts(asked, known, loaded)
+    _check_port(loaded, sum(counts.values()))
     environment = {
         name: value
         for name, value in (("MUSTER_BUS_URL", given.bus), ("MUSTER_FLEET_NAME", given.fleet))
@@ -60,6 +61,19 @@ def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
         command = [*worker_command(role), "--folder", str(loaded.folder)]
         specs += [Spec(role, environment, command)] * count
     return Plan(loaded, specs, counts, {name: known[name].listens for name in counts}, given.json)
+
+
+def _check_port(loaded: "Loaded", processes: int) -> None:
+    """Several processes of one machine cannot answer probes on one port."""
+    from workers.settings import SettingsError
+
+    health = loaded.settings.health
+    if health.enabled and health.port and processes > 1:
+        raise SettingsError(
+            f"{processes} processes cannot all answer probes on port {health.port}",
+            details=f"from {loaded.origins.get('health.port', 'the defaults')}: health.port",
+            actions=("leave health.port out, each takes a free one: `muster ps` shows them",),
+        )
 
 
 def _counts(asked: Sequence[str], known: "Mapping[str, Role]", loaded: "Loaded") -> dict[str, int]:

@@ -53,6 +53,21 @@ class Host:
         for worker in self._workers.values():
             await worker.bound.wait()
 
+    @property
+    def keeps(self) -> bool:
+        """Whether leases are kept: the thread that does it has not ended by itself."""
+        return not self._thread.ended_by_itself
+
+    def unbound(self) -> list[str]:
+        """The roles that are not bound."""
+        return [role for role, worker in self._workers.items() if not worker.bound.is_set()]
+
+    def troubles(self) -> Mapping[str, str]:
+        """What does not work at this moment, and why."""
+        found = {f"pulling for {role}": w.trouble() for role, w in self._workers.items()}
+        found["renewing leases"] = self._keeper.trouble
+        return {what: why for what, why in found.items() if why}
+
     async def run(self) -> None:
         """Work until `stop`; the leases are kept until the last drain is over."""
         self._loop = asyncio.get_running_loop()

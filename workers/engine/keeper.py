@@ -46,7 +46,8 @@ class Keeper:
     """Holds deliveries until they are released.
 
     `lost` is called, from whichever thread runs `keep`, once for each delivery that is no longer
-    ours. `hold` and `release` may be called from any thread.
+    ours. `hold` and `release` may be called from any thread. `trouble` says why the last round
+    could not renew; empty when it could, or when there was nothing to renew.
     """
 
     def __init__(self, lease: float, clock: Clock, lost: Callable[[Delivery], None]) -> None:
@@ -54,6 +55,7 @@ class Keeper:
         self._clock = clock
         self._lost = lost
         self._held: dict[int, _Held] = {}
+        self.trouble = ""
 
     def hold(self, delivery: Delivery) -> None:
         """Renew `delivery` from now on."""
@@ -96,15 +98,19 @@ class Keeper:
         monotonic, wall = self._clock.monotonic(), self._clock.wall()
         due = [held for held in self._held.copy().values() if self._age(held) > _JUST_BEGUN]
         if not due:
+            self.trouble = ""
             return
         try:
             lost = await extender.extend([held.delivery for held in due])
         except BusError as error:
+            self.trouble = str(error)
             _log.warning("cannot renew leases; trying again", count=len(due), error=str(error))
             return
-        except Exception:  # noqa: BLE001 - a keeper that ends would lose every lease unheard
+        except Exception as error:  # noqa: BLE001 - one that ends would lose every lease unheard
+            self.trouble = str(error) or type(error).__name__
             _log.exception("cannot renew leases; trying again", count=len(due))
             return
+        self.trouble = ""
         for delivery in lost:
             self._lose(delivery)
         for held in due:
@@ -129,16 +135,24 @@ class KeeperThread:
         self._ready = threading.Event()
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._began = self._asked_to_end = False
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether it keeps nothing any more although nobody asked it to stop."""
+        return self._began and not self._asked_to_end and not self._thread.is_alive()
 
     async def start(self) -> None:
         """Return when the keeper is connected; raises what connecting raises."""
         self._thread.start()
+        self._began = True
         await asyncio.to_thread(self._ready.wait)
         if self._failed is not None:
             raise self._failed
 
     async def stop(self) -> None:
         """Return when the thread has ended."""
+        self._asked_to_end = True
         loop, task = self._loop, self._task
         if loop is not None and task is not None and self._thread.is_alive():
             with suppress(RuntimeError):  # its loop has just ended by itself

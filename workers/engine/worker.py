@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import structlog
 
@@ -28,6 +29,10 @@ _log = structlog.get_logger("muster.worker")
 
 WAIT = 20.0
 """Seconds a pull waits for work before it asks again: an idle worker is a quiet one."""
+
+
+_OVERDUE = 10.0
+"""Seconds beyond its wait that a pull may take: longer than a broker is waited for."""
 
 
 @dataclass(slots=True)
@@ -74,6 +79,8 @@ class Worker:
         self._runners: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._pulling: asyncio.Task[None] | None = None
+        self._pull_failed = ""
+        self._pull_ends = inf
 
     @property
     def running(self) -> int:
@@ -96,6 +103,11 @@ class Worker:
     def stop(self) -> None:
         """Begin to drain: pull nothing more, give back what has not started."""
         self._stopping.set()
+
+    def trouble(self) -> str:
+        """Why no task can come here now; empty while one can. May be called from any thread."""
+        late = self._clock.monotonic() - self._pull_ends
+        return f"a pull is {late:.0f} s late" if late > 0 else self._pull_failed
 
     def lose(self, delivery: Delivery) -> None:
         """The keeper lost this delivery: end its run without a result."""
@@ -123,14 +135,18 @@ class Worker:
                 mean_run=self._mean.value,
                 attempts=self.role.attempts,
             )
-            found = await self._pull(free=ask.free, wait=WAIT) if ask.free else 0
+            # After one that failed, the next returns at once: only then is known that it works.
+            wait = 0.0 if self._pull_failed else WAIT
+            found = await self._pull(free=ask.free, wait=wait) if ask.free else 0
             least = 1 if ask.free else intake.LEAST_AHEAD
             if found == ask.free and ask.ahead >= least:
                 found += await self._pull(ahead=ask.ahead)
             if not found and not ask.free:
+                self._pull_failed = ""
                 await self._slots.changed.wait()
 
     async def _pull(self, *, free: int = 0, ahead: int = 0, wait: float = 0.0) -> int:
+        self._pull_ends = self._clock.monotonic() + wait + _OVERDUE
         try:
             if not self.bound.is_set():
                 await self._bind()
@@ -143,6 +159,7 @@ class Worker:
         except Closed:
             raise
         except BusError as error:
+            self._pull_failed = str(error)
             _log.warning("cannot pull; trying again", role=self.role.name, error=str(error))
             await self._clock.sleep(0.5)
         else:
@@ -150,7 +167,10 @@ class Worker:
                 self._keeper.hold(delivery)
             self._queue.extend(found)
             self._start()
+            self._pull_failed = ""
             return len(found)
+        finally:
+            self._pull_ends = inf
         return 0
 
     def _start(self) -> None:

@@ -22,7 +22,7 @@ LOOK = 1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
     """A worker of one role in one process. `since` and `at` are UTC epoch seconds; the counts
-    are of this process since it started."""
+    are of this process since it started. `health`: the URL under which it answers probes."""
 
     role: str
     worker: str
@@ -36,6 +36,7 @@ class Alive:
     failed: int = 0
     again: int = 0
     draining: bool = False
+    health: str = ""
 
 
 _ADAPTER = TypeAdapter(Alive)
@@ -44,7 +45,8 @@ _ADAPTER = TypeAdapter(Alive)
 class Presence:
     """Shows one worker from when `ready` returns until it is stopped.
 
-    `look` gives its present state; `shown` is called once it can be seen for the first time.
+    `look` gives its present state; `shown` is called once it can be seen for the first time,
+    `heard` whenever the store has answered.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class Presence:
         *,
         ready: Callable[[], Awaitable[None]],
         shown: Callable[[], None],
+        heard: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._look = look
         self._ready = ready
         self._shown = shown
+        self._heard = heard
         self._stopping = asyncio.Event()
         self._last: Alive | None = None
         self._put_at = 0.0
@@ -108,6 +112,7 @@ class Presence:
             await self._store.put(key, to_json(asdict(state)), ttl=3 * RENEW)
         except BusError:
             return
+        self._heard()
         if self._last is None:
             self._shown()
         self._last, self._put_at = state, self._clock.monotonic()

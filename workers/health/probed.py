@@ -1,0 +1,70 @@
+"""What a process does about its health besides its work: it answers, and it ends."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from workers.health.endpoint import Endpoint
+from workers.health.watch import Watch
+from workers.settings import HealthSettings
+
+_GIVEN_UP = 3
+"""The exit code of a process whose broker stayed away, as of any that cannot reach a service."""
+
+_LEAVE = 2.0
+"""Seconds such a process has to end in good order."""
+
+_log = structlog.get_logger("muster.health")
+
+
+class Service(Protocol):
+    """Something that runs until it is told to stop, and then ends by itself."""
+
+    async def run(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Work with its watch, which ends with it."""
+
+    work: Service
+    watch: Watch
+
+    async def run(self) -> None:
+        """Work to the end."""
+        try:
+            await self.work.run()
+        finally:
+            self.watch.end()
+
+    def stop(self) -> None:
+        """Begin to end the work."""
+        self.work.stop()
+
+
+@contextmanager
+def probed(settings: HealthSettings, watch: Watch) -> Iterator[str]:
+    """Answer probes; the URL, empty when that is turned off. Raises what `Endpoint.start` does."""
+    if not settings.enabled:
+        yield ""
+        return
+    endpoint = Endpoint({"/livez": watch.livez, "/readyz": watch.readyz})
+    endpoint.start(settings.host, settings.port)
+    _log.info("answering probes", livez=f"{endpoint.url}/livez", readyz=f"{endpoint.url}/readyz")
+    try:
+        yield endpoint.url
+    finally:
+        endpoint.close()
+
+
+def exit_soon() -> None:
+    """Exit with code 3 in two seconds, whatever still hangs then."""
+    end = threading.Timer(_LEAVE, os._exit, (_GIVEN_UP,))
+    end.daemon = True
+    end.start()
