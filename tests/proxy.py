@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from deploy import ports
 
@@ -31,6 +31,11 @@ class Proxy:
         self._streams: set[asyncio.StreamWriter] = set()
         self._pairs: set[asyncio.Task[None]] = set()
         self._news = asyncio.Condition()
+
+    @property
+    def url(self) -> str:
+        """Where clients of NATS connect."""
+        return f"nats://{ports.LOOPBACK}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -67,9 +72,12 @@ class Proxy:
     async def close(self) -> None:
         """End every connection."""
         await self._refuse()
+        for stream in self._streams:
+            stream.transport.abort()
         for pair in self._pairs:
             pair.cancel()
         await asyncio.gather(*self._pairs, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted closes its socket in the next turn
 
     async def _refuse(self) -> None:
         if self._server is not None:
@@ -129,13 +137,13 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    """A proxy before the server at `url`, and the url that leads through it."""
+async def proxied(url: str) -> AsyncIterator[Proxy]:
+    """A proxy before the server at `url`."""
     parts = urlsplit(url)
     assert parts.port is not None
     proxy = Proxy(parts.port)
     await proxy.start()
     try:
-        yield proxy, urlunsplit(parts._replace(netloc=f"{ports.LOOPBACK}:{proxy.port}"))
+        yield proxy
     finally:
         await proxy.close()

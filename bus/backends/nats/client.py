@@ -5,7 +5,7 @@ published one on its own; both cost more than the message itself. `NatsClient` k
 connection, its parser, its reconnecting, and passes messages of `listen` straight to a function.
 It relies on these parts of nats-py (2.16), which a test holds it to: `_process_msg`, `_subs`,
 `_sid`, `_transport` (and its `_io_writer`), `_ps`, `_pongs`, `_process_err`, `_process_pong`,
-`_process_op_err`, `_attempt_reconnect`.
+`_process_op_err`, `_process_connect_init`, `_attempt_reconnect`.
 """
 
 import asyncio
@@ -156,6 +156,14 @@ class NatsClient(Client):
     def _socket(self) -> asyncio.WriteTransport | None:
         writer = getattr(self._transport, "_io_writer", None)
         return None if writer is None else writer.transport
+
+    async def _process_connect_init(self) -> None:
+        """As the library does, which would leave the socket of an attempt that failed open."""
+        try:
+            await super()._process_connect_init()
+        except BaseException:
+            _abort(self._socket())
+            raise
 
     async def _attempt_reconnect(self) -> None:
         """As the library does, and again should it give up by an error of its own. It would first

@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+from nats.protocol.parser import Parser
 
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Message
 from bus.backends.nats.backend import NatsBackend
@@ -89,9 +91,13 @@ def test_the_client_library_has_the_parts_we_rely_on() -> None:
     """A new release that lacks one must fail here, not by falling silent."""
     taken = list(inspect.signature(Client._process_msg).parameters)
     assert taken == ["self", "sid", "subject", "reply", "data", "headers"]
-    for name in ("_process_err", "_process_pong", "_attempt_reconnect", "_process_op_err"):
-        assert inspect.iscoroutinefunction(getattr(Client, name))
-    assert {"_subs", "_sid", "_transport", "_pongs", "_pings_outstanding"} <= set(vars(Client()))
+    for name in "err pong op_err connect_init".split():
+        assert inspect.iscoroutinefunction(getattr(Client, f"_process_{name}"))
+    assert inspect.iscoroutinefunction(Client._attempt_reconnect)
+    parts = {"_subs", "_sid", "_transport", "_ps", "_pongs", "_pings_outstanding"}
+    assert parts <= set(vars(Client()))
+    assert "_io_writer" in vars(TcpTransport())  # type: ignore[no-untyped-call]
+    assert inspect.iscoroutinefunction(Parser.parse)
 
 
 async def test_a_wrong_password_is_one_clear_error_at_once() -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psutil
 import pytest
 
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Message
@@ -56,7 +57,7 @@ async def test_a_network_that_swallows_everything_is_noticed_in_five_seconds(
     nats_server: NatsServer,
 ) -> None:
     """16: although much is unsent and TCP says nothing; and what waits on it hears of that."""
-    async with proxied(nats_server.url) as (proxy, url), linked(url) as link:
+    async with proxied(nats_server.url) as proxy, linked(proxy.url) as link:
         await link.echo()
         lost, back = event_of(link.lost), event_of(link.back)  # type: ignore[arg-type]
         proxy.hang()
@@ -98,7 +99,7 @@ async def test_a_reader_that_ended_unheard_is_replaced(nats_server: NatsServer) 
 
 async def test_closing_does_not_wait_for_a_cut_network(nats_server: NatsServer) -> None:
     """It has two seconds to send what is unsent; before, it waited as long as TCP does."""
-    async with proxied(nats_server.url) as (proxy, url), linked(url) as link:
+    async with proxied(nats_server.url) as proxy, linked(proxy.url) as link:
         proxy.hang()
         link.send(pub("nobody.listens", "", bytes(900_000)) * (MUCH // 900_000))
         async with asyncio.timeout(4):
@@ -163,3 +164,18 @@ async def test_a_waiting_request_that_is_never_answered_is_made_anew(
             (found,) = await pull
         assert found.message.id == "m"
         await backend.close()
+
+
+async def test_attempts_to_reconnect_that_fail_leave_nothing_open(nats_server: NatsServer) -> None:
+    """However long the server hangs: each attempt ends its own socket."""
+    async with proxied(nats_server.url) as proxy, linked(proxy.url) as link:
+        link.client.options["connect_timeout"] = 0.1
+        proxy.hang()
+        await link.client.drop()
+        async with asyncio.timeout(10):
+            await proxy.until_connected(8)
+        ours = psutil.Process().net_connections("tcp")
+        assert sum(c.raddr[1:] == (proxy.port,) for c in ours) <= 2
+        await proxy.mend()
+        async with asyncio.timeout(5):
+            await link.echo()
