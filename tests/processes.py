@@ -4,16 +4,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class WorkerProcesses:
-    """Worker processes of one fleet on one bus, all ended when the test is over."""
+    """Worker processes of one fleet on one bus, all ended when the test is over. `more` is added
+    to their environment."""
 
     def __init__(
-        self, url: str, fleet: str, folder: Path, *, lease: float, roles: str = ""
+        self,
+        url: str,
+        fleet: str,
+        folder: Path,
+        *,
+        lease: float,
+        roles: str = "",
+        more: Mapping[str, str] = NOTHING,
     ) -> None:
         self._folder = folder
         self._environment = {
@@ -23,6 +34,7 @@ class WorkerProcesses:
             "MUSTER_FLEET_LEASE": str(lease),
             "MUSTER_LOG_LEVEL": "warning",
             **({"MUSTER_ROLES": roles} if roles else {}),
+            **more,
         }
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -68,10 +80,16 @@ class WorkerProcesses:
 
 @contextmanager
 def worker_processes(
-    url: str, fleet: str, folder: Path, *, lease: float = 2.0, roles: str = ""
+    url: str,
+    fleet: str,
+    folder: Path,
+    *,
+    lease: float = 2.0,
+    roles: str = "",
+    more: Mapping[str, str] = NOTHING,
 ) -> Iterator[WorkerProcesses]:
     """Worker processes that end with the block."""
-    processes = WorkerProcesses(url, fleet, folder, lease=lease, roles=roles)
+    processes = WorkerProcesses(url, fleet, folder, lease=lease, roles=roles, more=more)
     try:
         yield processes
     finally:

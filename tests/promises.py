@@ -40,7 +40,6 @@ PROMISES: Mapping[int, str] = MappingProxyType(
 OPEN: Mapping[int, str] = MappingProxyType(
     {
         13: "hours",
-        16: "the five seconds, a cut network, `/readyz`, `give_up`",
     }
 )
 """What a promise says that no test shows yet."""

@@ -108,7 +108,8 @@ async def test_without_the_broker_it_is_not_ready_after_five_seconds(scene: Scen
     await scene.clock.advance(2.0)
     assert scene.ready() == []
     await scene.clock.advance(NOT_READY)
-    assert scene.ready() == ["the broker has not answered for 7 s"]
+    (reason,) = scene.ready()
+    assert reason.startswith("the broker has not answered for ")
     assert scene.alive() == [], "killing it would help nobody"
     scene.works.there = True
     await scene.clock.advance(1.0)
@@ -142,9 +143,10 @@ async def test_it_gives_up_when_the_broker_stays_away(scene: Scene, deaf: bool) 
         scene.works.bad = {"pulling for coder": "deaf"}
     else:
         scene.works.there = False
-    await scene.clock.advance(58.0)
+    await scene.clock.advance(56.0)
     assert not scene.task.done()
-    await scene.clock.advance(5.0)
+    await scene.clock.advance(6.0)
+    assert scene.task.done()
     with pytest.raises(Unreachable) as given_up:
         scene.task.result()
     assert scene.given_up == 1

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.bus.conformance.harness import MemoryWorld, World
+from tests.proxy import proxied
 from tests.servers import NatsServer
 
 IMPLEMENTATIONS = [
@@ -48,6 +49,23 @@ async def another(world: World) -> AsyncIterator[World]:
     made = world.neighbour()
     yield made
     await made.close()
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+async def far(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A fleet with a network between it and the broker, which the test may cut."""
+    if request.param == "memory":
+        made: World = MemoryWorld()
+        yield made
+        await made.close()
+        return
+    from tests.bus.conformance.nats_world import NatsWorld
+
+    server = request.getfixturevalue("nats_server")
+    async with proxied(server.url) as proxy:
+        made = NatsWorld(server, proxy=proxy)
+        yield made
+        await made.close()
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

@@ -86,6 +86,14 @@ class World(ABC):
     async def start_broker(self) -> None:
         """Start it again where it was."""
 
+    @abstractmethod
+    async def cut_off(self, *, silently: bool) -> None:
+        """Cut the network between all connections and the broker; silently: nobody is told."""
+
+    @abstractmethod
+    async def reconnect(self) -> None:
+        """Mend the network."""
+
     async def kill_broker(self) -> None:
         """SIGKILL, then a new start on the same port and folder."""
         await self.stop_broker(kill=True)
@@ -142,6 +150,14 @@ class MemoryWorld(World):
 
     @override
     async def start_broker(self) -> None:
+        self.broker.restore()
+
+    @override
+    async def cut_off(self, *, silently: bool) -> None:
+        self.broker.outage()
+
+    @override
+    async def reconnect(self) -> None:
         self.broker.restore()
 
     @override

@@ -17,16 +17,21 @@ from contracts.clock import SystemClock
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.members import Remote
 from tests.bus.conformance.nats_member import ProcessMember
+from tests.proxy import Proxy
 from tests.servers import NatsServer
 
 T = TypeVar("T")
 
 
 class NatsWorld(World):
-    """A fleet on a real NATS server; only a world with a server of its own may stop it."""
+    """A fleet on a real NATS server; only a world with a server of its own may stop it, and only
+    one behind a proxy can be cut off."""
 
-    def __init__(self, server: NatsServer, *, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, server: NatsServer, *, max_bytes: int | None = None, proxy: Proxy | None = None
+    ) -> None:
         super().__init__(max_bytes=max_bytes)
+        self._proxy = proxy
         self.clock = SystemClock()
         self._server = server
         self._links: list[NatsLink] = []
@@ -56,6 +61,19 @@ class NatsWorld(World):
         await asyncio.to_thread(self._server.start)
 
     @override
+    async def cut_off(self, *, silently: bool) -> None:
+        assert self._proxy is not None
+        if silently:
+            self._proxy.hang()
+        else:
+            await self._proxy.cut()
+
+    @override
+    async def reconnect(self) -> None:
+        assert self._proxy is not None
+        await self._proxy.mend()
+
+    @override
     async def close(self) -> None:
         await super().close()
         for link in self._links:
@@ -70,7 +88,7 @@ class NatsWorld(World):
         return NatsKeyValue(await self._link())
 
     async def _link(self) -> NatsLink:
-        url = self._server.url
+        url = self._server.url if self._proxy is None else self._proxy.url
         link = await connect(
             url, fleet=self.fleet, lease=self.lease, clock=self.clock, max_bytes=self.max_bytes
         )

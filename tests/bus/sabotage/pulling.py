@@ -132,7 +132,11 @@ class CancelledPullLoses(MemoryBackend):
         return taken
 
 
-@breaks(16, "test_a_worker_outlives_an_outage_of_the_broker")
+@breaks(
+    16,
+    "test_a_worker_outlives_an_outage_of_the_broker",
+    "test_work_goes_on_after_each_restart_of_the_broker",
+)
 class DeafAfterAnOutage(MemoryBroker):
     """After an outage everything is accepted and nothing is handed out."""
 

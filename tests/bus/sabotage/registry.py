@@ -23,6 +23,7 @@ MODULES = (
     "accepting",
     "keys",
     "pulling",
+    "outages",
     "due",
     "settling",
     "leases",
