@@ -26,13 +26,28 @@ class LaneName(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Lane:
-    """A waiting line of a group. `slice` cuts a lane by tenant (0 when slices are off)."""
+    """A waiting line of a group. A message tells its tenant's `slice`, from 0 up to `SLICES`; a
+    fleet that cuts its lanes into N keeps slice k in the lane k modulo N."""
 
     name: LaneName
     slice: int = 0
 
 
 HIGH, RETRY, NORMAL, LOW = (Lane(name) for name in LaneName)
+
+SLICES = 16
+"""Slices that tenants are spread over when they publish, whatever number a fleet pulls by: so
+publishers need not know that number. More make more filters and consumers on a broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Lanes that share `most` messages of one pull evenly. What one of them does not use goes to
+    the others; what cannot be halved goes to those named first."""
+
+    lanes: tuple[Lane, ...]
+    most: int
+
 
 MAX_BODY = 900 * 1024
 """Bytes of a body a backend must take (promise 2), whatever the broker's own limit is."""
@@ -121,12 +136,13 @@ class Backend(Protocol):
         ...
 
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
-        """At most `limit` messages, those of earlier lanes first, as soon as there is one;
-        empty after about `wait` seconds. Each is ours for the lease and has the `due` it was
-        published with. Raises `Unroutable` when the group is not bound, `InvalidValue` for a
-        `limit` below 1; one that waits when the backend is closed raises `Closed`."""
+        """At most `limit` messages, those of earlier lanes and turns first, as soon as there is
+        one; empty after about `wait` seconds. A lane may have several turns. Each message is ours
+        for the lease and has the `due` it was published with. Raises `Unroutable` when the group
+        is not bound, `InvalidValue` for a `limit` below 1; one that waits when the backend is
+        closed raises `Closed`."""
         ...
 
     async def settle(
@@ -150,7 +166,8 @@ class Backend(Protocol):
         ...
 
     async def lag(self, group: str) -> Mapping[Lane, Lag]:
-        """What lies in each lane, true within a second. Raises `Unroutable` if not bound."""
+        """What lies in each slice of each lane, true within a second. Raises `Unroutable` if not
+        bound."""
         ...
 
     async def close(self) -> None:

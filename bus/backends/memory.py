@@ -8,7 +8,7 @@ processes do, and what one of them held comes back by its lease when it is gone.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from bus.backend import Delivery, Lag, Lane, Message
+from bus.backend import Delivery, Lag, Lane, Message, Turn
 from bus.backends.memory_broker import MemoryBroker
 from bus.backends.memory_group import Group
 from bus.errors import Closed
@@ -45,7 +45,7 @@ class MemoryBackend:
         self._broker.publish(messages, follow_up=follow_up)
 
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
         """See `Backend.pull`. Nothing is awaited between taking messages and returning them."""
         if limit < 1:

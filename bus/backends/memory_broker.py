@@ -11,12 +11,13 @@ from threading import RLock
 from types import MappingProxyType
 from typing import Protocol
 
-from bus.backend import Delivery, Lag, Lane, LaneName, Message
+from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn
 from bus.backends.memory_group import Group, Lease, size_of
 from bus.errors import Conflict, Unreachable, Unroutable
 from bus.fullness import fits, full
 from bus.keyvalue.memory import MemoryStore
 from bus.sizes import check_sizes
+from bus.turns import named
 from bus.waking import Bell
 from contracts.clock import Clock
 from contracts.errors import InvalidValue
@@ -39,14 +40,17 @@ class Connection(Protocol):
 class MemoryBroker:
     """The server: bindings, messages, dedupe keys, leases, and a key-value store (`store`).
 
-    `lease` is in seconds and the same for all, as for a fleet; `max_bytes` is what its messages may
-    fill. May be used from the loops of several threads. `crash`, `outage` and `restore` are faults
-    on demand.
+    `lease` is in seconds; it and the number of `slices` a lane is cut into are the same for all,
+    as for a fleet; `max_bytes` is what its messages may fill. May be used from the loops of several
+    threads. `crash`, `outage` and `restore` are faults on demand.
     """
 
-    def __init__(self, clock: Clock, *, lease: float = 10.0, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, clock: Clock, *, lease: float = 10.0, slices: int = 1, max_bytes: int | None = None
+    ) -> None:
         self.clock = clock
         self.lease = lease
+        self.slices = slices
         self.max_bytes = max_bytes
         self.store = MemoryStore(clock)
         self._groups: dict[str, Group] = {}
@@ -92,7 +96,7 @@ class MemoryBroker:
         """Route to `name` what matches `patterns`, from now on."""
         with self._lock:
             self._routes.clear()
-            group = self._groups.setdefault(name, Group(name, patterns))
+            group = self._groups.setdefault(name, Group(name, patterns, self.slices))
             group.patterns = tuple(patterns)
 
     def unbind(self, name: str, *, drop: bool) -> None:
@@ -122,7 +126,7 @@ class MemoryBroker:
             self._accept(messages)
 
     def pull(
-        self, name: str, lanes: Sequence[Lane], limit: int, bell: Bell
+        self, name: str, lanes: Sequence[Lane | Turn], limit: int, bell: Bell
     ) -> tuple[list[Delivery], Group, float]:
         """What can be had now; if nothing, `bell` rings when to look again, and the seconds say
         when to do so at the latest. Then `leave` the group with that bell.
@@ -133,7 +137,7 @@ class MemoryBroker:
             now = self.clock.monotonic()
             taken = group.take(lanes, limit, now + self.lease)
             if not taken:
-                group.wait(bell, lanes)
+                group.wait(bell, named(lanes))
             group.call()
             look = group.change_in(self.clock.wall(), now)
             return taken, group, min(look, self.lease)

@@ -8,7 +8,8 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from math import inf
 
-from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lag, Lane, Message
+from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn
+from bus.turns import share_out, turns_of
 from bus.waking import Bell, ring
 
 
@@ -23,9 +24,9 @@ class Item:
 
     __slots__ = ("handed", "lane", "message")
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, slices: int = 1) -> None:
         self.message = message
-        self.lane = message.lane
+        self.lane = Lane(message.lane.name, message.lane.slice % slices)
         self.handed = 0
 
 
@@ -47,11 +48,12 @@ class Group:
     order in which they end: an ordered dict is their queue, a renewal is a move to its end.
     """
 
-    def __init__(self, name: str, patterns: Sequence[str]) -> None:
+    def __init__(self, name: str, patterns: Sequence[str], slices: int = 1) -> None:
         self.name = name
         self.patterns = tuple(patterns)
-        self._lanes: dict[Lane, deque[Item]] = {lane: deque() for lane in (HIGH, RETRY)}
-        self._lanes |= {lane: deque() for lane in (NORMAL, LOW)}
+        self._slices = slices
+        lanes = [Lane(lane, slice_) for lane in LaneName for slice_ in range(slices)]
+        self._lanes: dict[Lane, deque[Item]] = {lane: deque() for lane in lanes}
         self._delayed: list[tuple[float, int, Item]] = []
         self._delayed_in: Counter[Lane] = Counter()
         self._leases: OrderedDict[Lease, None] = OrderedDict()
@@ -62,7 +64,7 @@ class Group:
 
     def add(self, message: Message, wall: float) -> None:
         """Keep `message` in its lane, out of sight until due. Then `call` those that wait."""
-        item, due = Item(message), message.due
+        item, due = Item(message, self._slices), message.due
         self.bytes += size_of(message)
         if due <= wall:
             self._lane(item.lane).append(item)
@@ -89,18 +91,21 @@ class Group:
             lease.item.handed += 1
             self._lane(lease.item.lane).appendleft(lease.item)
 
-    def take(self, lanes: Sequence[Lane], limit: int, until: float) -> list[Delivery]:
-        """Up to `limit` messages, those of earlier lanes first, leased `until` that time."""
+    def take(self, lanes: Sequence[Lane | Turn], limit: int, until: float) -> list[Delivery]:
+        """Up to `limit` messages, those of earlier turns first, leased `until` that time."""
         taken: list[Delivery] = []
-        for lane in lanes:
-            waiting = self._lanes.get(lane)
-            while waiting and len(taken) < limit:
-                lease = Lease(self, waiting.popleft(), until)
-                self._leases[lease] = None
-                self._leased_in[lane] += 1
-                item = lease.item
-                taken.append(Delivery(item.message, self.name, item.handed, lease))
+        for turn in turns_of(lanes, limit):
+            waiting = [self._lanes.get(lane, ()) for lane in turn.lanes]
+            room = min(turn.most, limit - len(taken))
+            for lane, part in zip(turn.lanes, share_out(map(len, waiting), room), strict=True):
+                taken += [self._hand_over(lane, until) for _ in range(part)]
         return taken
+
+    def _hand_over(self, lane: Lane, until: float) -> Delivery:
+        lease = Lease(self, self._lanes[lane].popleft(), until)
+        self._leases[lease] = None
+        self._leased_in[lane] += 1
+        return Delivery(lease.item.message, self.name, lease.item.handed, lease)
 
     def owns(self, lease: Lease, mono: float) -> bool:
         """Whether `lease` still holds its message."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from bus.backend import Delivery, Lag, Lane, Message
+from bus.backend import Delivery, Lag, Lane, Message, Turn
 from bus.backends.nats.bind import Binder
 from bus.backends.nats.bindings import Binding, Bindings
 from bus.backends.nats.gauge import Gauge
@@ -14,7 +14,12 @@ from bus.backends.nats.publish import Publisher
 from bus.backends.nats.pull import Pulls, vanished
 from bus.backends.nats.receipts import Receipt
 from bus.backends.nats.settle import acknowledge, extend, settle
-from bus.backends.nats.streams import PRIORITIES, Consumers, ensure_streams
+from bus.backends.nats.streams import (
+    Consumers,
+    ensure_streams,
+    retry_consumers,
+    task_consumers,
+)
 from bus.backends.nats.sweep import Sweeper
 from bus.errors import Closed, Unroutable
 from bus.keyvalue.nats import NatsKeyValue
@@ -36,7 +41,8 @@ class NatsBackend:
         self._sweeper = Sweeper(link, self._keyvalue)
         self._gauge = Gauge(link, self._all_lags, self._sweeper.touch)
         self._publisher = Publisher(link, self._bindings, self._gauge)
-        self._binder = Binder(self._keyvalue, self._bindings, self._consumers, self._lags)
+        parts = (self._keyvalue, self._bindings, self._consumers, self._lags)
+        self._binder = Binder(*parts, slices=link.slices)
         self._pulls: dict[str, Pulls] = {}
         self._opening = asyncio.Lock()
         self._open = False
@@ -61,7 +67,7 @@ class NatsBackend:
         await self._publisher.publish(messages, follow_up=follow_up)
 
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
         """See `Backend.pull`."""
         if limit < 1:
@@ -128,8 +134,8 @@ class NatsBackend:
         await self._bindings.refresh()
         last = self._binding(group).generations[-1]
         names = self._link.names
-        own = {names.consumer(group, lane, last.tag) for lane in PRIORITIES}
-        if consumer in {*own, names.retry_consumer(group)}:
+        own = task_consumers(names, group, last) + retry_consumers(names, group, last.division)
+        if consumer in own:
             raise vanished(group)
         pulls.skip(consumer)
 
@@ -158,7 +164,8 @@ class NatsBackend:
         def binding() -> Binding:
             return self._binding(group)
 
-        return Pulls(self._link, Intake(self._link, group, binding, self._publisher.send, forget))
+        send, link = self._publisher.send, self._link
+        return Pulls(link, Intake(link, group, binding, send, forget))
 
     async def _all_lags(self) -> Mapping[str, Mapping[Lane, Lag]]:
         groups = dict(self._bindings.groups())

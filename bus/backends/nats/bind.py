@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, timedelta
 
-from bus.backends.nats.bindings import Binding, Bindings, Generation, decode
+from bus.backends.nats.bindings import Binding, Bindings, Division, Generation, decode
 from bus.backends.nats.errors import unreachable
 from bus.backends.nats.lag import Lags
-from bus.backends.nats.streams import PRIORITIES, Consumers
+from bus.backends.nats.streams import Consumers, retry_consumers, task_consumers
 from bus.errors import Conflict
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import ABSENT, KeyValue
@@ -25,15 +25,24 @@ the connection they pull with and know within milliseconds."""
 
 
 class Binder:
-    """Keeps the entries `binding/GROUP` and the consumers they name in step."""
+    """Keeps the entries `binding/GROUP` and the consumers they name in step. `slices`: into how
+    many parts it cuts each lane; of processes that disagree the last to bind decides, and none
+    loses anything."""
 
     def __init__(
-        self, keyvalue: KeyValue, bindings: Bindings, consumers: Consumers, lags: Lags
+        self,
+        keyvalue: KeyValue,
+        bindings: Bindings,
+        consumers: Consumers,
+        lags: Lags,
+        *,
+        slices: int,
     ) -> None:
         self._keyvalue = keyvalue
         self._bindings = bindings
         self._consumers = consumers
         self._lags = lags
+        self._slices = slices
         self._lock = asyncio.Lock()
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
@@ -48,30 +57,44 @@ class Binder:
     async def _bind_once(self, group: str, wanted: tuple[str, ...]) -> bool:
         entry = await self._keyvalue.get(keys.binding(group))
         old = decode(entry) if entry is not None else None
-        if old is not None and set(old.patterns) == set(wanted):
-            last = old.generations[-1]
+        last = old.generations[-1] if old is not None else None
+        cut_anew = last is not None and last.division.slices != self._slices
+        if old and last and not cut_anew and set(old.patterns) == set(wanted):
             await self._consumers.make(group, last)
             self._bindings.apply(old)
             return True
-        await self._hold(old)
-        start = await self._consumers.next_sequence()
-        next_ = Generation(secrets.token_hex(4), wanted, start)
+        await self._hold(old, retries=cut_anew)
+        names = self._lags.names
+        start = await self._consumers.next_sequence(names.tasks)
+        division = await self._division(last, cut_anew)
+        next_ = Generation(secrets.token_hex(4), wanted, start, division)
         await self._consumers.make(group, next_)
         new = Binding(group, (next_,)) if old is None else old.follow(next_)
-        await self._hold(old)
+        await self._hold(old, retries=cut_anew)
         if await self._put(new, entry.revision if entry is not None else None):
             return True
-        await self._consumers.delete_generation(group, next_.tag)
+        await self._consumers.delete_generation(group, next_)
+        if division.tag and (last is None or cut_anew):
+            await self._consumers.delete_division(group, division)
         return False
 
-    async def _hold(self, old: Binding | None) -> None:
+    async def _division(self, last: Generation | None, cut_anew: bool) -> Division:
+        """How the lanes are cut from now on: as before, or as this process is told to."""
+        if last is not None and not cut_anew:
+            return last.division
+        if last is None and self._slices == 1:
+            return Division()
+        start = await self._consumers.next_sequence(self._lags.names.later)
+        return Division(secrets.token_hex(4), self._slices, start)
+
+    async def _hold(self, old: Binding | None, *, retries: bool) -> None:
         """Pause what is in force now until every member will know what comes after it: else one
         that does not know yet would take from it what the new consumers give to another."""
         if old is None:
             return
         until = await self._consumers.now() + timedelta(seconds=_HANDOVER)
         text = until.astimezone(UTC).isoformat()
-        await self._consumers.pause(old.group, old.generations[-1], text)
+        await self._consumers.pause(old.group, old.generations[-1], text, retries=retries)
 
     async def _put(self, binding: Binding, expect: int | None) -> bool:
         try:
@@ -108,10 +131,10 @@ class Binder:
 
     async def _forget(self, binding: Binding) -> None:
         for generation in binding.generations:
-            await self._consumers.delete_generation(binding.group, generation.tag)
+            await self._consumers.delete_generation(binding.group, generation)
         await self._consumers.purge(binding.group)
-        names = self._lags.names
-        await self._consumers.delete(names.later, names.retry_consumer(binding.group))
+        for division, _ in binding.divisions():
+            await self._consumers.delete_division(binding.group, division)
 
     async def _refuse_if_busy(self, binding: Binding) -> None:
         if await self._lags.is_empty(binding):
@@ -129,19 +152,38 @@ class Binder:
             if entry is None:
                 return
             binding = rest = decode(entry)
+            busy = await self._busy(binding)
             for generation, until in binding.parts()[:-1]:
-                if until is not None and await self._drained(group, generation, until):
-                    await self._consumers.delete_generation(group, generation.tag)
-                    rest = rest.without(generation.tag)
+                names = task_consumers(self._lags.names, group, generation)
+                if generation.division in busy or not await self._drained(
+                    self._lags.names.tasks, names, until
+                ):
+                    continue
+                await self._consumers.delete_generation(group, generation)
+                rest = rest.without(generation.tag)
+            for division, _ in binding.divisions():
+                if division not in dict(rest.divisions()):
+                    await self._consumers.delete_division(group, division)
             if rest is not binding:
                 await self._put(rest, binding.revision)
 
-    async def _drained(self, group: str, generation: Generation, until: int) -> bool:
+    async def _busy(self, binding: Binding) -> list[Division]:
+        """Earlier divisions of which something lies in the retry lane."""
         names = self._lags.names
-        for lane in PRIORITIES:
-            info = await self._consumers.info(
-                names.tasks, names.consumer(group, lane, generation.tag)
+        return [
+            division
+            for division, until in binding.divisions()[:-1]
+            if not await self._drained(
+                names.later, retry_consumers(names, binding.group, division), until
             )
+        ]
+
+    async def _drained(self, stream: str, consumers: Sequence[str], until: int | None) -> bool:
+        """Whether these have nothing from before `until` any more."""
+        if until is None:
+            return False
+        for name in consumers:
+            info = await self._consumers.info(stream, name)
             if info is None:
                 continue
             passed = info["delivered"]["stream_seq"] >= until - 1

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bus.errors import BusError, Closed
@@ -20,6 +20,16 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Division:
+    """How a group's lanes are cut: into how many `slices`. Its retry consumers are named after
+    its `tag` and want what lies in the later stream from `start` on."""
+
+    tag: str = ""
+    slices: int = 1
+    start: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One set of consumers of a group: what they want from the sequence `start` on, up to the
     start of the next generation."""
@@ -27,6 +37,7 @@ class Generation:
     tag: str
     patterns: tuple[str, ...]
     start: int
+    division: Division = Division()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,12 @@ class Binding:
         untils = [generation.start for generation in self.generations[1:]]
         return list(zip(self.generations, [*untils, None], strict=True))
 
+    def divisions(self) -> list[tuple[Division, int | None]]:
+        """Each division with the sequence of the later stream at which the next takes over."""
+        found = list(dict.fromkeys(generation.division for generation in self.generations))
+        untils = [division.start for division in found[1:]]
+        return list(zip(found, [*untils, None], strict=True))
+
     def follow(self, generation: Generation) -> "Binding":
         """The binding after a change."""
         return replace(self, generations=(*self.generations, generation))
@@ -57,7 +74,7 @@ class Binding:
 
     def encode(self) -> bytes:
         """The value of its entry."""
-        old = [{"tag": g.tag, "patterns": g.patterns, "start": g.start} for g in self.generations]
+        old = [asdict(generation) for generation in self.generations]
         return json.dumps({"patterns": self.patterns, "generations": old}).encode()
 
 
@@ -65,7 +82,8 @@ def decode(entry: Entry) -> Binding:
     """The binding in an entry."""
     value: dict[str, Any] = json.loads(entry.value)
     generations = tuple(
-        Generation(g["tag"], tuple(g["patterns"]), g["start"]) for g in value["generations"]
+        Generation(g["tag"], tuple(g["patterns"]), g["start"], Division(**g.get("division", {})))
+        for g in value["generations"]
     )
     return Binding(entry.key.partition("/")[2], generations, entry.revision)
 

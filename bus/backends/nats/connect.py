@@ -32,13 +32,15 @@ async def connect(
     *,
     fleet: str,
     lease: float = 10.0,
+    slices: int = 1,
     clock: Clock,
     name: str = "muster",
     connect_timeout: float = 5.0,
     max_bytes: int | None = None,
 ) -> NatsLink:
     """A link to the server at `url` (nats:// or tls://, with user:password@ or token@).
-    `max_bytes`: what the fleet's tasks may fill there; None leaves that as it is.
+    `max_bytes`: what the fleet's tasks may fill there; None leaves that as it is. `slices`: how
+    many parts its lanes have (`Binder`).
 
     Raises `Unreachable` within `connect_timeout` seconds, `AccessDenied` at once, `Unsafe` when
     the server lacks what a promise needs. The caller closes the link, after the backend and the
@@ -51,7 +53,8 @@ async def connect(
     names = names_of(fleet)
     client = NatsClient()
     said: list[Exception] = []
-    link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock, max_bytes=max_bytes)
+    link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock)
+    link.slices, link.max_bytes = slices, max_bytes
     try:
         async with asyncio.timeout(connect_timeout):
             await _open(link, url, name, connect_timeout, said)
@@ -61,11 +64,7 @@ async def connect(
     except BaseException:
         await client.abandon()
         raise
-    try:
-        await _check(link)
-    except BaseException:
-        await link.close()
-        raise
+    await _check_or_close(link)
     return link
 
 
@@ -118,6 +117,14 @@ def _failure(url: str, error: Exception, said: list[Exception]) -> BusError:
         details=why,
         actions=("start it (`muster up`)", "check host and port in the url of the bus"),
     )
+
+
+async def _check_or_close(link: NatsLink) -> None:
+    try:
+        await _check(link)
+    except BaseException:
+        await link.close()
+        raise
 
 
 async def _check(link: NatsLink) -> None:

@@ -2,23 +2,26 @@
 
 Messages carry no mark of the request they answer, so they are told apart by their consumer: the
 server serves requests at one consumer in their order, a bell that waits there before what is
-asked later.
+asked later. A bell that still waits says that its consumer has nothing.
 """
 
 import asyncio
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
 
 from bus.backends.nats import errors
-from bus.backends.nats.intake import Intake, Raw, Source
+from bus.backends.nats.intake import Intake, Raw
 from bus.backends.nats.link import PATIENCE, NatsLink
+from bus.backends.nats.sources import Source
 from bus.backends.nats.wire import parse_headers, pub
 from bus.errors import BusError, Closed
 
-BELL = 30.0
-"""Seconds a bell waits at the server."""
+BELL = 7.5
+"""Seconds a bell waits at the server for each consumer of its group: with four consumers bells
+are renewed every 30 s, with many as seldom, all together."""
 
 _OVERDUE = 2.0
 """Seconds after its end in which the server says that a bell has run out."""
@@ -28,9 +31,9 @@ _DOING = "pulling"
 
 @dataclass(frozen=True, slots=True)
 class _Bell:
-    """A request that waits at `consumer`; by `end` (monotonic) it has rung or run out."""
+    """A request that waits at a consumer; by `end` (monotonic) it has rung or run out."""
 
-    consumer: str
+    number: str
     end: float
 
 
@@ -43,9 +46,10 @@ class Ear:
         self._intake = intake
         self._numbers = count()
         self._bells: dict[str, _Bell] = {}
-        self._asked = ""
-        self._ask = ""
-        self._want = 0
+        self._rung: dict[str, str] = {}
+        self._asks: dict[str, str] = {}
+        self._want: dict[str, int] = {}
+        self._short: set[str] = set()
         self._waiting: asyncio.Future[None] | None = None
         self._inbox = link.new_inbox()
         self._sid = link.listen(f"{self._inbox}.*", self._on_message)
@@ -62,26 +66,38 @@ class Ear:
         ends = [bell.end for bell in self._bells.values()]
         return min(ends) - self._link.clock.monotonic() if ends else inf
 
-    async def ask(self, source: Source, limit: int) -> None:
-        """Take up to `limit` that lie in a consumer now; they are in the intake on return."""
-        self._ask = f"a{next(self._numbers)}"
-        self._asked = source.consumer
-        self._want = limit
-        self._request(source, self._ask, {"batch": limit, "no_wait": True})
+    def waits_at(self, source: Source) -> bool:
+        """Whether a bell waits at this consumer: it has nothing, or what it has is coming."""
+        return source.consumer in self._bells
+
+    async def ask(self, questions: Sequence[tuple[Source, int]]) -> set[str]:
+        """Take up to so many as lie in each of these consumers now; they are in the intake on
+        return. The consumers that had less."""
+        asks = {f"a{next(self._numbers)}": each for each in questions}
+        self._want = {source.consumer: limit for source, limit in questions}
+        self._asks = {number: source.consumer for number, (source, _) in asks.items()}
+        self._short = set()
+        self._request(
+            (source, number, {"batch": limit, "no_wait": True})
+            for number, (source, limit) in asks.items()
+        )
         try:
             if not await self._wait(PATIENCE):
-                raise errors.unreachable(_DOING, f"{source.consumer} does not answer")
+                raise errors.unreachable(_DOING, f"{', '.join(self._want)} does not answer")
         finally:
-            self._asked = self._ask = ""
+            self._asks, self._want = {}, {}
+        return self._short
 
-    def ring(self, source: Source) -> None:
-        """Wait at a consumer for one message, unless we do already."""
-        if any(bell.consumer == source.consumer for bell in self._bells.values()):
-            return
-        number = f"b{next(self._numbers)}"
-        end = self._link.clock.monotonic() + BELL + _OVERDUE
-        self._bells[number] = _Bell(source.consumer, end)
-        self._request(source, number, {"batch": 1, "expires": int(BELL * 1e9)})
+    def ring(self, sources: Iterable[Source], seconds: float) -> None:
+        """Wait at each consumer for one message, unless we do already."""
+        new = [source for source in sources if source.consumer not in self._bells]
+        body = {"batch": 1, "expires": int(seconds * 1e9)}
+        end = self._link.clock.monotonic() + seconds + _OVERDUE
+        bells = {f"b{next(self._numbers)}": source for source in new}
+        for number, source in bells.items():
+            self._bells[source.consumer] = _Bell(number, end)
+            self._rung[number] = source.consumer
+        self._request((source, number, body) for number, source in bells.items())
 
     async def listen(self, seconds: float) -> None:
         """Return when something came, a bell ran out, `wake` was called, or the time is over."""
@@ -97,7 +113,7 @@ class Ear:
         reaches the intake."""
         if self._on_lost in self._link.lost:
             self._link.lost.remove(self._on_lost)
-        self._bells.clear()
+        self._clear()
         self._link.deafen(self._sid)
 
     async def closed(self) -> None:
@@ -109,14 +125,26 @@ class Ear:
         finally:
             self._link.client.forget(self._sid)
 
-    def _request(self, source: Source, number: str, body: object) -> None:
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{source.stream}.{source.consumer}"
-        command = pub(subject, f"{self._inbox}.{number}", json.dumps(body).encode())
+    def _request(self, requests: Iterable[tuple[Source, str, object]]) -> None:
+        commands = [
+            pub(
+                f"$JS.API.CONSUMER.MSG.NEXT.{source.stream}.{source.consumer}",
+                f"{self._inbox}.{number}",
+                json.dumps(body).encode(),
+            )
+            for source, number, body in requests
+        ]
+        if not commands:
+            return
         try:
-            self._link.send(command, _DOING)
+            self._link.send(b"".join(commands), _DOING)
         except BusError:
-            self._bells.pop(number, None)
+            self._clear()
             raise
+
+    def _clear(self) -> None:
+        self._bells.clear()
+        self._rung.clear()
 
     async def _wait(self, seconds: float) -> bool:
         """Whether something woke us within `seconds`."""
@@ -149,34 +177,43 @@ class Ear:
             return
         self._intake.add(Raw(source, subject, reply, body, block, self._link.pulse.arrival()))
         if self._unring(consumer):
-            if not self._ask:
+            if not self._asks:
                 self.wake()
-        elif consumer == self._asked:
-            self._want -= 1
-            if self._want == 0:
-                self.wake()
+        elif consumer in self._want:
+            self._want[consumer] -= 1
+            if self._want[consumer] == 0:
+                self._answered(consumer)
+
+    def _answered(self, consumer: str) -> None:
+        self._want.pop(consumer, None)
+        if not self._want:
+            self.wake()
 
     def _unring(self, consumer: str) -> bool:
-        number = next((n for n, b in self._bells.items() if b.consumer == consumer), None)
-        if number is None:
+        bell = self._bells.pop(consumer, None)
+        if bell is None:
             return False
-        del self._bells[number]
+        del self._rung[bell.number]
         return True
 
     def _on_status(self, number: str, block: bytes | None) -> None:
         status, reason = parse_headers(block)[2:]
-        bell = self._bells.pop(number, None)
-        asked = self._asked if number == self._ask else ""
-        consumer = asked if bell is None else bell.consumer
-        if not consumer:
+        asked, rung = self._asks.get(number), self._rung.get(number)
+        consumer = asked or rung
+        if consumer is None:
             return
         if status == 503 or (status == 409 and "Deleted" in reason):
             self.gone = consumer
-        if number == self._ask or not self._ask:
+        if asked:
+            self._short.add(asked)
+            self._answered(asked)
+            return
+        self._unring(consumer)
+        if not self._asks:
             self.wake()
 
     def _on_lost(self) -> None:
-        self._bells.clear()
+        self._clear()
         if self._waiting is not None and not self._waiting.done():
             error: BusError = errors.unreachable(_DOING, "the connection was lost")
             if self._link.closed:

@@ -7,17 +7,18 @@ back for any member. A nak is no way to do that: it counts as a hand-over.
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from bus.backend import RETRY, Delivery, Lane, LaneName, Message
+from bus.backend import Delivery, Lane, LaneName, Message, Turn
 from bus.backends.nats.bindings import Binding
 from bus.backends.nats.link import NatsLink
-from bus.backends.nats.names import Names, is_exact, parse_subject
+from bus.backends.nats.names import parse_subject
 from bus.backends.nats.publish import Outgoing
 from bus.backends.nats.receipts import Receipt, now
+from bus.backends.nats.sources import Source, by_lane, sources
 from bus.backends.nats.wire import (
     DUE,
     EARLIER,
@@ -31,6 +32,7 @@ from bus.backends.nats.wire import (
     parse_headers,
 )
 from bus.errors import BusError
+from bus.turns import share_out
 from contracts.topics import matches_any
 
 _GRACE = 0.02
@@ -40,30 +42,6 @@ _REST = 0.5
 """Seconds between questions to a consumer of an earlier generation that has come to its end."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A consumer to pull from. What it hands out from `until` on, or what `patterns` do not ask
-    for (None: all is asked for), is not the group's."""
-
-    stream: str
-    consumer: str
-    lane: Lane
-    until: int | None = None
-    patterns: tuple[str, ...] | None = None
-
-
-def sources(names: Names, binding: Binding) -> dict[str, Source]:
-    """The consumers of a group by name, those of earlier generations first."""
-    retry = names.retry_consumer(binding.group)
-    found = [Source(names.later, retry, RETRY)]
-    for generation, until in binding.parts():
-        patterns = None if is_exact(generation.patterns) else generation.patterns
-        for name in (LaneName.HIGH, LaneName.NORMAL, LaneName.LOW):
-            consumer = names.consumer(binding.group, name, generation.tag)
-            found.append(Source(names.tasks, consumer, Lane(name), until, patterns))
-    return {source.consumer: source for source in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +71,7 @@ class Intake:
         self._group = group
         self._binding = binding
         self._sources: dict[str, Source] = {}
+        self._by_lane: dict[Lane, list[Source]] = {}
         self._known: dict[str, Source] = {}
         self._passed: dict[str, float] = {}
         self.revision = -1
@@ -107,7 +86,8 @@ class Intake:
         """The consumers of the binding as it is now; `revision` tells when they change."""
         binding = self._binding()
         if binding.revision != self.revision:
-            self._sources = sources(self._link.names, binding)
+            self._sources = sources(self._link.names, binding, self._link.slices)
+            self._by_lane = by_lane(self._sources)
             # Those of before stay known: a message of theirs may be under way.
             self._known = {**self._known, **self._sources}
             self.revision = binding.revision
@@ -116,8 +96,11 @@ class Intake:
     def askable(self, lanes: Sequence[Lane]) -> list[Source]:
         """The consumers of these lanes to ask now. One that has come to its end is asked once
         in a while, for what a holder that died gives back; else it hands out only strays."""
+        self.sources()
+        found = [source for lane in lanes for source in self._by_lane.get(lane, ())]
+        if not self._passed:
+            return found
         at = self._link.clock.monotonic()
-        found = [source for source in self.sources().values() if source.lane in lanes]
         return [s for s in found if self._passed.get(s.consumer, at) <= at]
 
     def rest(self) -> float:
@@ -130,6 +113,7 @@ class Intake:
     def skip(self, consumer: str) -> None:
         """Leave a consumer out, as long as the binding still names it."""
         self._sources.pop(consumer, None)
+        self._by_lane = by_lane(self._sources)
 
     def find(self, consumer: str) -> Source | None:
         """A consumer by its name, also one of before."""
@@ -151,25 +135,37 @@ class Intake:
         if any(self._kept.values()):
             self._watch_over()
 
-    def count(self, lanes: Sequence[Lane]) -> int:
-        """How many are in hand in these lanes."""
-        return sum(len(self._kept.get(lane, ())) for lane in lanes)
+    def room(self, turns: Sequence[Turn], limit: int) -> int:
+        """How many more the last of these turns could take than are in hand for it."""
+        used: Counter[Lane] = Counter()
+        room = limit
+        for turn in turns:
+            waiting = [len(self._kept.get(lane, ())) - used[lane] for lane in turn.lanes]
+            room = min(turn.most, limit - used.total())
+            parts = share_out(waiting, room)
+            used.update(dict(zip(turn.lanes, parts, strict=True)))
+            room -= sum(parts)
+        return room
 
-    def take(self, lanes: Sequence[Lane], limit: int) -> tuple[list[Delivery], bool]:
-        """At most `limit` that are the group's and still ours, earlier lanes first; and whether
+    def take(self, turns: Sequence[Turn], limit: int) -> tuple[list[Delivery], bool]:
+        """At most `limit` that are the group's and still ours, earlier turns first; and whether
         there were others, which are settled unseen."""
         taken: list[Delivery] = []
         stray: list[Receipt] = []
         at = now(self._link.clock)
         self.sources()
-        for lane in lanes:
-            kept = self._kept.get(lane)
-            while kept and len(taken) < limit:
-                made = self._deliver(kept.popleft(), at)
-                if isinstance(made, Receipt):
-                    stray.append(made)
-                elif made is not None:
-                    taken.append(made)
+        for turn in turns:
+            end = min(limit, len(taken) + turn.most)
+            while len(taken) < end and any(map(self._kept.get, turn.lanes)):
+                waiting = [len(self._kept.get(lane, ())) for lane in turn.lanes]
+                parts = share_out(waiting, end - len(taken))
+                for lane, part in zip(turn.lanes, parts, strict=True):
+                    for _ in range(part):
+                        made = self._deliver(self._kept[lane].popleft(), at)
+                        if isinstance(made, Receipt):
+                            stray.append(made)
+                        elif made is not None:
+                            taken.append(made)
         if stray:
             self._spawn(lambda: self._forget(stray))
         return taken, bool(stray)
@@ -191,7 +187,7 @@ class Intake:
         key = decode_key(server.get(KEY) or server.get(MSG_ID))
         if source.patterns is not None and key.group is None and self._unwanted(source, raw, topic):
             return mine
-        if source.lane == RETRY and EARLIER not in server:
+        if source.lane.name is LaneName.RETRY and EARLIER not in server:
             lane = Lane(LaneName.RETRY, lane.slice)
         earlier = ack.delivered - 1 + int(server.get(EARLIER, "0"))
         due = float(server.get(DUE, "0"))

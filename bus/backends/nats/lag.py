@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bus.backend import HIGH, LOW, NORMAL, RETRY, Lag, Lane
+from bus.backend import Lag, Lane, LaneName
 from bus.backends.nats.bindings import Binding, Generation
 from bus.backends.nats.link import NatsLink
-from bus.backends.nats.names import Names, is_exact
-from bus.backends.nats.streams import Consumers
+from bus.backends.nats.names import Cut, Names, is_exact
+from bus.backends.nats.streams import Consumers, retry_consumers, task_consumers
 from bus.backends.nats.wire import parse_headers, pub
 
 _DOING = "asking for the lag"
@@ -28,68 +28,85 @@ class Lags:
         return self._link.names
 
     async def lag(self, binding: Binding) -> Mapping[Lane, Lag]:
-        """What lies in each lane of a group."""
-        lanes = [self._lane(binding, lane) for lane in (HIGH, NORMAL, LOW)]
-        high, normal, low, retry = await asyncio.gather(*lanes, self._retry(binding.group))
-        return {HIGH: high, RETRY: retry, NORMAL: normal, LOW: low}
+        """What lies in each lane of a group, by slices as they are cut now. What lies in earlier
+        generations counts to those."""
+        count = binding.generations[-1].division.slices
+        lanes = [Lane(name, number) for name in LaneName for number in range(count)]
+        found = await asyncio.gather(
+            *(
+                self._retry(binding, Cut(lane.slice, count))
+                if lane.name is LaneName.RETRY
+                else self._lane(binding, lane, count)
+                for lane in lanes
+            )
+        )
+        return dict(zip(lanes, found, strict=True))
 
     async def is_empty(self, binding: Binding) -> bool:
         """Whether nothing waits, is delayed or leased."""
-        names = self.names
-        asked = [
-            self._consumers.info(names.tasks, names.consumer(binding.group, lane.name, g.tag))
-            for g in binding.generations
-            for lane in (HIGH, NORMAL, LOW)
-        ]
-        later = self._consumers.info(names.later, names.retry_consumer(binding.group))
-        infos = await asyncio.gather(*asked, later)
+        names, group = self.names, binding.group
+        tasks = [n for g in binding.generations for n in task_consumers(names, group, g)]
+        later = [n for d, _ in binding.divisions() for n in retry_consumers(names, group, d)]
+        infos = await asyncio.gather(
+            *(self._consumers.info(names.tasks, name) for name in tasks),
+            *(self._consumers.info(names.later, name) for name in later),
+        )
         if any(info and (info["num_pending"] or info["num_ack_pending"]) for info in infos):
             return False
-        return await self._delayed(binding.group) == 0
+        return await self._delayed(names.schedules(group)) == 0
 
-    async def _lane(self, binding: Binding, lane: Lane) -> Lag:
-        found = await asyncio.gather(
-            *(self._generation(binding.group, lane, g, u) for g, u in binding.parts())
-        )
-        leased = sum(leased for _, leased in found)
-        waiting = [waiting for waiting, _ in found if waiting is not None]
-        return Lag(sum(waiting) if len(waiting) == len(found) else None, 0, leased)
+    async def _lane(self, binding: Binding, lane: Lane, count: int) -> Lag:
+        asked = [
+            self._generation(binding.group, lane.name, number, generation, until)
+            for generation, until in binding.parts()
+            for number in range(generation.division.slices)
+            if number % count == lane.slice
+        ]
+        waiting, leased = _sums(await asyncio.gather(*asked))
+        return Lag(waiting, 0, leased)
 
     async def _generation(
-        self, group: str, lane: Lane, generation: Generation, until: int | None
-    ) -> tuple[int | None, int]:
-        """Waiting and leased in one consumer. Where its filter takes more than was asked for, or
-        its time is over, what waits there is not all the group's: unknown unless zero."""
-        name = self.names.consumer(group, lane.name, generation.tag)
-        info = await self._consumers.info(self.names.tasks, name)
+        self, group: str, lane: LaneName, number: int, generation: Generation, until: int | None
+    ) -> "_Count":
+        """Waiting and leased in one consumer. Where its filter takes more than was asked for,
+        what waits there is not all the group's: unknown unless zero."""
+        name = self.names.consumer(group, lane, generation.tag, number)
+        whole = until is None and is_exact(generation.patterns)
+        return await self._count(self.names.tasks, name, whole)
+
+    async def _count(self, stream: str, name: str, whole: bool) -> "_Count":
+        info = await self._consumers.info(stream, name)
         if info is None:
             return 0, 0
         pending: int | None = info["num_pending"]
-        if pending and (until is not None or not is_exact(generation.patterns)):
-            pending = None
-        return pending, info["num_ack_pending"]
+        return (pending if whole or not pending else None), info["num_ack_pending"]
 
-    async def _retry(self, group: str) -> Lag:
-        names = self.names
-        info, delayed = await asyncio.gather(
-            self._consumers.info(names.later, names.retry_consumer(group)), self._delayed(group)
-        )
-        if info is None:
-            return Lag(0, delayed, 0)
-        return Lag(info["num_pending"], delayed, info["num_ack_pending"])
+    async def _retry(self, binding: Binding, cut: Cut) -> Lag:
+        names, group = self.names, binding.group
+        asked = [
+            self._count(names.later, names.retry_consumer(group, division.tag, n), until is None)
+            for division, until in binding.divisions()
+            for n in range(division.slices)
+            if n % cut.count == cut.number
+        ]
+        whole = cut.count == 1
+        words = [""] if whole else cut.words
+        delayed = asyncio.gather(*(self._delayed(names.schedules(group, word)) for word in words))
+        (waiting, leased), later = _sums(await asyncio.gather(*asked)), await delayed
+        return Lag(waiting, sum(later), leased)
 
-    async def _delayed(self, group: str) -> int:
-        """Schedules of a group: the first one and how many follow (NATS ADR-31), so that a
-        million of them cost one small answer."""
+    async def _delayed(self, filter_: str) -> int:
+        """Schedules on these subjects: the first one and how many follow (NATS ADR-31), so that
+        a million of them cost one small answer."""
         names = self.names
-        question = {"seq": 1, "batch": 1, "next_by_subj": names.schedules(group)}
+        question = {"seq": 1, "batch": 1, "next_by_subj": filter_}
         await self._link.ready(_DOING)
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def receive(_body: bytes, block: bytes | None) -> bool:
             headers = parse_headers(block)
             if not done.done():
-                done.set_result(_count(headers.status, headers.server))
+                done.set_result(_delayed_in(headers.status, headers.server))
             return True
 
         def fail(error: Exception) -> None:
@@ -106,5 +123,14 @@ class Lags:
             self._link.ignore(reply)
 
 
-def _count(status: int, headers: Mapping[str, Any]) -> int:
+_Count = tuple[int | None, int]
+
+
+def _sums(found: Sequence[_Count]) -> _Count:
+    """Waiting, None where one is not known, and leased."""
+    known = [waiting for waiting, _ in found if waiting is not None]
+    return sum(known) if len(known) == len(found) else None, sum(leased for _, leased in found)
+
+
+def _delayed_in(status: int, headers: Mapping[str, Any]) -> int:
     return 0 if status == 404 else 1 + int(headers["Nats-Num-Pending"])

@@ -43,7 +43,8 @@ class Answer:
 class NatsLink:
     """The connection of one event loop. `lost` and `back` are called when it goes and comes;
     `since` is when it came last, by the monotonic clock. `max_bytes`: what the fleet may fill from
-    now on; None leaves it as it is."""
+    now on; None leaves it as it is. `published` rises with whatever this process sends that it may
+    pull."""
 
     def __init__(
         self,
@@ -53,19 +54,19 @@ class NatsLink:
         url: str,
         lease: float,
         clock: Clock,
-        max_bytes: int | None = None,
     ) -> None:
         self.client = client
         self.names = names
         self.url = url
         self.lease = lease
-        self.max_bytes = max_bytes
+        self.max_bytes: int | None = None
+        self.slices = 1
         self.clock = clock
         self.pulse = Pulse(clock, max(0.05, lease / 10))
         self._keepalive = Keepalive(client, self._expecting)
         self.lost: list[Callable[[], None]] = []
         self.back: list[Callable[[], None]] = []
-        self.writes = 0
+        self.published = 0
         self.since = clock.monotonic()
         self._answers: dict[str, Answer] = {}
         self._numbers = itertools.count()
@@ -105,7 +106,6 @@ class NatsLink:
 
     def send(self, data: bytes, doing: str = "sending") -> None:
         """Write protocol commands now."""
-        self.writes += 1
         try:
             self.client.send(data)
         except (OSError, nats.errors.Error, RuntimeError) as error:

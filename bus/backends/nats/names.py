@@ -5,10 +5,11 @@ Subjects of a fleet, `N` its name, `L` a lane, `S` a slice, `G` a group:
 * `muster.N.t.L.S.TOPIC`    routed by topic, to every group whose consumer filters it
 * `muster.N.g.G.L.S.TOPIC`  copy 0 for one group only, in its priority lane
 * `muster.N.r.G.S.L.TOPIC`  what comes back to one group: its retry lane
-* `muster.N.s.G.ID.COPY`    a schedule, which the server moves to its `r` subject when due
+* `muster.N.s.G.S.ID.COPY`  a schedule, which the server moves to its `r` subject when due
 * `$KV.MUSTER_N.KEY`        an entry of the key-value bucket
 
-The first two lie in `MUSTER_N_TASKS`, the next two in `MUSTER_N_LATER`.
+Slices are those of tenants, 0 to 15 (`SLICES`), whatever number a fleet pulls by. The first two
+lie in `MUSTER_N_TASKS`, the next two in `MUSTER_N_LATER`.
 """
 
 import re
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bus.backend import Lane, LaneName
+from bus.backend import SLICES, Lane, LaneName
 from contracts.errors import InvalidValue
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -57,6 +58,27 @@ def untoken(word: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """One of `count` parts of a lane: the tenants' slices that are `number` modulo `count`, so
+    that every slice lies in one of them, whatever the count."""
+
+    number: int
+    count: int
+
+    @property
+    def words(self) -> list[str]:
+        """What its filters have in the place of the slice."""
+        return (
+            ["*"] if self.count == 1 else [str(k) for k in range(self.number, SLICES, self.count)]
+        )
+
+
+def cuts(count: int) -> list[Cut]:
+    """All parts of a lane."""
+    return [Cut(number, count) for number in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """Every name a fleet has on the broker."""
 
@@ -68,45 +90,52 @@ class Names:
 
     def subject(self, topic: str, lane: Lane) -> str:
         """Where a message routed by topic goes."""
-        return f"{self.root}.t.{lane.name}.{lane.slice}.{topic}"
+        return f"{self.root}.t.{lane.name}.{lane.slice % SLICES}.{topic}"
 
     def direct(self, group: str, topic: str, lane: Lane) -> str:
         """Where a copy 0 for one group goes."""
-        return f"{self.root}.g.{group}.{lane.name}.{lane.slice}.{dotted(topic)}"
+        return f"{self.root}.g.{group}.{lane.name}.{lane.slice % SLICES}.{dotted(topic)}"
 
     def retry(self, group: str, topic: str, lane: Lane) -> str:
         """Where what comes back to a group goes; `lane` is the one its message tells."""
-        return f"{self.root}.r.{group}.{lane.slice}.{lane.name}.{dotted(topic)}"
+        return f"{self.root}.r.{group}.{lane.slice % SLICES}.{lane.name}.{dotted(topic)}"
 
-    def schedule(self, group: str, id: str, copy: int) -> str:  # noqa: A002 - the message's word
+    def schedule(self, group: str, lane: Lane, id: str, copy: int) -> str:  # noqa: A002 - its word
         """The one subject of a delayed copy: two schedules on one subject replace each other."""
-        return f"{self.root}.s.{group}.{token(id)}.{copy}"
+        return f"{self.root}.s.{group}.{lane.slice % SLICES}.{token(id)}.{copy}"
 
-    def schedules(self, group: str) -> str:
-        """The filter of all delayed copies of a group."""
-        return f"{self.root}.s.{group}.>"
+    def schedules(self, group: str, slice_: str = "") -> str:
+        """The filter of all delayed copies of a group, or of those of one tenants' slice."""
+        return f"{self.root}.s.{group}.{slice_}{'.' if slice_ else ''}>"
 
     def directs(self, group: str) -> str:
         """The filter of all copies 0 that are for this group only."""
         return f"{self.root}.g.{group}.>"
 
     def retries(self, group: str) -> str:
-        """The filter of a group's retry lane."""
+        """The filter of a group's retry lane, all slices."""
         return f"{self.root}.r.{group}.>"
 
-    def filters(self, group: str, lane: LaneName, patterns: Sequence[str]) -> list[str]:
-        """The filters of a group's consumer for `lane`. Slices are not separate yet: one
-        consumer takes all of them, so that none is dropped."""
-        routed = [f"{self.root}.t.{lane}.*.{filter_}" for filter_ in cover(patterns)]
-        return [*routed, f"{self.root}.g.{group}.{lane}.*.>"]
+    def retry_filters(self, group: str, cut: Cut) -> list[str]:
+        """The filters of a group's consumer for one cut of its retry lane."""
+        if cut.count == 1:
+            return [self.retries(group)]
+        return [f"{self.root}.r.{group}.{word}.>" for word in cut.words]
 
-    def consumer(self, group: str, lane: LaneName, generation: str) -> str:
-        """The consumer of a group, a lane and a generation of its binding."""
-        return f"{group}={lane}=0={generation}"
+    def filters(self, group: str, lane: LaneName, patterns: Sequence[str], cut: Cut) -> list[str]:
+        """The filters of a group's consumer for one cut of `lane`."""
+        wanted = cover(patterns)
+        routed = [f"{self.root}.t.{lane}.{w}.{filter_}" for w in cut.words for filter_ in wanted]
+        return [*routed, *(f"{self.root}.g.{group}.{lane}.{word}.>" for word in cut.words)]
 
-    def retry_consumer(self, group: str) -> str:
-        """The consumer of a group's retry lane; it does not change with the binding."""
-        return f"{group}={LaneName.RETRY}=0"
+    def consumer(self, group: str, lane: LaneName, generation: str, number: int = 0) -> str:
+        """The consumer of a group, a lane, one of its cuts and a generation of its binding."""
+        return f"{group}={lane}={number}={generation}"
+
+    def retry_consumer(self, group: str, division: str = "", number: int = 0) -> str:
+        """The consumer of one cut of a group's retry lane. It does not change with the patterns,
+        only with the division into slices; that into one has no name."""
+        return f"{group}={LaneName.RETRY}={number}" + (f"={division}" if division else "")
 
 
 def names_of(fleet: str) -> Names:

@@ -84,6 +84,7 @@ class Publisher:
 
     async def send(self, messages: Iterable[Outgoing]) -> None:
         """Send what is routed; each key once."""
+        self._link.published += 1
         streams: dict[str, dict[str, Outgoing]] = {}
         for number, message in enumerate(messages):
             streams.setdefault(message.stream, {}).setdefault(message.key or str(number), message)
@@ -142,7 +143,7 @@ class Publisher:
                 f"Nats-Schedule-Target: {names.retry(group, m.topic, m.lane)}\r\n"
             ).encode()
         )
-        subject = names.schedule(group, word, m.copy)
+        subject = names.schedule(group, m.lane, word, m.copy)
         return Outgoing(names.later, subject, lines, m.body, f"s{key}" if m.id else "")
 
     async def _send_stream(self, messages: Sequence[Outgoing]) -> None:

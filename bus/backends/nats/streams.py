@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from bus.backend import LaneName
-from bus.backends.nats.bindings import Generation
+from bus.backends.nats.bindings import Division, Generation
 from bus.backends.nats.errors import NOT_FOUND, code_of
 from bus.backends.nats.gauge import LIMIT
 from bus.backends.nats.link import NatsLink
+from bus.backends.nats.names import Names, cuts
 from bus.errors import BusError
 from bus.fullness import MAX_BYTES
 
@@ -54,6 +55,21 @@ async def ensure_streams(link: NatsLink) -> None:
         await link.ensure(config)
 
 
+def task_consumers(names: Names, group: str, generation: Generation) -> list[str]:
+    """The names of a generation's consumers on the tasks stream."""
+    count = generation.division.slices
+    return [
+        names.consumer(group, lane, generation.tag, number)
+        for lane in PRIORITIES
+        for number in range(count)
+    ]
+
+
+def retry_consumers(names: Names, group: str, division: Division) -> list[str]:
+    """The names of a division's consumers on the later stream."""
+    return [names.retry_consumer(group, division.tag, n) for n in range(division.slices)]
+
+
 async def _limit(link: NatsLink) -> int | None:
     """What the fleet may fill, as somebody has set it before."""
     name = f"STREAM.INFO.{link.names.tasks}"
@@ -72,9 +88,9 @@ class Consumers:
     def __init__(self, link: NatsLink) -> None:
         self._link = link
 
-    async def next_sequence(self) -> int:
-        """The sequence a task published now would get at the earliest."""
-        name = f"STREAM.INFO.{self._link.names.tasks}"
+    async def next_sequence(self, stream: str) -> int:
+        """The sequence a message published now would get at the earliest."""
+        name = f"STREAM.INFO.{stream}"
         info = await self._link.api(name, doing="asking for the end of the stream")
         return int(info["state"]["last_seq"]) + 1
 
@@ -82,13 +98,15 @@ class Consumers:
         """The consumers of a generation and of the retry lane. Where they start is part of
         their configuration, so a broker that is killed at once still knows it. Making them again
         is no change, except for the lease."""
-        names = self._link.names
-        await self._create(names.later, names.retry_consumer(group), [names.retries(group)], {})
-        start = {"deliver_policy": "by_start_sequence", "opt_start_seq": generation.start}
-        for lane in PRIORITIES:
-            name = names.consumer(group, lane, generation.tag)
-            filters = names.filters(group, lane, generation.patterns)
-            await self._create(names.tasks, name, filters, start)
+        names, division = self._link.names, generation.division
+        later = _from(division.start) if division.tag else {}
+        for cut in cuts(division.slices):
+            name = names.retry_consumer(group, division.tag, cut.number)
+            await self._create(names.later, name, names.retry_filters(group, cut), later)
+            for lane in PRIORITIES:
+                name = names.consumer(group, lane, generation.tag, cut.number)
+                filters = names.filters(group, lane, generation.patterns, cut)
+                await self._create(names.tasks, name, filters, _from(generation.start))
 
     async def _create(
         self, stream: str, name: str, filters: Sequence[str], start: Mapping[str, Any]
@@ -108,11 +126,15 @@ class Consumers:
             f"CONSUMER.CREATE.{stream}.{name}", body, doing=f"making the consumer {name}"
         )
 
-    async def pause(self, group: str, generation: Generation, until: str) -> None:
-        """Hand out nothing from a generation until then (RFC 3339, the server's clock)."""
+    async def pause(self, group: str, generation: Generation, until: str, *, retries: bool) -> None:
+        """Hand out nothing from a generation until then (RFC 3339, the server's clock), nor from
+        its retry lane where `retries` says so."""
         names = self._link.names
-        for lane in PRIORITIES:
-            name = f"{names.tasks}.{names.consumer(group, lane, generation.tag)}"
+        found = [f"{names.tasks}.{n}" for n in task_consumers(names, group, generation)]
+        if retries:
+            later = retry_consumers(names, group, generation.division)
+            found += [f"{names.later}.{name}" for name in later]
+        for name in found:
             await self._link.api(
                 f"CONSUMER.PAUSE.{name}", {"pause_until": until}, doing=f"pausing {name}"
             )
@@ -140,11 +162,15 @@ class Consumers:
             if code_of(error) not in NOT_FOUND:
                 raise
 
-    async def delete_generation(self, group: str, generation: str) -> None:
-        """Delete the consumers of one generation."""
-        names = self._link.names
-        for lane in PRIORITIES:
-            await self.delete(names.tasks, names.consumer(group, lane, generation))
+    async def delete_generation(self, group: str, generation: Generation) -> None:
+        """Delete the consumers of one generation, but for its retry lane."""
+        for name in task_consumers(self._link.names, group, generation):
+            await self.delete(self._link.names.tasks, name)
+
+    async def delete_division(self, group: str, division: Division) -> None:
+        """Delete the consumers of the retry lane as it was cut."""
+        for name in retry_consumers(self._link.names, group, division):
+            await self.delete(self._link.names.later, name)
 
     async def purge(self, group: str) -> None:
         """Drop all that is for this group only."""
@@ -157,3 +183,7 @@ class Consumers:
             await self._link.api(
                 f"STREAM.PURGE.{stream}", {"filter": filter_}, doing=f"purging {group}"
             )
+
+
+def _from(sequence: int) -> dict[str, Any]:
+    return {"deliver_policy": "by_start_sequence", "opt_start_seq": sequence}

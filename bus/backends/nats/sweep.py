@@ -41,11 +41,26 @@ class Reader:
 def removable(readers: Sequence[Reader], end: int) -> dict[str, int]:
     """For each filter, up to which sequence nobody wants its messages any more. `end` is the
     last sequence judged. Pure."""
+    done: dict[str, int] = {}
+    for reader in readers:
+        for filter_ in reader.filters:
+            done[filter_] = min(reader.done, done.get(filter_, end))
+    near: dict[str, list[str]] = {}
+    for filter_ in done:
+        near.setdefault(_start(filter_), []).append(filter_)
+    anywhere = near.pop("", [])
     found: dict[str, int] = {}
-    for filter_ in {f for reader in readers for f in reader.filters}:
-        wanted = [r.done for r in readers if any(overlap(filter_, f) for f in r.filters)]
-        found[filter_] = min([*wanted, end])
+    for filter_ in done:
+        others = [*near.get(_start(filter_), []), *anywhere] if _start(filter_) else done
+        found[filter_] = min(done[f] for f in others if overlap(filter_, f))
     return found
+
+
+def _start(filter_: str) -> str:
+    """The first words of a filter, up to lane or group: filters in which these differ have nothing
+    in common. Empty where one of them is a wildcard."""
+    words = filter_.split(".", 4)[:4]
+    return "" if len(words) < 4 or "*" in words or ">" in words else ".".join(words)
 
 
 class Sweeper:

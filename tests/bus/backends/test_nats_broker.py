@@ -21,9 +21,10 @@ from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Message
 from bus.backends.nats.backend import NatsBackend
 from bus.backends.nats.bindings import Binding
 from bus.backends.nats.connect import connect, masked
-from bus.backends.nats.intake import Intake, Raw, Source
+from bus.backends.nats.intake import Intake, Raw
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.pulse import Pulse
+from bus.backends.nats.sources import Source
 from bus.backends.nats.sweep import Sweeper
 from bus.backends.nats.wire import hpub, pub
 from bus.errors import AccessDenied, Unreachable, Unsafe

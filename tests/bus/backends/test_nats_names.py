@@ -95,7 +95,9 @@ def test_a_topic_that_is_not_valid_survives_for_one_group(topic: str) -> None:
 
 def test_every_copy_of_every_group_has_a_schedule_of_its_own() -> None:
     names = names_of("f")
-    made = {names.schedule(g, i, c) for g in "gh" for i in ("a", "a.1", "ä") for c in (0, 1)}
+    made = {
+        names.schedule(g, NORMAL, i, c) for g in "gh" for i in ("a", "a.1", "ä") for c in (0, 1)
+    }
     assert len(made) == 12
 
 

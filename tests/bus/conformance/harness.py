@@ -34,6 +34,8 @@ class World(ABC):
 
     clock: Clock
     lease = LEASE
+    slices = 1
+    """Into how many each lane is cut."""
 
     def __init__(self, *, max_bytes: int | None = None) -> None:
         self.max_bytes = max_bytes
@@ -46,6 +48,10 @@ class World(ABC):
         backend = await self._connect()
         self._open.append(backend)
         return backend
+
+    def cut(self, slices: int) -> None:
+        """Cut the lanes of groups bound from now on, by connections made from now on."""
+        self.slices = slices
 
     async def keyvalue(self) -> KeyValue:
         """A new connection to the store of the fleet."""
@@ -121,7 +127,13 @@ class MemoryWorld(World):
 
     def make_broker(self) -> MemoryBroker:
         """The broker under test."""
-        return MemoryBroker(self.clock, lease=self.lease, max_bytes=self.max_bytes)
+        return MemoryBroker(
+            self.clock, lease=self.lease, slices=self.slices, max_bytes=self.max_bytes
+        )
+
+    @override
+    def cut(self, slices: int) -> None:
+        self.slices = self.broker.slices = slices
 
     @override
     def neighbour(self) -> World:

@@ -90,7 +90,12 @@ class NatsWorld(World):
     async def _link(self) -> NatsLink:
         url = self._server.url if self._proxy is None else self._proxy.url
         link = await connect(
-            url, fleet=self.fleet, lease=self.lease, clock=self.clock, max_bytes=self.max_bytes
+            url,
+            fleet=self.fleet,
+            lease=self.lease,
+            slices=self.slices,
+            clock=self.clock,
+            max_bytes=self.max_bytes,
         )
         self._links.append(link)
         return link

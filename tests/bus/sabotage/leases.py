@@ -5,7 +5,7 @@ from math import inf
 
 from typing_extensions import override
 
-from bus.backend import Delivery, Lane
+from bus.backend import Delivery, Lane, Turn
 from bus.backends.memory_broker import MemoryBroker
 from bus.backends.memory_group import Group, Lease
 from tests.bus.sabotage.registry import breaks
@@ -57,7 +57,7 @@ class ReclaimerHoldsLong(Group):
     """Who takes over from a dead holder gets a longer lease, and blocks all when it dies too."""
 
     @override
-    def take(self, lanes: Sequence[Lane], limit: int, until: float) -> list[Delivery]:
+    def take(self, lanes: Sequence[Lane | Turn], limit: int, until: float) -> list[Delivery]:
         again = any(item.handed for waiting in self._lanes.values() for item in waiting)
         return super().take(lanes, limit, until + 4.0 if again else until)
 

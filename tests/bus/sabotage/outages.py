@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from bus.backend import Delivery, Lane
+from bus.backend import Delivery, Lane, Turn
 from bus.backends.memory import MemoryBackend
 from bus.contact import Contact
 from bus.errors import Unreachable
@@ -42,7 +42,7 @@ class PullHangsAfterACut(MemoryBackend):
 
     @override
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
         try:
             return await super().pull(group, lanes, limit=limit, wait=wait)

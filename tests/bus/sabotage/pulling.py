@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from bus.backend import Delivery, Lane, Message
+from bus.backend import Delivery, Lane, Message, Turn
 from bus.backends.memory import MemoryBackend
 from bus.backends.memory_broker import MemoryBroker
 from bus.backends.memory_group import Group, Item
@@ -18,7 +18,7 @@ class TwoHolders(Group):
     """Every message is handed to two members."""
 
     @override
-    def take(self, lanes: Sequence[Lane], limit: int, until: float) -> list[Delivery]:
+    def take(self, lanes: Sequence[Lane | Turn], limit: int, until: float) -> list[Delivery]:
         taken = super().take(lanes, limit, until)
         for delivery in taken:
             self._lane(delivery.message.lane).append(Item(delivery.message))
@@ -61,7 +61,7 @@ class LimitIgnored(Group):
     """A pull takes all there is."""
 
     @override
-    def take(self, lanes: Sequence[Lane], limit: int, until: float) -> list[Delivery]:
+    def take(self, lanes: Sequence[Lane | Turn], limit: int, until: float) -> list[Delivery]:
         return super().take(lanes, 1_000_000, until)
 
 
@@ -80,7 +80,7 @@ class LooksNowAndThen(MemoryBackend):
 
     @override
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
         clock = self._broker.clock
         end = clock.monotonic() + wait
@@ -110,7 +110,7 @@ class WaitIgnored(MemoryBackend):
 
     @override
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
         return await super().pull(group, lanes, limit=limit, wait=0.0)
 
@@ -121,7 +121,7 @@ class CancelledPullLoses(MemoryBackend):
 
     @override
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
         taken = await super().pull(group, lanes, limit=limit, wait=wait)
         try:
@@ -152,5 +152,5 @@ class Deaf(Group):
     """A group nobody gets anything from."""
 
     @override
-    def take(self, lanes: Sequence[Lane], limit: int, until: float) -> list[Delivery]:
+    def take(self, lanes: Sequence[Lane | Turn], limit: int, until: float) -> list[Delivery]:
         return []
