@@ -1,20 +1,13 @@
 """The bus: puts the rooms together and has no policy of its own."""
 
 import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from bus.announcing import Announcer
-from bus.backend import (
-    HIGH,
-    LOW,
-    NORMAL,
-    RETRY,
-    Backend,
-    Delivery,
-    Lane,
-    Message,
-)
+from bus.backend import Backend, Delivery, Lane, Message
 from bus.contact import Contact
 from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetters
@@ -22,6 +15,7 @@ from bus.errors import TooLarge
 from bus.forgetting import Forgetter
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import KeyValue
+from bus.lanes import Puller
 from bus.limits import Reservations
 from bus.members import Members
 from bus.outcomes import Outcomes
@@ -45,7 +39,7 @@ class Bus:
     Give it a backend and a store on the same broker; `close` closes both, then calls `release`
     for what they share, which may be called again. `lease`, in seconds, is how long places of
     limited concurrencies are held without a sign of life. `contact` knows how long ago the broker
-    has answered.
+    has answered. `slices`: into how many each lane is cut, by tenant; each gets its turn.
     """
 
     def __init__(
@@ -59,6 +53,7 @@ class Bus:
         lease: float = 10.0,
         quotas: Mapping[str, Rate] = NO_QUOTAS,
         release: Callable[[], Awaitable[None]] | None = None,
+        slices: int = 1,
     ) -> None:
         self.store = store
         self.contact = Contact(lambda: backend.extend(()), clock)
@@ -66,6 +61,7 @@ class Bus:
         self.outcomes = Outcomes(store)
         self._backend = backend
         self._clock = clock
+        self._pullers: defaultdict[str, Puller] = defaultdict(partial(Puller, slices))
         self._release = release
         self._members = Members(store, clock, backend.bind)
         self._announcer = Announcer(self._send_unasked, clock, source)
@@ -145,23 +141,31 @@ class Bus:
         *,
         free: int,
         ahead: int = 0,
+        returning: int = 0,
         wait: float = 10.0,
         blame: Blame | None = None,
     ) -> list[Delivery]:
         """Up to `free` deliveries to start now; with `free` 0, `ahead` of them to start soon.
 
-        Read ahead are only first copies: what comes back is pulled for free places only.
+        They are to start in the order returned: of ten starts nine go to the highest lane that
+        has something, one to a lower lane (see `bus.lanes`), counted over all pulls of a group.
+
+        Read ahead are first copies, and at most `returning` that come back: for places that the
+        next runs to end leave free.
+
         Waits up to `wait` seconds for the first. One call of the backend, so that nothing is
         half-owned when it is cancelled. Raises what `Backend.pull` raises.
 
         With `blame`, a task that comes back from a crash is not among them: its attempt is
         counted beside this call, and it comes again as a suspect or is a dead letter.
         """
-        lanes, limit = (_ORDER, free) if free else (_FIRST_COPIES, ahead)
-        found = await self._backend.pull(group, lanes, limit=limit, wait=wait)
+        puller, limit = self._pullers[group], free or ahead
+        turns = puller.plan(limit, None if free else returning)
+        found = await self._backend.pull(group, turns, limit=limit, wait=wait)
         if found:
             self.contact.heard()
-        return found if blame is None else self.crashes.sift(found, blame)
+        puller.note(found)
+        return puller.order(found if blame is None else self.crashes.sift(found, blame))
 
     async def known(self, delivery: Delivery, task: Envelope) -> Result | None:
         """The outcome of `task` if it is there already: an earlier run may have ended just
@@ -248,7 +252,3 @@ class Bus:
 
     async def _send_unasked(self, messages: Sequence[Message]) -> None:
         await self._backend.settle((), then=messages)
-
-
-_ORDER = (HIGH, RETRY, NORMAL, LOW)
-_FIRST_COPIES = (HIGH, NORMAL, LOW)

@@ -9,15 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from bus.backend import RETRY, Backend, Message
+from bus.backend import Backend, Lane, LaneName, Message
 from bus.errors import Conflict, NotDead, ReplayRefused, TooLarge, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import Entry, KeyValue, Revision
-from contracts.envelope import SUSPECT
+from bus.lanes import slice_of
+from contracts.envelope import DEFAULT_TENANT, SUSPECT
 from contracts.errors import DecodeError
 from contracts.outcomes import Reason
 
@@ -220,13 +222,14 @@ def _again(letter: DeadLetter, now: float) -> Message:
         headers["muster-copy"] = str(letter.copy)
     if _passed(headers.get("muster-deadline"), now):
         del headers["muster-deadline"]
+    tenant = unquote(headers.get("muster-tenant", DEFAULT_TENANT))
     return Message(
         id=letter.id,
         copy=letter.copy,
         topic=letter.topic,
         body=letter.body,
         headers=headers,
-        lane=RETRY,
+        lane=Lane(LaneName.RETRY, slice_of(tenant)),
         group=letter.group,
     )
 

@@ -7,17 +7,18 @@ from types import MappingProxyType
 
 from pydantic_core import from_json
 
-from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lane, Message
+from bus.backend import Delivery, Lane, LaneName, Message
 from bus.backoff import Backoff
 from bus.deadletters import DeadLetter, cut, replays_in
+from bus.lanes import slice_of
 from contracts.envelope import Envelope, Priority, decode, encode
 from contracts.events import Event, Kind
 from contracts.ids import content_id
 from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
 from contracts.results import Result, Status
 
-_LANES: Mapping[Priority, Lane] = MappingProxyType(
-    {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
+_LANES: Mapping[Priority, LaneName] = MappingProxyType(
+    {Priority.HIGH: LaneName.HIGH, Priority.NORMAL: LaneName.NORMAL, Priority.LOW: LaneName.LOW}
 )
 
 
@@ -62,8 +63,10 @@ class Plan:
 
 
 def to_message(task: Envelope, *, group: str | None, due: float = 0.0) -> Message:
-    """`task` as a backend carries it; what comes back or waits lies in the retry lane."""
-    lane = RETRY if task.copy or due else _LANES[task.priority]
+    """`task` as a backend carries it; what comes back or waits lies in the retry lane, each in
+    the slice of its tenant."""
+    name = LaneName.RETRY if task.copy or due else _LANES[task.priority]
+    lane = Lane(name, slice_of(task.tenant))
     return Message(task.id, task.copy, task.topic, task.body, encode(task), lane, due, group)
 
 
@@ -101,7 +104,7 @@ def hand_back(delivery: Delivery, task: Envelope | None) -> Message:
         m.topic,
         m.body,
         m.headers,
-        RETRY,
+        Lane(LaneName.RETRY, m.lane.slice),
         0.0,
         delivery.group,
     )

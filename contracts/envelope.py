@@ -29,6 +29,9 @@ RESERVED = "muster-reserved"
 """Header of a task that was put off to the slots reserved for it: the copy it was written for, and
 the slots. It says nothing on any other copy, nor on a first one, which nobody has put off."""
 
+DEFAULT_TENANT = "default"
+"""Of a task that names no tenant."""
+
 MAX_ID = 200
 """Characters in a task id: brokers put it into names and keys."""
 
@@ -57,7 +60,7 @@ class Envelope:
     time: float
     body: bytes
     content_type: str = "application/json"
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     priority: Priority = Priority.NORMAL
     deadline: float | None = None
     budget: int | None = None
@@ -91,7 +94,7 @@ def encode(e: Envelope) -> dict[str, str]:
         "content-type": e.content_type,
         "muster-version": str(e.version),
     }
-    if e.tenant != "default":
+    if e.tenant != DEFAULT_TENANT:
         headers["muster-tenant"] = _quoted(e.tenant)
     if e.priority is not Priority.NORMAL:
         headers["muster-priority"] = e.priority.value
