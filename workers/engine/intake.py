@@ -18,7 +18,7 @@ run slows the pulling down; nothing piles up here under lease."""
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What to pull: `free` to start at once, `ahead` first copies to start soon."""
+    """What to pull: `free` to start at once, `ahead` to start soon."""
 
     free: int
     ahead: int

@@ -1,16 +1,16 @@
 """The loop of one role in one process: pull, run, settle; drain when told to stop."""
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
 import structlog
 
-from bus.backend import Delivery
+from bus.backend import Delivery, LaneName
 from bus.bus import Bus
 from bus.errors import BusError, Closed, Unroutable
+from bus.lanes import Line
 from bus.settling import Finished, Plan
 from contracts.clock import Clock
 from contracts.errors import MusterError
@@ -74,7 +74,7 @@ class Worker:
         self._slots = Slots(role.concurrency)
         self._executor = Executor(role, bus, who, clock, isolation=isolation, tenants=tenants)
         self._mean = intake.MovingMean()
-        self._queue: deque[Delivery] = deque()
+        self._queue = Line()
         self._runs: dict[int, Run] = {}
         self._runners: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -115,8 +115,7 @@ class Worker:
         if run is not None:
             run.lost = True
             run.cancel()
-        elif delivery in self._queue:
-            self._queue.remove(delivery)
+        elif self._queue.remove(delivery):
             self.counts.lost += 1
 
     async def _bind(self) -> None:
@@ -147,11 +146,17 @@ class Worker:
 
     async def _pull(self, *, free: int = 0, ahead: int = 0, wait: float = 0.0) -> int:
         self._pull_ends = self._clock.monotonic() + wait + _OVERDUE
+        returning = max(0, self._slots.size - self._queue.count(LaneName.RETRY))
         try:
             if not self.bound.is_set():
                 await self._bind()
             found = await self._bus.pull(
-                self.role.name, free=free, ahead=ahead, wait=wait, blame=self._executor.blame
+                self.role.name,
+                free=free,
+                ahead=ahead,
+                returning=returning,
+                wait=wait,
+                blame=self._executor.blame,
             )
         except Unroutable:
             _log.warning("the role was unbound; binding it again", role=self.role.name)
@@ -176,7 +181,7 @@ class Worker:
     def _start(self) -> None:
         """Start what waits here, as far as there are places."""
         while self._queue and self._slots.free and not self._stopping.is_set():
-            run = Run(self._queue.popleft(), self._slots.take())
+            run = Run(self._queue.pop(), self._slots.take())
             self._runs[id(run.delivery)] = run
             run.runner = asyncio.create_task(self._process(run))
             self._runners.add(run.runner)
@@ -223,8 +228,7 @@ class Worker:
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
-        queued = [self._give_back(delivery) for delivery in self._queue]
-        self._queue.clear()
+        queued = [self._give_back(delivery) for delivery in self._queue.clear()]
         await asyncio.gather(*queued)
         self._cut_off([run for run in self._runs.values() if run.waiting])
         await self._finish_runs(self._drain)
