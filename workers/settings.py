@@ -44,12 +44,14 @@ class _Section(BaseModel):
 
 class FleetSettings(_Section):
     """`name` prefixes everything created on a broker; `lease`, `drain` and `give_up` (without the
-    broker) in seconds."""
+    broker) in seconds; `slices`: into how many parts each lane is cut by tenant, which get fair
+    turns."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "default"
     lease: Annotated[float, Field(ge=2.0, le=3600.0)] = 10.0
     drain: Annotated[float, Field(ge=0.0, le=3600.0)] = 25.0
     give_up: Annotated[float, Field(ge=5.0, le=86_400.0)] = 300.0
+    slices: Annotated[int, Field(ge=1, le=16)] = 1
 
 
 class BusSettings(_Section):

@@ -65,7 +65,13 @@ async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
     fleet, room = loaded.settings.fleet, loaded.settings.bus.max_bytes
     url = bus_url(loaded)
     link = await connect(
-        url, fleet=fleet.name, lease=fleet.lease, clock=clock, name=name, max_bytes=room
+        url,
+        fleet=fleet.name,
+        lease=fleet.lease,
+        slices=fleet.slices,
+        clock=clock,
+        name=name,
+        max_bytes=room,
     )
     return Parts(NatsBackend(link), NatsKeyValue(link), link.close)
 
@@ -82,6 +88,7 @@ async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:
         lease=loaded.settings.fleet.lease,
         quotas=limiting.quotas(loaded.settings),
         release=parts.close,
+        slices=loaded.settings.fleet.slices,
     )
 
 
