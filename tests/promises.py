@@ -39,6 +39,7 @@ PROMISES: Mapping[int, str] = MappingProxyType(
 
 OPEN: Mapping[int, str] = MappingProxyType(
     {
+        7: "a tenant with 100,000 waiting",
         13: "hours",
     }
 )

@@ -24,6 +24,7 @@ MODULES = (
     "keys",
     "pulling",
     "outages",
+    "order",
     "due",
     "settling",
     "leases",
