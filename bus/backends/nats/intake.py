@@ -187,7 +187,7 @@ class Intake:
         key = decode_key(server.get(KEY) or server.get(MSG_ID))
         if source.patterns is not None and key.group is None and self._unwanted(source, raw, topic):
             return mine
-        if source.lane.name is LaneName.RETRY and EARLIER not in server:
+        if source.lane.name is LaneName.RETRY:
             lane = Lane(LaneName.RETRY, lane.slice)
         earlier = ack.delivered - 1 + int(server.get(EARLIER, "0"))
         due = float(server.get(DUE, "0"))
@@ -226,7 +226,7 @@ class Intake:
                 yield kept.popleft()
 
     async def _return(self, raws: Sequence[Raw]) -> None:
-        """Publish each again into the group's retry lane, then acknowledge what came."""
+        """Publish each again for this group, then acknowledge what came."""
         if not raws:
             return
         receipts = [Receipt(r.ack, r.source.consumer, self._link.lease, r.arrived) for r in raws]
@@ -240,8 +240,8 @@ class Intake:
             _log.info("messages not put back, they return by their lease", exc_info=True)
 
     def _again(self, raw: Raw) -> Outgoing:
-        """The same message for this group only. Its message id is the key with the place it had,
-        so that putting it back twice is once."""
+        """The same message for this group only, in the lane it came from. Its message id is the
+        key with the place it had, so that putting it back twice is once."""
         names = self._link.names
         topic, lane = parse_subject(raw.subject)
         headers = parse_headers(raw.headers)
@@ -253,7 +253,11 @@ class Intake:
         lines = header_lines(headers.own)
         due = headers.server.get(DUE, "0")
         lines += f"{MSG_ID}: {place}\r\n{EARLIER}: {earlier}\r\n{DUE}: {due}\r\n".encode()
-        return Outgoing(names.later, names.retry(self._group, topic, lane), lines, raw.body, place)
+        if raw.source.lane.name is LaneName.RETRY:
+            subject = names.retry(self._group, topic, lane)
+        else:
+            subject = names.direct(self._group, topic, lane)
+        return Outgoing(raw.source.stream, subject, lines, raw.body, place)
 
     def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` beside. It is called in the task: one that is cancelled before its first step
