@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
@@ -180,13 +181,12 @@ class Intake:
             return None
         if source.until is not None and ack.sequence >= source.until:
             self._passed[source.consumer] = at[0] + _REST
+        if self._is_stray(raw):
             return mine
         topic, lane = parse_subject(raw.subject)
         headers = parse_headers(raw.headers)
         server = headers.server
         key = decode_key(server.get(KEY) or server.get(MSG_ID))
-        if source.patterns is not None and key.group is None and self._unwanted(source, raw, topic):
-            return mine
         if source.lane.name is LaneName.RETRY:
             lane = Lane(LaneName.RETRY, lane.slice)
         earlier = ack.delivered - 1 + int(server.get(EARLIER, "0"))
@@ -194,9 +194,14 @@ class Intake:
         message = Message(key.id, key.copy, topic, raw.body, headers.own, lane, due, key.group)
         return Delivery(message, self._group, earlier, mine)
 
-    def _unwanted(self, source: Source, raw: Raw, topic: str) -> bool:
-        routed = raw.subject.startswith(f"{self._link.names.root}.t.")
-        return routed and not matches_any(source.patterns or (), topic)
+    def _is_stray(self, raw: Raw) -> bool:
+        """Whether it is not the group's: the next generation's, or not asked for."""
+        source = self._known.get(raw.source.consumer, raw.source)
+        if source.until is not None and parse_ack(raw.ack).sequence >= source.until:
+            return True
+        if source.patterns is None or not raw.subject.startswith(f"{self._link.names.root}.t."):
+            return False
+        return not matches_any(source.patterns, parse_subject(raw.subject)[0])
 
     async def close(self) -> None:
         """Put back what is in hand, as far as the broker is there."""
@@ -233,7 +238,9 @@ class Intake:
         at = now(self._link.clock)
         both = [(raw, r) for raw, r in zip(raws, receipts, strict=True) if r.ours(at)]
         try:
-            await self._put_back([self._again(raw) for raw, _ in both])
+            with suppress(BusError):  # closed, or unbound: judged as the binding was
+                self.sources()
+            await self._put_back([self._again(raw) for raw, _ in both if not self._is_stray(raw)])
             at = now(self._link.clock)
             await self._forget([r for _, r in both if r.ours(at)])
         except BusError:

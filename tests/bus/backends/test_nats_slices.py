@@ -207,3 +207,21 @@ async def _one(backend: NatsBackend) -> Delivery:
         (found,) = await backend.pull("g", lanes(16), limit=1, wait=10.0)
     await backend.settle([found])
     return found
+
+
+async def test_what_an_earlier_consumer_hands_out_too_is_not_put_back(cut_into: Connect) -> None:
+    """It came for a pull already over, and is not the group's: put back it would run twice."""
+    member, other = await cut_into(1), await cut_into(2)
+    await member.bind("g", ["work.#"])
+    await other.bind("g", ["work.#"])
+    seen: list[str] = []
+    for number in range(5):
+        await asyncio.sleep(0.6)  # consumers of before are asked again after half a second
+        waiting = asyncio.create_task(member.pull("g", lanes(1), limit=1, wait=5.0))
+        await asyncio.sleep(0.1)
+        await other.publish([Message(f"m{number}", 0, "work.a", b"{}", lane=Lane(NORMAL.name, 1))])
+        found = await waiting
+        await member.settle(found)
+        seen += [delivery.message.id for delivery in found]
+    rest = await drained(member, 1)
+    assert Counter(seen) + rest == Counter(f"m{number}" for number in range(5))
