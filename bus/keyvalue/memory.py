@@ -7,8 +7,9 @@ import asyncio
 import heapq
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import AsyncIterator
-from math import ceil
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from math import ceil, inf
 from threading import RLock
 
 from bus.errors import Closed, Conflict, Unreachable
@@ -16,6 +17,7 @@ from bus.keyvalue.protocol import (
     ABSENT,
     Absent,
     Change,
+    Current,
     Entry,
     Removed,
     Revision,
@@ -77,6 +79,11 @@ class MemoryStore:
             self._expire()
             for watcher in self._watchers:
                 watcher.tell(self._snapshot(watcher.prefix))
+
+    @property
+    def down(self) -> bool:
+        """Whether there is an outage."""
+        return self._down
 
     def check(self) -> None:
         """Raise `Unreachable` during an outage."""
@@ -230,15 +237,14 @@ class MemoryKeyValue:
 
     async def watch(self, prefix: str) -> AsyncIterator[Change]:
         """See `KeyValue.watch`. An outage is silence, and a snapshot when it is over."""
-        await self._enter()
-        watcher = self._store.watch(prefix)
-        self._watchers.add(watcher)
-        try:
-            while True:
-                yield await self._next(watcher)
-        finally:
-            self._watchers.discard(watcher)
-            self._store.leave(watcher)
+        async with aclosing(self._follow(prefix, inf)) as changes:
+            async for change in changes:
+                if not isinstance(change, Current):
+                    yield change
+
+    def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
+        """See `KeyValue.follow`."""
+        return self._follow(prefix, every)
 
     async def close(self) -> None:
         """See `KeyValue.close`."""
@@ -246,14 +252,36 @@ class MemoryKeyValue:
         for watcher in self._watchers:
             watcher.wake()
 
-    async def _next(self, watcher: Watcher) -> Change:
+    async def _follow(self, prefix: str, every: float) -> AsyncGenerator[Change | Current]:
+        await self._enter()
+        watcher = self._store.watch(prefix)
+        self._watchers.add(watcher)
+        due = -inf if every < inf else inf
+        try:
+            while True:
+                change = await self._next(watcher, due)
+                yield change
+                if isinstance(change, Current):
+                    due = change.monotonic + every
+        finally:
+            self._watchers.discard(watcher)
+            self._store.leave(watcher)
+
+    async def _next(self, watcher: Watcher, due: float) -> Change | Current:
+        """The next change; or, from the moment `due` on, that there was none."""
+        clock = self._store.clock
         while True:
             bell = new_bell()
             self._check_open()
             change = self._store.next_change(watcher, bell)
             if not isinstance(change, float):
                 return change
-            await rung(bell, self._store.clock, change)
+            if not self._store.down:
+                now = clock.monotonic()
+                if due <= now:
+                    return Current(now, clock.wall())
+                change = min(change, due - now)
+            await rung(bell, clock, change)
 
     async def _enter(self) -> None:
         """As at any server, others get a turn before a call has its effect."""

@@ -15,8 +15,8 @@ from bus.backends.nats.wire import Headers, parse_headers
 from bus.errors import BusError, Closed, Conflict
 from bus.keyvalue.nats_keys import is_marker, sequence_of, subject_of
 from bus.keyvalue.nats_listing import Listing
-from bus.keyvalue.nats_watch import watch
-from bus.keyvalue.protocol import ABSENT, Absent, Change, Entry, Revision
+from bus.keyvalue.nats_watch import follow, watch
+from bus.keyvalue.protocol import ABSENT, Absent, Change, Current, Entry, Revision
 from bus.sizes import check_value
 
 _MARKER_TTL = 10
@@ -88,6 +88,10 @@ class NatsKeyValue:
     def watch(self, prefix: str) -> AsyncIterator[Change]:
         """See `KeyValue.watch`."""
         return watch(self._link, self._root, prefix, self._enter)
+
+    def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
+        """See `KeyValue.follow`."""
+        return follow(self._link, self._root, prefix, self._enter, every=every)
 
     async def close(self) -> None:
         """See `KeyValue.close`."""

@@ -1,4 +1,4 @@
-"""The seam to a key-value store: five methods, one suite for every implementation.
+"""The seam to a key-value store: six methods, one suite for every implementation.
 
 A key is words joined by `/`, each of any printable characters but `/`; a prefix ends with `/`
 (or is empty for everything). Only `bus.errors` leave.
@@ -57,6 +57,15 @@ class Removed:
     expired: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Current:
+    """All that was put or deleted before this moment, by both clocks of the watching process, has
+    been told. Never a moment too late, also when this process stood still: programs rely on it."""
+
+    monotonic: float
+    wall: float
+
+
 Change = Snapshot | Written | Removed
 
 
@@ -94,6 +103,12 @@ class KeyValue(Protocol):
         """A `Snapshot`, then every change since; after a lost connection a `Snapshot` again.
         An expiry is a `Removed` within a second of its time. Ends only when closed: iterate in
         a task and cancel it, or `aclose()` the iterator."""
+        ...
+
+    def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
+        """As `watch`, and after the snapshot also `Current`, about every `every` seconds (at
+        least 0.1) as long as the store is heard. While nothing changes that asks the store next to
+        nothing."""
         ...
 
     async def close(self) -> None:

@@ -1,11 +1,21 @@
 """The key-value store: what entries, pages, expiry and watches promise."""
 
 from dataclasses import replace
+from math import inf
 
 from typing_extensions import override
 
 from bus.keyvalue.memory import MemoryKeyValue, MemoryStore, Watcher
-from bus.keyvalue.protocol import ABSENT, Absent, Change, Entry, Removed, Revision, Snapshot
+from bus.keyvalue.protocol import (
+    ABSENT,
+    Absent,
+    Change,
+    Current,
+    Entry,
+    Removed,
+    Revision,
+    Snapshot,
+)
 from bus.sizes import check_value
 from bus.waking import Bell
 from tests.bus.sabotage.registry import breaks
@@ -226,3 +236,42 @@ class AnswersWhenClosed(MemoryKeyValue):
     @override
     async def close(self) -> None:
         return
+
+
+@breaks(STORE, "test_a_broker_that_is_gone_says_nothing_and_is_heard_again")
+class SilenceIsConsent(MemoryStore):
+    """Who follows is told that nothing has changed, though nobody could be asked."""
+
+    @property
+    @override
+    def down(self) -> bool:
+        return False
+
+
+@breaks(
+    STORE,
+    "test_a_follower_is_told_that_nothing_has_changed",
+    "test_what_is_current_lies_little_behind",
+)
+class CurrentOnce(MemoryKeyValue):
+    """Who follows is told once up to when all is known, and never again."""
+
+    @override
+    async def _next(self, watcher: Watcher, due: float) -> Change | Current:
+        return await super()._next(watcher, due if due == -inf else inf)
+
+
+@breaks(
+    STORE,
+    "test_a_follower_is_told_that_nothing_has_changed",
+    "test_what_was_put_before_a_moment_was_told_before_it",
+)
+class CurrentTooSoon(MemoryKeyValue):
+    """What was put a moment ago is told after it is said to be known."""
+
+    @override
+    async def _next(self, watcher: Watcher, due: float) -> Change | Current:
+        found = await super()._next(watcher, due)
+        if isinstance(found, Current):
+            return replace(found, monotonic=found.monotonic + 1.0)
+        return found
