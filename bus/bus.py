@@ -24,6 +24,8 @@ from bus.places import Places
 from bus.publishing import Publishing
 from bus.quotas import NO_QUOTAS, Quotas
 from bus.settling import Finished, Plan, hand_back, plan
+from bus.stop_view import StopView
+from bus.stops import Stops, check_due
 from bus.suspects import Blame
 from contracts.clock import Clock
 from contracts.envelope import Envelope
@@ -71,7 +73,11 @@ class Bus:
         self.quotas = Quotas(store, clock, self._rng, quotas)
         patience = Patience(clock, self._rng)
         self._persist = patience.persist
-        self.crashes = CrashCounter(self.known, self.settle, store, clock)
+        self.stops = Stops(store, clock, self._persist)
+        self.stop_view = StopView(store, clock)
+        self.crashes = CrashCounter(
+            self.known, self.settle, store, clock, stopped=self.stop_view.stopped
+        )
         self._publishing = Publishing(backend, store, patience)
         self._forgetter = Forgetter(backend, self._announcer)
 
@@ -112,11 +118,13 @@ class Bus:
 
         With `hold`, their ids hold for so many seconds, beyond the window of the dedupe key: what
         was published with `hold` before is left out, and its ids are returned. `follow_up`: a run
-        under way publishes them; see `Backend.publish`.
+        under way publishes them; see `Backend.publish`. Nothing may be due more than
+        `bus.stops.LATEST_DUE` from now (`InvalidValue`).
         """
-        due = due if due > self._clock.wall() else 0.0
+        now = self._clock.wall()
+        check_due(due, now)
         held = await self._publishing.publish(
-            tasks, group=group, due=due, hold=hold, follow_up=follow_up
+            tasks, group=group, due=due if due > now else 0.0, hold=hold, follow_up=follow_up
         )
         if tasks:
             self.contact.heard()
@@ -224,6 +232,7 @@ class Bus:
 
     async def close(self) -> None:
         """Finish what was asked, then let go of the broker."""
+        await self.stop_view.close()
         await self.crashes.close()
         await self.places.close()
         await self._publishing.close()

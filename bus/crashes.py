@@ -15,6 +15,7 @@ from bus.settling import Finished, Policy
 from bus.suspects import Blame, crashed, is_last, unbegun, unless_known
 from contracts.clock import Clock
 from contracts.envelope import Envelope
+from contracts.outcomes import Outcome
 from contracts.results import Result
 
 _LAST = 1.0
@@ -39,8 +40,11 @@ class CrashCounter:
         settle: Callable[[Finished], Awaitable[Any]],
         store: KeyValue,
         clock: Clock,
+        *,
+        stopped: Callable[[Envelope, str], Outcome | None],
     ) -> None:
         self._known = known
+        self._stopped = stopped
         self._settle = settle
         self._store = store
         self._clock = clock
@@ -84,6 +88,9 @@ class CrashCounter:
             known = await self._known(finished.delivery, task) if task else None
             if known is None and task is not None and is_last(task, finished.policy):
                 finished = await self._unless_unbegun(finished, task)
+            stop = self._stopped(task, finished.delivery.group) if task else None
+            if stop is not None:
+                finished = replace(finished, outcome=stop)
             await self._settle(unless_known(finished, known))
         except BusError as error:
             _log.warning("could not count a crash; it comes back by its lease: %s", error)

@@ -19,7 +19,7 @@ from bus.errors import Conflict, NotDead, ReplayRefused, TooLarge, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import Entry, KeyValue, Revision
 from bus.lanes import slice_of
-from contracts.envelope import DEFAULT_TENANT, SUSPECT
+from contracts.envelope import DEFAULT_TENANT, REPLAYED, SUSPECT
 from contracts.errors import DecodeError
 from contracts.outcomes import Reason
 
@@ -219,6 +219,7 @@ def _again(letter: DeadLetter, now: float) -> Message:
     if letter.reason is Reason.CRASH:
         headers[SUSPECT] = "1"
     if "ce-id" in headers:
+        headers[REPLAYED] = repr(now)
         headers["muster-copy"] = str(letter.copy)
     if _passed(headers.get("muster-deadline"), now):
         del headers["muster-deadline"]

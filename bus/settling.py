@@ -14,7 +14,7 @@ from bus.lanes import slice_of
 from contracts.envelope import Envelope, Priority, decode, encode
 from contracts.events import Event, Kind
 from contracts.ids import content_id
-from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
+from contracts.outcomes import Cancelled, Done, Outcome, Reason, Reject, Retry, Snooze
 from contracts.results import Result, Status
 
 _LANES: Mapping[Priority, LaneName] = MappingProxyType(
@@ -91,6 +91,8 @@ def plan(f: Finished, rng: random.Random) -> Plan:
             return _dead(f, last, reason, error)
         case Reject(reason=reason, kind=kind, error=error):
             return _dead(f, kind, reason, error)
+        case Cancelled(reason=reason):
+            return _ended(f, Status.CANCELLED, error=cut(reason))
 
 
 def hand_back(delivery: Delivery, task: Envelope | None) -> Message:
@@ -159,9 +161,10 @@ def _attempts_used(f: Finished, reason: Reason) -> int:
 def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: str = "") -> Plan:
     if f.task is None:
         return Plan()
-    kind = Kind.SUCCEEDED if status is Status.SUCCEEDED else Kind.FAILED
-    data = {"reason": reason, "error": cut(error, _TOLD)} if reason else {}
-    event = _event(f, kind, **data)
+    data: dict[str, object] = {"reason": reason} if reason else {}
+    if reason or error:
+        data["error"] = cut(error, _TOLD)
+    event = _event(f, Kind(status.value), **data)
     if f.task.reply is None or f.known:
         return Plan(event=event)
     value = from_json(f.outcome.value) if isinstance(f.outcome, Done) else None

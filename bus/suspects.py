@@ -11,7 +11,7 @@ from bus.backend import Delivery
 from bus.settling import Finished, Policy, from_message
 from contracts.envelope import Envelope
 from contracts.errors import DecodeError
-from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
+from contracts.outcomes import Cancelled, Done, Outcome, Reason, Reject, Retry, Snooze
 from contracts.results import Result, Status
 
 
@@ -66,7 +66,7 @@ def unless_known(finished: Finished, known: Result | None) -> Finished:
     broker forgot that it was settled. A failure of an earlier copy was replayed since."""
     if known is None or finished.task is None:
         return finished
-    if known.status is Status.FAILED and known.fence < finished.task.copy:
+    if known.status is not Status.SUCCEEDED and known.fence < finished.task.copy:
         return finished
     return replace(finished, outcome=_as_outcome(known), known=True)
 
@@ -74,4 +74,6 @@ def unless_known(finished: Finished, known: Result | None) -> Finished:
 def _as_outcome(known: Result) -> Outcome:
     if known.status is Status.SUCCEEDED:
         return Done()
+    if known.status is Status.CANCELLED:
+        return Cancelled(known.error)
     return Reject(known.error, known.reason or Reason.REJECTED)

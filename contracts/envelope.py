@@ -32,6 +32,10 @@ the slots. It says nothing on any other copy, nor on a first one, which nobody h
 DEFAULT_TENANT = "default"
 """Of a task that names no tenant."""
 
+REPLAYED = "muster-replayed"
+"""Header of a dead letter that somebody gave back, and of what it calls and publishes: the epoch
+second of that decision. A stop from before it does not count for them."""
+
 MAX_ID = 200
 """Characters in a task id: brokers put it into names and keys."""
 

@@ -53,4 +53,12 @@ class Reject:
     error: str = ""
 
 
-Outcome = Done | Retry | Snooze | Reject
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody stopped the task: it ends without a result and without a dead letter. What the
+    engine says of a task, never a handler; `reason` tells who stopped it, and why."""
+
+    reason: str = ""
+
+
+Outcome = Done | Retry | Snooze | Reject | Cancelled

@@ -16,6 +16,7 @@ class Status(StrEnum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +35,23 @@ class Result:
     error: str = ""
 
     def encode(self) -> bytes:
-        """As JSON bytes."""
-        return to_json(asdict(self))
+        """As JSON bytes. Releases that know no cancelling read one as a failure."""
+        fields = asdict(self)
+        if self.status is Status.CANCELLED:
+            fields |= {"status": Status.FAILED, _CANCELLED: True}
+        return to_json(fields)
 
 
 _ADAPTER = TypeAdapter(Result)
+_CANCELLED = "cancelled"
 
 
 def decode_result(data: bytes) -> Result:
     """The result in `data`, or `DecodeError`."""
     try:
-        return _ADAPTER.validate_python(from_json(data))
+        fields = from_json(data)
+        if isinstance(fields, dict) and fields.pop(_CANCELLED, False):
+            fields["status"] = Status.CANCELLED
+        return _ADAPTER.validate_python(fields)
     except (ValidationError, ValueError) as error:
         raise DecodeError("result", f"is not a result: {error}") from error

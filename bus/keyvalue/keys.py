@@ -15,6 +15,7 @@
 | rate | rate/quota/TENANT | publish, before it sends | publish | until the window ends |
 | listens | listens/GROUP/VERSION | members of a group: their patterns | the others | 60 s |
 | seen | seen/GROUP | members of a group, once a minute | lag, doctor | until unbind |
+| stop | stop/KIND/NAME, stop/all | cancel, purge, pause | each worker process | 400 days, or ever |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
 """
 
@@ -24,6 +25,11 @@ from urllib.parse import quote, unquote
 OUTCOME_TTL = 24 * 3600.0
 PROGRESS_TTL = 600.0
 BEGUN_TTL = 24 * 3600.0
+DAY = 24 * 3600.0
+STOP_TTL = 400 * DAY
+
+STOPS = "stop/"
+STOP_ALL = "stop/all"
 
 
 def _word(text: str) -> str:
@@ -61,6 +67,12 @@ def dead(group: str = "", task: str = "") -> str:
 def begun(group: str, task: str) -> str:
     """Key of the note that a task's last attempt has begun; its value is the copy that did."""
     return f"begun/{group}/{_word(task)}"
+
+
+def stop(kind: str, name: str) -> str:
+    """Key of the mark that stops a task, a role's or a tenant's tasks, those about a subject; or
+    that pauses a role."""
+    return f"stop/{kind}/{_word(name)}"
 
 
 def published(task: str) -> str:

@@ -1,6 +1,7 @@
 """Results as somebody reads them who asked."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -65,3 +66,10 @@ def test_the_format_is_the_one_in_the_golden_file() -> None:
     """Both ways."""
     assert json.loads(DONE.encode()) == json.loads(golden("result.json"))
     assert decode_result(golden("result.json").encode()) == DONE
+
+
+def test_a_release_that_knows_no_cancelling_reads_a_failure() -> None:
+    """It would not understand the word, nor could it settle a later run over it."""
+    cancelled = replace(DONE, status=Status.CANCELLED, error="cancelled by ada")
+    assert json.loads(cancelled.encode())["status"] == "failed"
+    assert decode_result(cancelled.encode()) == cancelled

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
+from contracts.outcomes import Cancelled, Done, Outcome, Reason, Reject, Retry, Snooze
 
 _LENGTHS = struct.Struct("!II")
 
@@ -87,6 +87,8 @@ def from_outcome(outcome: Outcome) -> Frame:
             return Frame("snooze", {"after": after, "reason": reason})
         case Reject(reason=reason, kind=kind, error=error):
             return Frame("reject", {"reason": reason, "kind": kind, "error": error})
+        case Cancelled(reason=reason):
+            return Frame("cancelled", {"reason": reason})
 
 
 def to_outcome(frame: Frame) -> Outcome | None:
@@ -102,4 +104,6 @@ def to_outcome(frame: Frame) -> Outcome | None:
             return Snooze(head["after"], head["reason"])
         case "reject":
             return Reject(head["reason"], Reason(head["kind"]), head["error"])
+        case "cancelled":
+            return Cancelled(head["reason"])
     return None

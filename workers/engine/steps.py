@@ -11,6 +11,7 @@ from bus.backend import MAX_BODY, Message
 from bus.deadletters import cut
 from bus.errors import Full
 from bus.settling import from_message
+from bus.stops import LATEST_DUE
 from contracts.envelope import Envelope
 from contracts.errors import DecodeError, MusterError
 from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
@@ -82,7 +83,7 @@ def _is_finite(seconds: object) -> bool:
 
 def _with_sane_delay(outcome: Retry | Snooze) -> Outcome:
     after = outcome.after
-    if after is None or _is_finite(after):
+    if after is None or (_is_finite(after) and after <= LATEST_DUE):
         return outcome
     name = type(outcome).__name__
     return Reject(f"the handler returned {name} with after={after!r}, which is no time to wait")
