@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contracts.outcomes import Snooze as Snooze
     from workers.sdk.context import Context as Context
     from workers.sdk.errors import NoResult as NoResult
+    from workers.sdk.errors import TaskCancelled as TaskCancelled
     from workers.sdk.errors import TaskFailed as TaskFailed
     from workers.sdk.role import role as role
     from workers.wiring import Fleet as Fleet
@@ -25,6 +26,7 @@ _HOMES = {
     "Reject": "contracts.outcomes",
     "Retry": "contracts.outcomes",
     "Snooze": "contracts.outcomes",
+    "TaskCancelled": "workers.sdk.errors",
     "TaskFailed": "workers.sdk.errors",
     "role": "workers.sdk.role",
 }
@@ -37,6 +39,7 @@ __all__ = [
     "Reject",
     "Retry",
     "Snooze",
+    "TaskCancelled",
     "TaskFailed",
     "role",
 ]

@@ -244,6 +244,7 @@ def _presence(host: Host, role: Role, bus: Bus, clock: Clock, shown: _Shown) -> 
             succeeded=worker.counts.succeeded,
             failed=worker.counts.failed,
             again=worker.counts.again,
+            cancelled=worker.counts.cancelled,
             draining=host.stopping,
             health=shown.health,
         )

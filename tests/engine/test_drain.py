@@ -204,7 +204,10 @@ async def test_a_host_drains_all_its_roles_when_one_of_them_fails() -> None:
     async def other(payload: Any, ctx: Context) -> None:
         return
 
+    failed = asyncio.Event()
+
     async def broken(*_: Any, **__: Any) -> Any:
+        failed.set()
         raise ValueError("a bug")
 
     async def scenario() -> None:
@@ -212,6 +215,7 @@ async def test_a_host_drains_all_its_roles_when_one_of_them_fails() -> None:
             for name in ("one", "two"):
                 host.worker(name)._pull = broken  # type: ignore[method-assign]
             await fleet.client.publish("work.a", None)
+            await failed.wait()
 
     with pytest.raises(ValueError, match="a bug"):
         await asyncio.wait_for(scenario(), 10.0)

@@ -22,13 +22,13 @@ from pydantic_core import to_json
 
 from contracts.envelope import Envelope, Priority, decode
 from contracts.outcomes import Outcome, Reason, Reject, Retry
-from contracts.results import Result, Status, decode_result
+from contracts.results import Result, decode_result
 from workers.engine import limits, steps
 from workers.engine.channel import Frame, from_outcome, receive
 from workers.engine.crossing import rebuilt
 from workers.sdk.context import Context, Logger
 from workers.sdk.discovery import discover, pick
-from workers.sdk.errors import RoleError, TaskFailed, UnknownRole
+from workers.sdk.errors import RoleError, UnknownRole, succeeded
 from workers.sdk.role import Role
 
 
@@ -141,10 +141,7 @@ class RemoteRuntime:
     async def call(self, number: int, role: str, payload: Any, deadline: float | None) -> Result:
         """The worker calls and waits."""
         told = {"call": number, "role": role, "deadline": deadline}
-        result = decode_result((await self._ask("call", told, to_json(payload))).body)
-        if result.status is Status.FAILED:
-            raise TaskFailed(result)
-        return result
+        return succeeded(decode_result((await self._ask("call", told, to_json(payload))).body))
 
     def send(self, frame: Frame) -> None:
         """Tell the worker; one that is gone takes this process with it anyway."""

@@ -13,7 +13,7 @@ from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Kind
 from contracts.limits import NO_LIMITS, Limit
-from contracts.outcomes import Done, Outcome, Reject, Snooze
+from contracts.outcomes import Cancelled, Done, Outcome, Reject, Snooze
 from workers.engine import steps
 from workers.engine.gate import Gate
 from workers.engine.identity import Identity
@@ -35,7 +35,8 @@ class Executor:
     outcome. `tenants`: what each tenant may over all roles.
 
     Suspects, and every task of a role that asks for it, are validated and run in a child process;
-    without `isolation` there are none, and all run here.
+    without `isolation` there are none, and all run here. What was stopped ends as cancelled
+    instead of starting.
 
     It never raises for what a task or a handler does: everything ends in an outcome. Only
     cancellation passes through, which is how a lost lease or a stopping worker ends a run.
@@ -70,7 +71,8 @@ class Executor:
         run.task = task = found
         try:
             known = await self._known(run, task)
-            outcome = known or steps.allowed(task, run.started) or await self._enter(run, task)
+            outcome = known or await self._stopped(task) or steps.allowed(task, run.started)
+            outcome = outcome or await self._enter(run, task)
         except BusError as error:
             return self._finished(run, Snooze(_AWAY, f"it could not begin: {error}"))
         except Exception as error:  # noqa: BLE001 - such as what a payload's own checks raise
@@ -80,6 +82,13 @@ class Executor:
     async def _known(self, run: Run, task: Envelope) -> Outcome | None:
         result = await self._bus.known(run.delivery, task)
         return None if result is None else steps.from_known(result)
+
+    async def _stopped(self, task: Envelope) -> Outcome | None:
+        """Whether it is not to start. Returns once all stops of the last second are known."""
+        stop = await self._bus.stop_view.judge(task, self._role.name)
+        if stop is None and self._bus.stop_view.is_paused(self._role.name):
+            return Snooze(0.0, "its role is paused")
+        return stop
 
     def _enter(self, run: Run, task: Envelope) -> Awaitable[Outcome]:
         """Begin, or wait for what the limits of the task allow."""
@@ -104,13 +113,16 @@ class Executor:
         """In a child process; its start does not count against the time of the handler."""
         try:
             async with isolation.child(self._role) as child:
-                return await child.begin(task) or await self._begin(run, task, child.run)
+                stop = await self._stopped(task) or await child.begin(task)
+                return stop or await self._begin(run, task, child.run)
         except NoProcess as error:
             return Snooze(_AWAY, f"it could not begin: {error}")
 
     async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
         await self._bus.crashes.begin(run.delivery, task, self._policy)
         run.called = True
+        if (stop := await self._bus.stop_view.judge(task, self._role.name)) is not None:
+            return stop
         started = partial(event, task, self._role, self._who, kind=Kind.STARTED, at=run.started)
         self._bus.tell_start(run.delivery, started)
         runtime = EngineRuntime(run, task, self._role, self._bus, who=self._who, clock=self._clock)
@@ -136,6 +148,10 @@ class Executor:
             if timer.expired and isinstance(error, TimeoutError):
                 return steps.from_timeout(task, self._role, self._clock.wall())
             return steps.from_error(error)
+
+    def cancelled(self, run: Run, stop: Cancelled) -> Finished:
+        """The end of a run whose task was stopped meanwhile."""
+        return self._finished(run, stop)
 
     def _finished(self, run: Run, outcome: Outcome, *, known: bool = False) -> Finished:
         return Finished(

@@ -15,17 +15,18 @@ from bus.deadletters import cut
 from bus.errors import BusError, Unroutable
 from bus.outcomes import Progress, Waiters
 from contracts.clock import Clock
-from contracts.envelope import Envelope, Priority
+from contracts.envelope import REPLAYED, Envelope, Priority
 from contracts.events import Event, Kind
 from contracts.ids import child_id
-from contracts.results import Result, Status
+from contracts.outcomes import Cancelled
+from contracts.results import Result
 from contracts.topics import check_group, publishable
 from workers.engine.identity import Identity
 from workers.engine.published import Published
 from workers.engine.slots import Place
 from workers.engine.steps import MAX_NOTE, tellable
 from workers.sdk.context import Logger
-from workers.sdk.errors import TaskFailed, UnknownRole
+from workers.sdk.errors import UnknownRole, succeeded
 from workers.sdk.role import Role
 
 REPORT_EVERY = 0.2
@@ -37,7 +38,8 @@ class Run:
     """The state of a run. `lost`: its delivery is no longer ours, so its result is not wanted.
     `returned`: it is being given back because this worker stops. `waiting`: its limits do not let
     it begin yet. `lend`: gives back, for a block, what it holds of its limits. `begun`: its runner
-    has taken its first step; `called`: its handler was called."""
+    has taken its first step; `called`: its handler was called; `asked`: it has called other roles.
+    `stop`: its task was cancelled; `abandoned`: it ended as that although its handler goes on."""
 
     delivery: Delivery
     place: Place
@@ -49,12 +51,15 @@ class Run:
     returned: bool = False
     waiting: bool = False
     lend: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    asked: bool = False
+    stop: Cancelled | None = None
+    abandoned: bool = False
     started: float = 0.0
 
     @property
     def wanted(self) -> bool:
         """Whether this process is to run it, or go on running it."""
-        return not (self.lost or self.returned)
+        return not (self.lost or self.returned or self.stop)
 
     def cancel(self) -> None:
         """Stop the handler, if it runs. A runner that has not begun looks at `wanted`: a task
@@ -141,9 +146,7 @@ class EngineRuntime:
         found = await self._bus.outcomes.get(self._task.id, child)
         if found is None:
             found = await self._ask(child, role, body, deadline)
-        if found.status is Status.FAILED:
-            raise TaskFailed(found)
-        return found
+        return succeeded(found)
 
     async def close(self, *, done: bool) -> None:
         """Stop waiting for children; report what was not reported yet. `done`: no run follows."""
@@ -176,6 +179,7 @@ class EngineRuntime:
         task = replace(self._child(child, f"call.{role}", body), reply=self._task.id)
         if deadline is not None:
             task = replace(task, deadline=deadline)
+        self._run.asked = True
         try:
             await self._published.send(task, group=role)
         except Unroutable as error:
@@ -190,7 +194,10 @@ class EngineRuntime:
             return await self._waiters.wait(child)
 
     def _child(self, child: str, topic: str, body: bytes) -> Envelope:
-        """A task that inherits tenant, priority, deadline, budget and subjects."""
+        """A task that inherits tenant, priority, deadline, budget, subjects, and the replay from
+        which on stops count. A run that was cancelled has no more."""
+        if self._run.stop is not None:
+            raise asyncio.CancelledError(self._run.stop.reason)
         return Envelope(
             id=child,
             topic=topic,
@@ -203,6 +210,7 @@ class EngineRuntime:
             budget=self._task.budget,
             correlation=self._task.correlation or self._task.id,
             subjects=self._task.subjects,
+            extra={name: value for name, value in self._task.extra.items() if name == REPLAYED},
         )
 
     def _event(self, kind: Kind, data: Mapping[str, Any]) -> Event:

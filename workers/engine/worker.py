@@ -14,10 +14,12 @@ from bus.lanes import Line
 from bus.settling import Finished, Plan
 from contracts.clock import Clock
 from contracts.errors import MusterError
+from contracts.events import Kind
 from contracts.limits import NO_LIMITS, Limit
 from contracts.outcomes import Reject
 from workers.engine import intake, steps
 from workers.engine.executor import Executor
+from workers.engine.halting import Halting
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.keeper import Keeper
@@ -41,6 +43,7 @@ class Counts:
 
     succeeded: int = 0
     failed: int = 0
+    cancelled: int = 0
     again: int = 0
     lost: int = 0
 
@@ -49,7 +52,8 @@ class Worker:
     """Runs the tasks of one role until `stop`.
 
     At most `role.concurrency` handlers run at once. Deliveries read ahead wait in `_queue`; they
-    are ours, so they are renewed and, at a stop, given back.
+    are ours, so they are renewed and, at a stop or a pause, given back. Nothing starts while the
+    view of stops is not fresh, or the role is paused.
     """
 
     def __init__(
@@ -81,6 +85,8 @@ class Worker:
         self._pulling: asyncio.Task[None] | None = None
         self._pull_failed = ""
         self._pull_ends = inf
+        self._view = bus.stop_view
+        self._halting = Halting(bus, role.name, self._runs, self._conclude, clock)
 
     @property
     def running(self) -> int:
@@ -89,14 +95,18 @@ class Worker:
 
     async def run(self) -> None:
         """Bind the role, then work until `stop`; returns when the drain is over."""
+        self._view.start()
         await self._bind()
-        self._pulling = asyncio.create_task(self._pull_for_ever())
+        self._view.changed.append(self._on_stops)
+        self._pulling = asyncio.create_task(self._pull_unless_paused())
         stop = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({self._pulling, stop}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.cancel()
             await self._end()
+            self._view.changed.remove(self._on_stops)
+            await self._halting.close()
         if self._pulling.done() and not self._pulling.cancelled():
             self._pulling.result()
 
@@ -121,6 +131,27 @@ class Worker:
     async def _bind(self) -> None:
         await self._bus.join(self.role.name, self.role.listens)
         self.bound.set()
+
+    def _on_stops(self) -> None:
+        """Marks have changed, or are known again."""
+        self._halting.look()
+        self._start()
+        self._slots.changed.set()
+
+    def _is_paused(self) -> bool:
+        return self._view.is_paused(self.role.name)
+
+    async def _pull_unless_paused(self) -> None:
+        """A pause gives back at once what has not started: nothing waits for its end here."""
+        while True:
+            await self._view.until(lambda: self._view.fresh and not self._is_paused())
+            pulling = asyncio.create_task(self._pull_for_ever())
+            pausing = asyncio.create_task(self._view.until(self._is_paused))
+            try:
+                await asyncio.wait({pulling, pausing}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await _end_all(pulling, pausing)
+            await self._give_back_unstarted()
 
     async def _pull_for_ever(self) -> None:
         while True:
@@ -150,6 +181,7 @@ class Worker:
         try:
             if not self.bound.is_set():
                 await self._bind()
+            await self._view.until(lambda: self._view.fresh)
             found = await self._bus.pull(
                 self.role.name,
                 free=free,
@@ -180,6 +212,8 @@ class Worker:
 
     def _start(self) -> None:
         """Start what waits here, as far as there are places."""
+        if not self._queue or not self._view.fresh or self._is_paused():
+            return
         while self._queue and self._slots.free and not self._stopping.is_set():
             run = Run(self._queue.pop(), self._slots.take())
             self._runs[id(run.delivery)] = run
@@ -202,9 +236,12 @@ class Worker:
             run.place.leave()
             del self._runs[id(run.delivery)]
             self._start()
-        await self._conclude(run, finished)
+        if not run.abandoned:
+            await self._conclude(run, finished)
 
-    async def _conclude(self, run: Run, finished: Finished | None) -> None:
+    async def _conclude(self, run: Run, finished: Finished | None = None) -> None:
+        if run.stop is not None:
+            finished = self._executor.cancelled(run, run.stop)
         try:
             if run.lost or not self._keeper.holds(run.delivery):
                 self._count_lost(run)
@@ -228,9 +265,7 @@ class Worker:
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
-        queued = [self._give_back(delivery) for delivery in self._queue.clear()]
-        await asyncio.gather(*queued)
-        self._cut_off([run for run in self._runs.values() if run.waiting])
+        await self._give_back_unstarted()
         await self._finish_runs(self._drain)
         self._cut_off(list(self._runs.values()))
         await self._finish_runs(5.0)
@@ -244,6 +279,11 @@ class Worker:
         if self._runners:
             await asyncio.wait(self._runners, timeout=seconds)
 
+    async def _give_back_unstarted(self) -> None:
+        queued = [self._give_back(delivery) for delivery in self._queue.clear()]
+        await asyncio.gather(*queued)
+        self._cut_off([run for run in self._runs.values() if run.waiting])
+
     async def _give_back(self, delivery: Delivery) -> None:
         task = steps.read(delivery.message)
         try:
@@ -254,7 +294,9 @@ class Worker:
             self._keeper.release(delivery)
 
     def _count(self, settled: Plan) -> None:
-        if settled.dead is not None:
+        if settled.event is not None and settled.event.kind is Kind.CANCELLED:
+            self.counts.cancelled += 1
+        elif settled.dead is not None:
             self.counts.failed += 1
         elif settled.then:
             self.counts.again += 1
@@ -268,3 +310,15 @@ class Worker:
             role=self.role.name,
             task=run.delivery.message.id,
         )
+
+
+async def _end_all(*tasks: asyncio.Task[None]) -> None:
+    """End them; raises what one of them has failed of, also when this is cancelled meanwhile."""
+    for task in tasks:
+        task.cancel()
+    try:
+        await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()

@@ -35,6 +35,7 @@ class Alive:
     succeeded: int = 0
     failed: int = 0
     again: int = 0
+    cancelled: int = 0
     draining: bool = False
     health: str = ""
 

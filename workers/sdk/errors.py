@@ -2,7 +2,7 @@
 
 from contracts.errors import MusterError
 from contracts.outcomes import Reason
-from contracts.results import Result
+from contracts.results import Result, Status
 
 
 class WorkerError(MusterError):
@@ -36,7 +36,27 @@ class TaskFailed(WorkerError):
         self.result = result
 
 
+class TaskCancelled(TaskFailed):
+    """Somebody cancelled the task; `result` says who, and why. There is no dead letter."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.message = f"task {result.id} was cancelled"
+        self.details = result.error or "nobody said why"
+        self.actions = ("publish it again if it is wanted after all",)
+
+
 class NoResult(WorkerError, TimeoutError):
     """The task has not ended within the time the caller gave; it goes on."""
 
     retryable = True
+
+
+def succeeded(result: Result) -> Result:
+    """`result` if the task succeeded; else raises `TaskFailed`, or `TaskCancelled` for one that
+    was cancelled."""
+    if result.status is Status.CANCELLED:
+        raise TaskCancelled(result)
+    if result.status is not Status.SUCCEEDED:
+        raise TaskFailed(result)
+    return result

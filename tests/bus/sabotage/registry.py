@@ -35,6 +35,7 @@ MODULES = (
     "draining",
     "fullness",
     "binding",
+    "stops",
     "store",
 )
 """The modules of this folder that hold sabotages, about in the order of the promises."""
