@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -32,6 +32,8 @@ class Row:
     running: int
     done: int
     failed: int
+    cancelled: int
+    paused: bool
     waiting: dict[str, int | None]
     delayed: int | None
     leased: int | None
@@ -63,7 +65,8 @@ async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive]]":
     bus = await open_bus(loaded)
     try:
         alive = await present(bus.store)
-        return await bound_groups(bus, alive), alive
+        rows, paused = await asyncio.gather(bound_groups(bus, alive), bus.stops.paused())
+        return [replace(row, paused=row.role in paused) for row in rows], alive
     finally:
         await bus.close()
 
@@ -105,6 +108,8 @@ async def _row(bus: "Bus", role: str, listens: tuple[str, ...], alive: "Sequence
         running=sum(one.running for one in mine),
         done=sum(one.succeeded for one in mine),
         failed=sum(one.failed for one in mine),
+        cancelled=sum(one.cancelled for one in mine),
+        paused=False,
         waiting={
             name: _sum([each.waiting for lane, each in lag.items() if lane.name == name])
             for name in LANES
@@ -131,6 +136,7 @@ def _worker(one: "Alive", kept: "Standing | None", now: float) -> dict[str, Any]
         "concurrency": one.concurrency,
         "done": one.succeeded,
         "failed": one.failed,
+        "cancelled": one.cancelled,
         "draining": one.draining,
         "health": one.health,
         "restarts": restarts[0] if restarts else None,
@@ -138,7 +144,7 @@ def _worker(one: "Alive", kept: "Standing | None", now: float) -> dict[str, Any]
 
 
 def _show(rows: list[Row], workers: list[dict[str, Any]]) -> None:
-    columns = "ROLE LISTENS WORKERS RUNNING DONE FAILED HIGH RETRY NORMAL LOW DELAYED LEASED"
+    columns = "ROLE LISTENS WORKERS RUNNING DONE FAILED HIGH RETRY NORMAL LOW DELAYED LEASED STATE"
     output.table(columns.split(), (_cells(row) for row in rows))
     columns = "ROLE PID HOST UP RUNNING DONE FAILED RESTARTS STATE HEALTH"
     output.table(columns.split(), (_worker_cells(worker) for worker in workers))
@@ -148,7 +154,8 @@ def _cells(row: Row) -> list[object]:
     listens = " ".join(row.listens) or "calls only"
     lag = [*(row.waiting[name] for name in LANES), row.delayed, row.leased]
     counts = [row.workers, row.running, row.done, row.failed]
-    return [row.role, listens, *counts, *("?" if count is None else count for count in lag)]
+    shown = ["?" if count is None else count for count in lag]
+    return [row.role, listens, *counts, *shown, "paused" if row.paused else ""]
 
 
 def _worker_cells(worker: dict[str, Any]) -> list[object]:

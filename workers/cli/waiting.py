@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from contracts.results import Result, Status
 from workers.cli import output
 from workers.cli.errors import FAILED, Interrupted
-from workers.sdk.errors import TaskFailed
+from workers.sdk.errors import succeeded
 
 if TYPE_CHECKING:
     from workers.fleet.client import FleetClient, Task
@@ -20,8 +20,8 @@ async def results(
 ) -> int:
     """Show progress until every task has ended, print each result, and return the exit code.
 
-    Raises `TaskFailed` where the only task failed, `NoResult` after `timeout` seconds, and
-    `Interrupted` on Ctrl-C; the tasks go on.
+    Raises `TaskFailed` where the only task failed or was cancelled, `NoResult` after `timeout`
+    seconds, and `Interrupted` on Ctrl-C; the tasks go on.
     """
     watching = asyncio.create_task(_watch(fleet, tasks))
     try:
@@ -37,15 +37,14 @@ async def results(
 
 
 def _show_one(result: Result, *, as_json: bool) -> int:
-    if result.status is Status.FAILED:
-        raise TaskFailed(result)
+    succeeded(result)
     output.as_json(_shape(result) if as_json else result.value)
     return 0
 
 
 def _show_line(result: Result) -> int:
     output.as_json_line(_shape(result))
-    return FAILED if result.status is Status.FAILED else 0
+    return 0 if result.status is Status.SUCCEEDED else FAILED
 
 
 def _shape(result: Result) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def _shape(result: Result) -> dict[str, Any]:
         "worker": result.worker,
         "attempt": result.attempt,
     }
-    if result.status is Status.FAILED:
+    if result.status is not Status.SUCCEEDED:
         return {**shape, "reason": result.reason, "error": result.error}
     return {**shape, "result": result.value}
 

@@ -12,9 +12,10 @@ from contracts.clock import Clock
 from contracts.envelope import Priority
 from contracts.errors import InvalidValue
 from contracts.ids import new_id
-from contracts.results import Result, Status
+from contracts.results import Result
 from workers.fleet.options import DAY, Options, envelope_of, hold_of, start_of
-from workers.sdk.errors import NoResult, TaskFailed
+from workers.fleet.steering import Steering
+from workers.sdk.errors import NoResult, succeeded
 
 
 class Task:
@@ -49,22 +50,24 @@ class Task:
 
     async def result(self, timeout: float | None = None) -> Any:
         """The task's result as JSON values. Raises `TaskFailed` if it ended as a dead letter,
-        `NoResult` after `timeout` seconds."""
-        result = await self.outcome(timeout)
-        if result.status is Status.FAILED:
-            raise TaskFailed(result)
-        return result.value
+        `TaskCancelled` if somebody cancelled it, `NoResult` after `timeout` seconds."""
+        return succeeded(await self.outcome(timeout)).value
+
+    async def cancel(self, reason: str = "") -> None:
+        """Stop it, queued, delayed or running; see `FleetClient.cancel`. One that has ended
+        stays as it is."""
+        await self._fleet.cancel(self.id, reason=reason)
 
     def __repr__(self) -> str:
         return f"<Task {self.id} on {self.topic}>"
 
 
-class FleetClient:
-    """A connection to a fleet for publishing. Use as `async with`; safe for concurrent use."""
+class FleetClient(Steering):
+    """A connection to a fleet, to publish and to steer. Use as `async with`; safe for concurrent
+    use."""
 
     def __init__(self, bus: Bus, clock: Clock, *, source: str = "/muster/client") -> None:
-        self.bus = bus
-        self._clock = clock
+        super().__init__(bus, clock)
         self._source = source
         self._reply = new_id(clock.wall())
         self._waiters = Waiters(bus.outcomes, self._reply, clock)
@@ -89,9 +92,9 @@ class FleetClient:
         """Publish `payload` (a pydantic model, or anything JSON can hold) to `topic`.
 
         Returns when the broker has it safely. `deadline` is seconds from now after which nobody
-        wants it done; `delay` and `at` put off its start. `reply=False` saves the outcome's entry.
-        A `key` names one task of a tenant and topic: for `key_for` seconds publishing it again,
-        whatever the payload, adds nothing and returns the first task, `repeated`.
+        wants it done; `delay` and `at` put off its start, by 366 days at most. `reply=False` saves
+        the outcome's entry. A `key` names one task of a tenant and topic: for `key_for` seconds
+        publishing it again, whatever its payload, adds nothing and returns the first, `repeated`.
 
         Raises `InvalidTopic`, `InvalidValue`, `InvalidPayload`, `Unroutable` when no role listens,
         `TooLarge`; `QuotaExceeded`, and after 30 s of trying `Full` or `Unreachable`: retryable."""

@@ -1,0 +1,82 @@
+"""`muster task`: cancel and retry."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers.cli.errors import NotFound, WrongUsage
+from workers.cli.options import Given
+from workers.cli.steering import confirm, for_each, show, with_fleet
+
+if TYPE_CHECKING:
+    from workers.fleet.client import FleetClient
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def task() -> None:
+    """Tasks under way, and dead ones that are wanted after all."""
+
+
+@app.command()
+def cancel(
+    ctx: typer.Context,
+    tasks: Annotated[list[str] | None, typer.Argument(metavar="[ID]…")] = None,
+    role: Annotated[str | None, typer.Option(help="All published to this role so far.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="All of this tenant so far.")] = None,
+    subject: Annotated[str | None, typer.Option(help="All about this subject so far.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of this fleet so far.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; told to whoever waits.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Stop tasks, queued, delayed or running; they end as cancelled and never run again."""
+    given = Given.of(ctx)
+    chosen = {"role": role, "tenant": tenant, "subject": subject, "all": every or None}
+    many = {name: value for name, value in chosen.items() if value is not None}
+    if bool(tasks) + len(many) != 1:
+        raise WrongUsage(
+            "say which tasks are meant",
+            details="either ids, or one of --role, --tenant, --subject and --all",
+            actions=("cancel one kind after the other",),
+        )
+    if tasks:
+        return for_each(given, tasks, lambda fleet, id_: _cancel(fleet, id_, reason))
+    confirm(f"Cancel {_named(many)} published so far?", yes=yes)
+
+    async def act(fleet: "FleetClient") -> None:
+        await fleet.cancel(role=role, tenant=tenant, subject=subject, every=every, reason=reason)
+
+    with_fleet(given, act)
+    show(given, {"done": "cancelled", "what": _named(many)})
+    return 0
+
+
+def _named(many: dict[str, Any]) -> str:
+    ((kind, name),) = many.items()
+    return "every task" if kind == "all" else f"every task of {kind} {name}"
+
+
+async def _cancel(fleet: "FleetClient", id_: str, reason: str) -> dict[str, Any]:
+    await fleet.cancel(id_, reason=reason)
+    return {"done": "cancelled", "id": id_}
+
+
+@app.command()
+def retry(
+    ctx: typer.Context,
+    tasks: Annotated[list[str], typer.Argument(metavar="ID…")],
+    force: Annotated[bool, typer.Option("--force", help="Also one replayed often.")] = False,
+) -> int:
+    """Give dead tasks back to every role in which they are dead, with all their attempts."""
+
+    async def act(fleet: "FleetClient", id_: str) -> dict[str, Any]:
+        from bus.errors import NotDead
+
+        try:
+            letters = await fleet.retry(id_, force=force)
+        except NotDead as error:
+            raise NotFound(error.message, details=error.details, actions=error.actions) from error
+        return {"done": "retried", "id": id_, "roles": " ".join(x.group for x in letters)}
+
+    return for_each(Given.of(ctx), tasks, act)

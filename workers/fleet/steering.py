@@ -1,0 +1,135 @@
+"""What a person decides about tasks under way: cancel, purge, pause, resume, retry."""
+
+import getpass
+import os
+import socket
+from collections.abc import Sequence
+
+from bus.backend import Lag
+from bus.bus import Bus
+from bus.deadletters import DeadLetter
+from bus.errors import NotDead, Unroutable
+from bus.keyvalue import keys
+from bus.stops import Kind, Mark
+from contracts.clock import Clock
+from contracts.envelope import MAX_ID
+from contracts.errors import InvalidValue
+from contracts.topics import near
+from workers.sdk.errors import UnknownRole
+
+
+class Steering:
+    """The part of a fleet's client that changes what is under way."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self.bus = bus
+        self._clock = clock
+
+    async def cancel(
+        self,
+        *tasks: str,
+        role: str | None = None,
+        tenant: str | None = None,
+        subject: str | None = None,
+        every: bool = False,
+        reason: str = "",
+    ) -> list[Mark]:
+        """Stop tasks, queued, delayed or running: from a second after this returned on none of
+        their attempts starts, and what runs is ended within two seconds. They end as cancelled,
+        for whoever waits, and leave no dead letter; dead letters are not touched.
+
+        Either ids (the tasks they call are stopped with them; an id nobody knows is no error: it
+        stops a task that comes later), or one of `role`, `tenant`, `subject` and `every`: what was
+        published until now. Raises `InvalidValue`, `UnknownRole`, `Unreachable`.
+        """
+        kinds = {Kind.ROLE: role, Kind.TENANT: tenant, Kind.SUBJECT: subject}
+        given = [(kind, _named(kind, name)) for kind, name in kinds.items() if name is not None]
+        if bool(tasks) + len(given) + every != 1:
+            raise InvalidValue(
+                "say which tasks are meant",
+                details="either ids, or one of role, tenant, subject and all of them",
+                actions=("cancel one kind after the other: each is a decision of its own",),
+            )
+        by = whoami()
+        if every:
+            return [await self.bus.stops.put_all(by=by, reason=reason)]
+        if role is not None:
+            await self._check_role(role)
+        given += [(Kind.TASK, _named(Kind.TASK, task)) for task in tasks]
+        return [await self.bus.stops.put(*each, by=by, reason=reason) for each in given]
+
+    async def purge(self, role: str, *, reason: str = "") -> int | None:
+        """Cancel all that was published to `role` until now. Returns how many tasks waited, those
+        put off included; None where the broker cannot say. Raises as `cancel`."""
+        waiting = await self.waiting(role)
+        await self.cancel(role=role, reason=reason)
+        return waiting
+
+    async def waiting(self, role: str) -> int | None:
+        """How many tasks wait for `role`, those put off included. Raises `UnknownRole`."""
+        lags = (await self._check_role(role)).values()
+        counts = [count for lag in lags for count in (lag.waiting, lag.delayed)]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    async def pause(self, role: str, *, reason: str = "") -> None:
+        """From a second after this returned on, `role` starts nothing until it is resumed; what
+        runs, runs on, and publishing goes on. Raises `UnknownRole`, `Unreachable`."""
+        await self._check_role(role)
+        await self.bus.stops.put(Kind.PAUSE, role, by=whoami(), reason=reason)
+
+    async def resume(self, role: str) -> bool:
+        """End a pause; False when there was none. Raises `UnknownRole`, `Unreachable`."""
+        lifted = await self.bus.stops.lift(Kind.PAUSE, role)
+        if not lifted:
+            await self._check_role(role)
+        return lifted
+
+    async def retry(self, task: str, *, force: bool = False) -> list[DeadLetter]:
+        """Give a dead task back to every role in which it is dead, with all its attempts. Earlier
+        stops do not count for it any more. Raises `NotDead`, `ReplayRefused` unless `force`."""
+        letters = await self.bus.dead.find(task)
+        if not letters:
+            raise NotDead(
+                f"{task} is not a dead letter of any role",
+                details="it runs, waits, has ended otherwise, or was never there",
+                actions=("list what is dead: `muster dlq ls`",),
+            )
+        now = self._clock.wall()
+        return [await self.bus.dead.replay(x.group, x.id, now=now, force=force) for x in letters]
+
+    async def _check_role(self, role: str) -> dict[object, Lag]:
+        """What lies in the lanes of a role that is bound; raises `UnknownRole` else."""
+        try:
+            lags = await self.bus.lag(_named(Kind.ROLE, role))
+        except Unroutable as error:
+            close = near(role, await self._roles(), limit=2)
+            raise UnknownRole(
+                f"there is no role {role!r}",
+                details=f"did you mean {' or '.join(close)}?" if close else "none is like it",
+                actions=("see all of them: `muster ps`",),
+            ) from error
+        return {lane: lag for lane, lag in lags.items() if isinstance(lag, Lag)}
+
+    async def _roles(self) -> Sequence[str]:
+        entries = await self.bus.store.list(keys.binding(), limit=1000)
+        return [entry.key.removeprefix(keys.binding()) for entry in entries]
+
+
+def whoami() -> str:
+    """The person and machine that decide: user@host."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _named(kind: Kind, name: str) -> str:
+    if not name or len(name) > MAX_ID or not name.isprintable():
+        raise InvalidValue(
+            f"{name[:40]!r} is not the name of a {kind}",
+            details=f"it has 1 to {MAX_ID} printable characters",
+            actions=(f"name the {kind}",),
+        )
+    return name
