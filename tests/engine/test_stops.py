@@ -12,6 +12,7 @@ import structlog
 from bus.backend import Message
 from bus.settling import to_message
 from contracts.events import Kind
+from contracts.limits import Limit
 from contracts.outcomes import Outcome, Retry, Snooze
 from contracts.results import Status
 from tests.bus.rooms import envelope
@@ -200,6 +201,22 @@ async def test_one_that_is_cancelled_and_invalid_or_late_is_no_dead_letter(
     await fleet.clock.advance(5.0)
     await fleet.start(made(strict))
     await cancelled(fleet, wrong, late)
+
+
+async def test_one_that_waits_for_its_limits_is_ended_without_a_start(fleet: ManualFleet) -> None:
+    """And gives back what it holds of them: the next one starts."""
+    gate = Gate()
+    member = await fleet.start(gated(gate, concurrency=3, limits=[Limit(concurrency=1)]))
+    first = await publish(fleet)
+    await fleet.until(lambda: gate.runs == 1)
+    second, third = await publish(fleet), await publish(fleet)
+    await fleet.clock.advance(2.0)
+    await fleet.client.cancel(first.id, second.id)
+    await fleet.until(lambda: gate.runs == 2, SOON)
+    gate.open.set()
+    assert (await fleet.within(third.outcome(), SOON)).status is Status.SUCCEEDED
+    await cancelled(fleet, first, second)
+    assert (gate.runs, member.worker.counts.cancelled) == (2, 2)
 
 
 async def test_one_whose_worker_died_is_no_crash(fleet: ManualFleet) -> None:

@@ -93,3 +93,15 @@ class Halting:
         task = asyncio.create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+
+
+async def end_all(*tasks: asyncio.Task[None]) -> None:
+    """End them; raises what one of them has failed of, also when this is cancelled meanwhile."""
+    for task in tasks:
+        task.cancel()
+    try:
+        await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()

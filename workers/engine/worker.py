@@ -19,7 +19,7 @@ from contracts.limits import NO_LIMITS, Limit
 from contracts.outcomes import Reject
 from workers.engine import intake, steps
 from workers.engine.executor import Executor
-from workers.engine.halting import Halting
+from workers.engine.halting import Halting, end_all
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.keeper import Keeper
@@ -150,7 +150,7 @@ class Worker:
             try:
                 await asyncio.wait({pulling, pausing}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await _end_all(pulling, pausing)
+                await end_all(pulling, pausing)
             await self._give_back_unstarted()
 
     async def _pull_for_ever(self) -> None:
@@ -310,15 +310,3 @@ class Worker:
             role=self.role.name,
             task=run.delivery.message.id,
         )
-
-
-async def _end_all(*tasks: asyncio.Task[None]) -> None:
-    """End them; raises what one of them has failed of, also when this is cancelled meanwhile."""
-    for task in tasks:
-        task.cancel()
-    try:
-        await asyncio.gather(*tasks, return_exceptions=True)
-    finally:
-        for task in tasks:
-            if task.done() and not task.cancelled():
-                task.result()
