@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from contracts.errors import InvalidValue, MusterError
 from contracts.limits import parse_rate
 from contracts.topics import near
+from workers.health.settings import HealthSettings
 
 FILE = "muster.toml"
 
@@ -61,14 +62,6 @@ class BusSettings(_Section):
 
     url: str | None = None
     max_bytes: Annotated[ByteSize, Field(ge=1_000_000)] | None = None
-    port: Annotated[int, Field(ge=0, le=65535)] = 0
-
-
-class HealthSettings(_Section):
-    """Where a worker process answers probes; `port` 0 is any free one."""
-
-    enabled: bool = True
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 

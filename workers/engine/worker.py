@@ -32,7 +32,6 @@ _log = structlog.get_logger("muster.worker")
 WAIT = 20.0
 """Seconds a pull waits for work before it asks again: an idle worker is a quiet one."""
 
-
 _OVERDUE = 10.0
 """Seconds beyond its wait that a pull may take: longer than a broker is waited for."""
 

@@ -10,8 +10,8 @@ from typing import Protocol
 import structlog
 
 from workers.health.endpoint import Endpoint
+from workers.health.settings import HealthSettings
 from workers.health.watch import Watch
-from workers.settings import HealthSettings
 
 _GIVEN_UP = 3
 """The exit code of a process whose broker stayed away, as of any that cannot reach a service."""
