@@ -10,7 +10,7 @@ from bus.announcing import Announcer
 from bus.backend import Backend, Delivery, Lane, Message
 from bus.contact import Contact
 from bus.crashes import CrashCounter
-from bus.deadletters import DeadLetters
+from bus.deadletters import DeadLetter, DeadLetters
 from bus.errors import TooLarge
 from bus.forgetting import Forgetter
 from bus.keyvalue import keys
@@ -192,7 +192,8 @@ class Bus:
         next copy that is too large to send is a dead letter.
         """
         settlement = plan(finished, self._rng)
-        await self._keep(finished, settlement)
+        if not await self._keep(finished, settlement):
+            return None
         try:
             ours = await self._forget(finished.delivery, settlement)
         except TooLarge as error:
@@ -243,14 +244,26 @@ class Bus:
         if self._release is not None:
             await self._release()
 
-    async def _keep(self, finished: Finished, settlement: Plan) -> None:
-        """Put what outlives the input: first what is dead, then what somebody asked for."""
+    async def _keep(self, finished: Finished, settlement: Plan) -> bool:
+        """Put what outlives the input: first what is dead, then what somebody asked for. False
+        when the task was no longer ours to be declared dead."""
         dead, result = settlement.dead, settlement.result
         if dead is not None:
-            await self._persist(lambda: self.dead.put(dead))
+            delivery = finished.delivery
+            if not await self._persist(lambda: self._bury(delivery, dead)):
+                return False
         if result is not None and finished.task is not None:
             reply = finished.task.reply or ""
             await self._persist(lambda: self.outcomes.put(reply, result))
+        return True
+
+    async def _bury(self, delivery: Delivery, dead: DeadLetter) -> bool:
+        """Put a dead letter with a whole lease ahead, or not at all: the task of a stale holder
+        goes on elsewhere."""
+        if await self._backend.extend([delivery]):
+            return False
+        await self.dead.put(dead)
+        return True
 
     async def _forget(self, delivery: Delivery, settlement: Plan) -> bool:
         """Whether it was ours to forget."""

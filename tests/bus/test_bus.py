@@ -240,6 +240,38 @@ async def test_a_settle_of_what_was_lost_sends_nothing(world: World) -> None:
     await none_left(world, other)
 
 
+@pytest.mark.promise(15)
+async def test_a_stale_holder_leaves_no_dead_letter_of_a_task_that_goes_on(world: World) -> None:
+    """One that stood still for longer than its lease rejects what another has taken over."""
+    bus, other = await bus_of(world), await bus_of(world)
+    await bus.publish([envelope()])
+    (stale,) = await pulled(world, bus)
+    await world.pass_time(world.lease + 0.1)
+    (new,) = await pulled(world, other)
+    assert await settled(world, bus, stale, Reject("no")) is None
+    assert await settled(world, other, new, Done()) is not None
+    assert [letter.id async for letter in bus.dead.all()] == []
+
+
+@pytest.mark.promise(15)
+async def test_an_outage_longer_than_the_lease_leaves_no_dead_letter_of_a_task_that_goes_on() -> (
+    None
+):
+    clock = ManualClock()
+    bus, _, broker = memory_bus(clock, lease=2.0)
+    await bus.bind("g", ["work.#"])
+    await bus.publish([envelope()])
+    (delivery,) = await bus.pull("g", free=1)
+    broker.outage()
+    rejecting = asyncio.create_task(bus.settle(ran(delivery, Reject("no"))))  # type: ignore[arg-type]
+    await clock.advance(3.0)
+    broker.restore()
+    await clock.advance(2.0)
+    assert await rejecting is None
+    assert [letter.id async for letter in bus.dead.all()] == []
+    assert [d.message.id for d in await bus.pull("g", free=1)] == ["t1"]
+
+
 async def test_many_settles_at_once_are_one_call_and_one_message_of_events() -> None:
     clock = ManualClock()
     bus, backend, _ = memory_bus(clock)

@@ -7,6 +7,8 @@ from typing_extensions import override
 from bus.backend import Delivery, Message
 from bus.backends.memory_broker import MemoryBroker, receipt
 from bus.backends.memory_group import Lease
+from bus.bus import Bus
+from bus.deadletters import DeadLetter
 from tests.bus.sabotage.registry import breaks
 from workers.engine.keeper import Extender, Keeper, _Held
 
@@ -57,6 +59,16 @@ class StaleSettleSends(MemoryBroker):
         with self._lock:
             self._accept(then)
             return super().settle(deliveries, ())
+
+
+@breaks(15, "test_a_stale_holder_leaves_no_dead_letter_of_a_task_that_goes_on")
+class StaleHolderBuries(Bus):
+    """A late holder puts its dead letter before it hears that the task is no longer its own."""
+
+    @override
+    async def _bury(self, delivery: Delivery, dead: DeadLetter) -> bool:
+        await self.dead.put(dead)
+        return True
 
 
 @breaks(15, "test_the_larger_of_the_two_clocks_decides")
