@@ -121,10 +121,9 @@ class Bus:
         under way publishes them; see `Backend.publish`. Nothing may be due more than
         `bus.stops.LATEST_DUE` from now (`InvalidValue`).
         """
-        now = self._clock.wall()
-        check_due(due, now)
+        check_due(due, self._clock.wall())
         held = await self._publishing.publish(
-            tasks, group=group, due=due if due > now else 0.0, hold=hold, follow_up=follow_up
+            tasks, group=group, due=due, hold=hold, follow_up=follow_up
         )
         if tasks:
             self.contact.heard()

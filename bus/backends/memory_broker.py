@@ -218,7 +218,7 @@ class MemoryBroker:
         for message in messages:
             targets = self._targets(message)
             copies: list[tuple[Message, tuple[Group, ...]]] = [(message, targets)]
-            if message.group is None and message.due > wall:
+            if message.group is None and message.due:
                 copies = [(replace(message, group=group.name), (group,)) for group in targets]
             for copy, groups in copies:
                 if self._is_new(copy.key(), now):

@@ -84,6 +84,19 @@ async def test_a_waiting_pull_wakes_when_a_message_falls_due(world: World) -> No
     assert world.clock.wall() < due + 1.0
 
 
+@pytest.mark.promise(3, 4)
+async def test_a_delayed_message_repeated_after_it_fell_due_is_the_same_message(
+    world: World,
+) -> None:
+    """3, 4: its publisher did not hear the answer, and asks again when its time has come."""
+    backend = await bound(world)
+    message = task("late", due=world.clock.wall() + 0.3)
+    await backend.publish([message])
+    assert ids(await take(world, backend, 1)) == ["late"]
+    await backend.publish([message])
+    await nothing(world, backend)
+
+
 @pytest.mark.promise(8)
 async def test_a_delayed_message_is_routed_when_it_is_published(world: World) -> None:
     """8: one copy for each group bound then; a group bound later gets none."""

@@ -1,6 +1,7 @@
 """Promise 4: what is the same message, and for how long."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from typing_extensions import override
 
@@ -46,6 +47,16 @@ class NoDedupe(MemoryBroker):
     @override
     def _is_new(self, key: str, now: float) -> bool:
         return True
+
+
+@breaks(4, "test_a_delayed_message_repeated_after_it_fell_due_is_the_same_message")
+class DueNamesTheKey(MemoryBroker):
+    """A delayed message that is repeated when its time has come has another key than before."""
+
+    @override
+    def _accept(self, messages: Iterable[Message]) -> None:
+        now = self.clock.wall()
+        super()._accept(replace(m, due=m.due if m.due > now else 0.0) for m in messages)
 
 
 @breaks(4, "test_a_key_is_remembered_after_its_message_was_settled")
