@@ -154,3 +154,7 @@ class Deaf(Group):
     @override
     def take(self, lanes: Sequence[Lane | Turn], limit: int, until: float) -> list[Delivery]:
         return []
+
+    @override
+    def call(self) -> None:
+        return
