@@ -8,15 +8,13 @@ printable ASCII are percent-encoded as the HTTP binding (3.1.3.2) prescribes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
-from math import isfinite
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from contracts.errors import DecodeError, InvalidTopic
+from contracts.headers import count, epoch, flag, missing, nonempty, quoted, rfc3339, seconds, text
 from contracts.topics import check_topic
 
 VERSION = 1
@@ -91,15 +89,15 @@ def encode(e: Envelope) -> dict[str, str]:
     """The headers of `e`; its body travels as it is."""
     headers = {
         "ce-specversion": "1.0",
-        "ce-id": _quoted(e.id),
+        "ce-id": quoted(e.id),
         "ce-type": e.topic,
-        "ce-source": _quoted(e.source),
-        "ce-time": _rfc3339(e.time),
+        "ce-source": quoted(e.source),
+        "ce-time": rfc3339(e.time),
         "content-type": e.content_type,
         "muster-version": str(e.version),
     }
     if e.tenant != DEFAULT_TENANT:
-        headers["muster-tenant"] = _quoted(e.tenant)
+        headers["muster-tenant"] = quoted(e.tenant)
     if e.priority is not Priority.NORMAL:
         headers["muster-priority"] = e.priority.value
     if e.copy:
@@ -107,9 +105,9 @@ def encode(e: Envelope) -> dict[str, str]:
     if e.attempt:
         headers["muster-attempt"] = str(e.attempt)
     if e.reply is not None:
-        headers["muster-reply"] = _quoted(e.reply)
+        headers["muster-reply"] = quoted(e.reply)
     if e.correlation is not None:
-        headers["muster-correlation"] = _quoted(e.correlation)
+        headers["muster-correlation"] = quoted(e.correlation)
     _encode_rare(e, headers)
     return headers
 
@@ -138,12 +136,12 @@ def decode(headers: Mapping[str, str], body: bytes) -> Envelope:
     if "ce-id" not in headers:
         headers = {name.lower(): value for name, value in headers.items()}
     if headers.get("ce-specversion") != "1.0":
-        raise DecodeError("ce-specversion", _missing(headers, "ce-specversion", "is not 1.0"))
+        raise DecodeError("ce-specversion", missing(headers, "ce-specversion", "is not 1.0"))
     return Envelope(
         id=_id(headers),
         topic=_topic(headers),
-        source=_text(headers, "ce-source"),
-        time=_time(headers),
+        source=text(headers, "ce-source"),
+        time=epoch(headers),
         body=body,
         content_type=headers.get("content-type", "application/json"),
         **_own(headers),
@@ -170,7 +168,7 @@ def _own(headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _id(headers: Mapping[str, str]) -> str:
-    value = _text(headers, "ce-id")
+    value = text(headers, "ce-id")
     if len(value) > MAX_ID or not value.isprintable():
         raise DecodeError("ce-id", f"is longer than {MAX_ID} characters or not printable")
     return value
@@ -178,49 +176,9 @@ def _id(headers: Mapping[str, str]) -> str:
 
 def _topic(headers: Mapping[str, str]) -> str:
     try:
-        return check_topic(_text(headers, "ce-type"))
+        return check_topic(text(headers, "ce-type"))
     except InvalidTopic as error:
         raise DecodeError("ce-type", f"is not a topic: {error.details}") from error
-
-
-def _time(headers: Mapping[str, str]) -> float:
-    value = headers.get("ce-time")
-    if value is None:
-        return 0.0
-    try:
-        moment = datetime.fromisoformat(value)
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        _rfc3339(seconds)
-        return seconds
-    except (ValueError, OverflowError, OSError) as error:
-        raise DecodeError("ce-time", f"is not an RFC 3339 time: {value[:40]!r}") from error
-
-
-def _text(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name)
-    if not value:
-        raise DecodeError(name, "is missing" if value is None else "is empty")
-    return _plain(name, value)
-
-
-def _missing(headers: Mapping[str, str], name: str, otherwise: str) -> str:
-    return otherwise if name in headers else "is missing"
-
-
-def _plain(name: str, value: str) -> str:
-    if "%" not in value:
-        return value
-    try:
-        return unquote(value, errors="strict")
-    except UnicodeDecodeError as error:
-        raise DecodeError(name, "has a percent-encoding that is not UTF-8") from error
-
-
-def _nonempty(name: str, value: str) -> str:
-    text = _plain(name, value)
-    if not text:
-        raise DecodeError(name, "is empty")
-    return text
 
 
 def _priority(name: str, value: str) -> Priority:
@@ -230,28 +188,8 @@ def _priority(name: str, value: str) -> Priority:
         raise DecodeError(name, f"is {value[:40]!r}, expected high, normal or low") from error
 
 
-def _count(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= 18):
-        raise DecodeError(name, f"is {value[:40]!r}, expected a whole number from 0 on")
-    return int(value)
-
-
-def _seconds(name: str, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError as error:
-        raise DecodeError(name, f"is {value[:40]!r}, expected epoch seconds") from error
-    if not isfinite(seconds):
-        raise DecodeError(name, "is not a finite number of seconds")
-    return seconds
-
-
-def _flag(name: str, value: str) -> bool:
-    return _count(name, value) > 0
-
-
 def _subjects(name: str, value: str) -> tuple[str, ...]:
-    return tuple(_nonempty(name, part) for part in value.split(","))
+    return tuple(nonempty(name, part) for part in value.split(","))
 
 
 def _reserved(headers: Mapping[str, str]) -> str | None:
@@ -261,7 +199,7 @@ def _reserved(headers: Mapping[str, str]) -> str | None:
 
 
 def _version(name: str, value: str) -> int:
-    version = _count(name, value)
+    version = count(name, value)
     if version < 1:
         raise DecodeError(name, "is below 1")
     return version
@@ -274,30 +212,16 @@ _APART = _CLOUDEVENTS | {RESERVED}
 _READERS: Mapping[str, Any] = MappingProxyType(
     {
         "muster-version": _version,
-        "muster-tenant": _nonempty,
+        "muster-tenant": nonempty,
         "muster-priority": _priority,
-        "muster-deadline": _seconds,
-        "muster-budget": _count,
-        "muster-copy": _count,
-        "muster-attempt": _count,
-        "muster-correlation": _nonempty,
-        "muster-reply": _nonempty,
-        "muster-fence": _count,
+        "muster-deadline": seconds,
+        "muster-budget": count,
+        "muster-copy": count,
+        "muster-attempt": count,
+        "muster-correlation": nonempty,
+        "muster-reply": nonempty,
+        "muster-fence": count,
         "muster-subjects": _subjects,
-        SUSPECT: _flag,
+        SUSPECT: flag,
     }
 )
-
-
-_MUST_QUOTE = frozenset(' "%')
-
-
-def _quoted(value: str) -> str:
-    if value.isascii() and value.isprintable() and not _MUST_QUOTE.intersection(value):
-        return value
-    return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~-.\\")
-
-
-@lru_cache(maxsize=64)
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 
 import structlog
@@ -11,13 +10,13 @@ from bus.backend import Delivery, LaneName
 from bus.bus import Bus
 from bus.errors import BusError, Closed, Unroutable
 from bus.lanes import Line
-from bus.settling import Finished, Plan
+from bus.settling import Finished
 from contracts.clock import Clock
 from contracts.errors import MusterError
-from contracts.events import Kind
 from contracts.limits import NO_LIMITS, Limit
 from contracts.outcomes import Reject
 from workers.engine import intake, steps
+from workers.engine.counts import Counts
 from workers.engine.executor import Executor
 from workers.engine.halting import Halting, end_all
 from workers.engine.identity import Identity
@@ -34,17 +33,6 @@ WAIT = 20.0
 
 _OVERDUE = 10.0
 """Seconds beyond its wait that a pull may take: longer than a broker is waited for."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What this worker has done with its tasks since it started."""
-
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    again: int = 0
-    lost: int = 0
 
 
 class Worker:
@@ -249,7 +237,7 @@ class Worker:
             elif (settled := await self._bus.settle(finished)) is None:
                 self._count_lost(run)
             else:
-                self._count(settled)
+                self.counts.add(settled)
         except MusterError as error:
             _log.error("could not settle; the task comes back by its lease", error=str(error))
         except Exception:  # noqa: BLE001 - a run that ended must give up its lease
@@ -291,16 +279,6 @@ class Worker:
             _log.warning("could not hand back; it comes back by its lease", error=str(error))
         finally:
             self._keeper.release(delivery)
-
-    def _count(self, settled: Plan) -> None:
-        if settled.event is not None and settled.event.kind is Kind.CANCELLED:
-            self.counts.cancelled += 1
-        elif settled.dead is not None:
-            self.counts.failed += 1
-        elif settled.then:
-            self.counts.again += 1
-        else:
-            self.counts.succeeded += 1
 
     def _count_lost(self, run: Run) -> None:
         self.counts.lost += 1

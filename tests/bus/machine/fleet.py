@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 from typing_extensions import override
 
-from bus.backend import Delivery, Lag, Lane, Message
+from bus.backend import Delivery, Lag, Lane, Message, Turn
 from bus.backends.memory import MemoryBackend, MemoryBroker
 from bus.bus import Bus
 from bus.errors import Unreachable, Unroutable
 from bus.keyvalue.memory import MemoryKeyValue
 from bus.settling import Policy
 from bus.suspects import Blame
+from bus.turns import named
 from contracts.clock import ManualClock
 from tests.bus.machine.entries import ATTEMPTS, LEASE
 from tests.bus.machine.model import End, Model
@@ -60,13 +61,13 @@ class Wire:
         await self.backend.unbind(group, drop=drop)
         self._model.dropped(group)
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         """See `Backend`. Refused, or accepted without an answer, when the wire is cut."""
         if self.refuse:
             self.refuse = False
             raise Unreachable("the network was cut before the call")
         try:
-            await self.backend.publish(messages)
+            await self.backend.publish(messages, follow_up=follow_up)
         except Unroutable:
             self._model.unroutable(messages)
             raise
@@ -76,19 +77,19 @@ class Wire:
             raise Unreachable("the network was cut before the answer")
 
     async def pull(
-        self, group: str, lanes: Sequence[Lane], *, limit: int, wait: float
+        self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
         """See `Backend`."""
         self.found, start = [], self._clock.wall()
         found = await self.backend.pull(group, lanes, limit=limit, wait=wait)
-        now = self._clock.wall()
+        now, asked = self._clock.wall(), named(lanes)
         if len(found) > limit:
             self._model.complain(f"{len(found)} were handed out, {limit} were asked for")
         if not found and now < start + wait:
             self._model.complain(f"a pull of {wait} s came back with nothing after {now - start}")
-        for late in self._model.overdue(group, lanes, now, start):
+        for late in self._model.overdue(group, asked, now, start):
             self._model.complain(f"a pull that began at {start} left {late}")
-        self._model.handed(now, found, lanes)
+        self._model.handed(now, found, asked)
         end = End(None, now) if self.counts else None
         self._model.took(now + LEASE, found, end)
         self.found = found
