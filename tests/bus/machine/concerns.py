@@ -9,6 +9,11 @@ _ENGINE = "it is a part of the engine, which the machine does not run"
 _HOLD = "ids that hold for longer than the window are not among what the machine publishes"
 _FULL = "the machine's broker has no limit: a full one has tests of its own"
 _SIZES = "the machine's bodies are small: sizes have tests of their own"
+_HEALTH = "it is a part of what watches the broker, which the machine does not run"
+_MEMBERS = "the machine's groups are bound, not joined"
+_ORDER = "in what order tasks start is not part of the model: lanes have tests of their own"
+
+STOPS = 23
 
 BEYOND: Mapping[str, str] = MappingProxyType(
     {
@@ -38,6 +43,29 @@ BEYOND: Mapping[str, str] = MappingProxyType(
         "KeepsWhatItHolds": _ENGINE,
         "CutsWhatRuns": _ENGINE,
         "RunsGoFirst": _ENGINE,
+        "RefusalIsAnAnswer": _HEALTH,
+        "NobodyAsks": _HEALTH,
+        "AlwaysReady": _HEALTH,
+        "OnlyTheBrokerCounts": _HEALTH,
+        "WaitsForEver": _HEALTH,
+        "QuietWorker": _HEALTH,
+        "LastVersionWins": _MEMBERS,
+        "VersionsNeverGo": _MEMBERS,
+        "CutOffByOutage": _MEMBERS,
+        "SignedOnce": _MEMBERS,
+        "ForgottenMembers": _MEMBERS,
+        "StrictPriority": _ORDER,
+        "Reversed": _ORDER,
+        "OnePullInTen": _ORDER,
+        "NoTurnsBelow": _ORDER,
+        "LowerOnesLast": _ORDER,
+        "FirstPulledFirst": _ORDER,
+        "ComesBackForFreePlacesOnly": _ORDER,
+        "ComesBackAtOnce": _ORDER,
+        "SliceAfterSlice": _ORDER,
+        "SliceForgotten": _ORDER,
+        "SlicesBeyondTheNumberLost": _ORDER,
+        "LanesWithoutSlices": _ORDER,
     }
 )
 """The sabotages that do not concern the machine."""
@@ -45,5 +73,6 @@ BEYOND: Mapping[str, str] = MappingProxyType(
 
 def concerns(sabotage: Sabotage) -> bool:
     """Whether the machine has to find it. What breaks the key-value store alone (promise 0) has a
-    suite of its own; of the store the machine uses dead letters and notes only."""
-    return sabotage.promise > 0 and sabotage.name not in BEYOND
+    suite of its own; of the store the machine uses dead letters and notes only. What breaks stops
+    (promise 23) is a part of the engine, or of the judgement that has tables of its own."""
+    return 0 < sabotage.promise < STOPS and sabotage.name not in BEYOND
