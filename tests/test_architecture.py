@@ -34,9 +34,10 @@ SEES = {
 """What a package may import besides itself."""
 
 NEVER = {
-    "workers.fleet": ("workers.cli", "workers.wiring", "workers.engine"),
+    "workers.fleet": ("workers.cli", "workers.wiring", "workers.testing", "workers.engine"),
     "workers.engine": ("workers.cli", "workers.wiring", "workers.fleet", "bus.backends"),
-    "workers.wiring": ("workers.cli",),
+    "workers.wiring": ("workers.cli", "workers.testing"),
+    "workers.testing": ("workers.cli", "workers.wiring"),
 }
 """What the rooms inside workers may not import."""
 

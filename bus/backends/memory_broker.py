@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn
+from bus.backends.memory_faults import Faults
 from bus.backends.memory_group import Group, Lease, size_of
 from bus.errors import Conflict, Unreachable, Unroutable
 from bus.fullness import fits, full
@@ -59,6 +60,7 @@ class MemoryBroker:
         self._seen_order: deque[tuple[float, str]] = deque()
         self._lock = RLock()
         self._down = False
+        self.faults = Faults()
 
     def crash(self, connection: Connection) -> None:
         """The process behind `connection` is gone without a word: what it held comes back by its
@@ -119,6 +121,7 @@ class MemoryBroker:
         """Accept all, or raise `TooLarge`, `Unroutable` or `Full` and accept none."""
         check_sizes(messages)
         with self._lock:
+            self.faults.refused()
             for message in messages:
                 if not self._targets(message):
                     raise self._unroutable(message)
@@ -135,7 +138,7 @@ class MemoryBroker:
         """
         with self._ripe(name) as group:
             now = self.clock.monotonic()
-            taken = group.take(lanes, limit, now + self.lease)
+            taken = self.faults.arrived(group.take(lanes, limit, now + self.lease))
             if not taken:
                 group.wait(bell, named(lanes))
             group.call()
@@ -161,6 +164,9 @@ class MemoryBroker:
             for delivery in set(deliveries).difference(lost):
                 lease = receipt(delivery)
                 lease.group.forget(lease)
+                if self.faults.doubled(delivery.message):
+                    lease.group.add(delivery.message, self.clock.wall())
+                    lease.group.call()
             return lost
 
     def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -234,7 +240,8 @@ class MemoryBroker:
         m, headers = message, MappingProxyType(dict(message.headers))
         kept = Message(m.id, m.copy, m.topic, bytes(m.body), headers, lane, m.due, m.group)
         for group in groups:
-            group.add(kept, wall)
+            late = self.faults.held_back(kept)
+            group.add(replace(kept, due=wall + late) if late else kept, wall)
 
     def _is_new(self, key: str, now: float) -> bool:
         if key in self._seen:

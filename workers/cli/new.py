@@ -43,7 +43,7 @@ async def $name(task: ${kind}Task, ctx: Context) -> ${kind}Result:
 ''')
 
 _TEST = Template('''\
-"""The role $name, called as the function it is."""
+"""The role $name, in a fleet in memory: no broker, and a clock that only moves when told to."""
 
 import asyncio
 import sys
@@ -53,22 +53,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "agents"))
 
 from $name import ${kind}Task, $name  # noqa: E402
 
-
-class Watching:
-    """Stands for the context: keeps what the role tells."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[float, str]] = []
-
-    async def progress(self, share: float, note: str = "", **data: object) -> None:
-        self.told.append((share, note))
+from workers.testing import MemoryFleet  # noqa: E402
 
 
 def test_it_counts_words() -> None:
-    ctx = Watching()
-    result = asyncio.run($name(${kind}Task(text="one two three"), ctx))  # type: ignore[arg-type]
-    assert result.words == 3
-    assert ctx.told == [(0.5, "counting")]
+    async def scenario() -> None:
+        async with MemoryFleet($name) as fleet:
+            task = await fleet.publish("$name.hello", ${kind}Task(text="one two three"))
+            assert (await fleet.result(task))["words"] == 3
+
+    asyncio.run(scenario())
+
+
+def test_it_outlives_the_crash_of_its_worker() -> None:
+    async def scenario() -> None:
+        async with MemoryFleet($name) as fleet:
+            fleet.faults.drop()  # the first hand-over is lost, as with a worker that dies
+            task = await fleet.publish("$name.hello", ${kind}Task(text="one two"))
+            assert (await fleet.result(task))["words"] == 2
+            assert await fleet.dead_letters() == []
+
+    asyncio.run(scenario())
 ''')
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

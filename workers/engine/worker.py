@@ -115,6 +115,12 @@ class Worker:
         elif self._queue.remove(delivery):
             self.counts.lost += 1
 
+    def abandon(self) -> None:
+        """End every run without a result, as if its process were gone."""
+        for run in list(self._runs.values()):
+            run.lost = True
+            run.cancel()
+
     async def _bind(self) -> None:
         await self._bus.join(self.role.name, self.role.listens)
         self.bound.set()
