@@ -354,6 +354,7 @@ async def test_without_limits_nothing_is_asked_of_the_store(
         monkeypatch.setattr(MemoryKeyValue, name, noted)
     runs = Runs(fleet)
     member = await fleet.start(runs.role())
+    asked.clear()
     await fleet.within(fleet.client.publish("work.a", {}, reply=False))
     await fleet.until(lambda: member.worker.counts.succeeded == 1)
     assert asked == []

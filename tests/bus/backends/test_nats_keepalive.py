@@ -11,6 +11,7 @@ import pytest
 
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Message
 from bus.backends.nats import ear, keepalive
+from bus.backends.nats import pull as pulling
 from bus.backends.nats.backend import NatsBackend
 from bus.backends.nats.client import NatsClient
 from bus.backends.nats.connect import connect
@@ -83,13 +84,13 @@ async def test_a_reader_that_ended_unheard_is_replaced(nats_server: NatsServer) 
         backend = NatsBackend(link)
         await backend.bind("g", ["work.#"])
         back = event_of(link.back)  # type: ignore[arg-type]
-        pull = asyncio.create_task(backend.pull("g", LANES, limit=1, wait=20))
+        waiting = asyncio.create_task(backend.pull("g", LANES, limit=1, wait=20))
         reader = link.client._reading_task
         assert reader is not None
         reader.cancel()
         async with asyncio.timeout(5):
             with pytest.raises(Unreachable):
-                await pull
+                await waiting
             await back.wait()
             await backend.publish([Message("m", 0, "work.a", b"{}")])
             (found,) = await backend.pull("g", LANES, limit=1, wait=5)
@@ -147,12 +148,12 @@ async def test_a_waiting_request_that_is_never_answered_is_made_anew(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """16: the server has forgotten where our messages go, and says nothing of that."""
-    monkeypatch.setattr(ear, "BELL", 1.0)
+    monkeypatch.setattr(pulling, "BELL", 0.25)  # for each of four consumers
     monkeypatch.setattr(ear, "_OVERDUE", 0.5)
     async with linked(nats_server.url) as link:
         backend = NatsBackend(link)
         await backend.bind("g", ["work.#"])
-        pull = asyncio.create_task(backend.pull("g", LANES, limit=1, wait=20))
+        waiting = asyncio.create_task(backend.pull("g", LANES, limit=1, wait=20))
         await asyncio.sleep(0.3)
         (pulls,) = backend._pulls.values()
         (puller,) = pulls._busy
@@ -161,7 +162,7 @@ async def test_a_waiting_request_that_is_never_answered_is_made_anew(
         await link.echo()
         await backend.publish([Message("m", 0, "work.a", b"{}")])
         async with asyncio.timeout(4):
-            (found,) = await pull
+            (found,) = await waiting
         assert found.message.id == "m"
         await backend.close()
 
