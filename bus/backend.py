@@ -5,7 +5,11 @@ Obligations on every implementation (the conformance suite in `tests/bus/` holds
 * Every call may run concurrently with every other, from one event loop. None retries inside.
 * Only `bus.errors` leave, with the client library's exception as `__cause__`.
 * A call that is cancelled leaves nothing half-owned: what it had taken is handed out again by
-  the next `pull`, or comes back to the group within the lease.
+  the next `pull`, or comes back to the group within the lease; where the broker can tell, without
+  counting as a hand-over.
+* Leases and due times are counted by one clock, the broker's or, where it has none, that of the
+  database beside it. A lease shorter than the broker can keep is refused when connecting.
+* Where two servers make one broker, `Unreachable` says in its details which of them is away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,8 +73,10 @@ class Message:
     `group` None: routed by `topic` to every group bound to it when it is published, and then
     `copy` is 0. `group` set: for that group only. `due` is the epoch second before which it is
     not handed out; 0 means now. A message with `due` or with `copy` > 0 lies in the RETRY lane of
-    its group whatever broker carries it. `id` is empty on a delivery whose message was published
-    by a foreign client that gave none.
+    its group whatever broker carries it; with `due`, a message routed by topic is one of its own
+    for each group from its publish on, whatever the clock says by then: published again, it has
+    the same keys. `id` is empty on a delivery whose message was published by a foreign client that
+    gave none.
     """
 
     id: str
@@ -116,7 +122,8 @@ class Backend(Protocol):
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """From its return on, every publish of any process reaches `group` where a pattern
         matches, whether or not a member of the group is running. Binding again with the same
-        patterns changes nothing; with others it replaces them and loses nothing accepted."""
+        patterns changes nothing; with others it replaces them and loses nothing accepted. May
+        take seconds, and keeps no other group waiting."""
         ...
 
     async def unbind(self, group: str, *, drop: bool = False) -> None:
@@ -129,7 +136,8 @@ class Backend(Protocol):
 
         The whole call is checked before anything is sent: `Unroutable` if a topic has no group
         or a named `group` is not bound, `TooLarge`. After any other error some may be out, and
-        repeating the call is safe: the same dedupe key within two minutes is one message.
+        repeating the call is safe: the same dedupe key within two minutes, from publish to
+        publish, is one message.
         `Full` and `Unreachable` are the caller's to repeat. `follow_up`: runs under way publish
         them, which may fill some of the room kept for draining (`bus.fullness`).
         """
@@ -138,11 +146,11 @@ class Backend(Protocol):
     async def pull(
         self, group: str, lanes: Sequence[Lane | Turn], *, limit: int, wait: float
     ) -> list[Delivery]:
-        """At most `limit` messages, those of earlier lanes and turns first, as soon as there is
-        one; empty after about `wait` seconds. A lane may have several turns. Each message is ours
-        for the lease and has the `due` it was published with. Raises `Unroutable` when the group
-        is not bound, `InvalidValue` for a `limit` below 1; one that waits when the backend is
-        closed raises `Closed`."""
+        """At most `limit` messages (a backend may take fewer at once), those of earlier lanes and
+        turns first, as soon as there is one; empty after about `wait` seconds. A lane may have
+        several turns. Each message is ours for the lease and has the `due` it was published with.
+        Raises `Unroutable` when the group is not bound, `InvalidValue` for a `limit` below 1; one
+        that waits when the backend is closed raises `Closed`."""
         ...
 
     async def settle(
@@ -155,14 +163,16 @@ class Backend(Protocol):
         without an error; one for a group that is not bound raises `Unroutable` before anything
         is sent. `then` is sent even when some deliveries are no longer ours; it is not
         sent when none of them is (and there was at least one). A delivery already settled counts
-        as no longer ours.
+        as no longer ours. Whether it is ours is told by our lease or by the broker's claims, never
+        by a refused acknowledgement.
         """
         ...
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew each lease from now; return those that were no longer ours. May be called from
-        another thread on another instance connected to the same broker. Given nothing, it still
-        returns only when the broker has answered on the connection that pulls."""
+        another thread of the process that pulled, on another instance connected to the same
+        broker, with the very same deliveries. Given nothing, it still returns only when the
+        broker has answered on the connection that pulls."""
         ...
 
     async def lag(self, group: str) -> Mapping[Lane, Lag]:
