@@ -62,6 +62,21 @@ async def test_a_run_of_many_leases_is_run_once(fleet: ManualFleet) -> None:
 
 
 @pytest.mark.promise(13)
+async def test_a_run_of_two_hours_is_run_once(fleet: ManualFleet) -> None:
+    """13: 720 leases, as many chances to lose it, and another worker that waits for one."""
+    gate = Gate()
+    await fleet.start(gated(gate, timeout=3 * 3600.0))
+    await fleet.start(gated(gate, timeout=3 * 3600.0))
+    task = await fleet.client.publish("work.a", None)
+    await fleet.until(lambda: gate.runs == 1)
+    for _ in range(7200):
+        await fleet.clock.advance(1.0)
+    gate.open.set()
+    assert (await fleet.within(task.outcome())).value == 1
+    assert sum(m.worker.counts.lost for m in fleet.members) == 0
+
+
+@pytest.mark.promise(13)
 async def test_what_waits_in_a_worker_is_renewed_too(fleet: ManualFleet) -> None:
     """Read ahead, then held up by one long run."""
     gate = Gate()
