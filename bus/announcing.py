@@ -16,6 +16,9 @@ from contracts.topics import EVENTS
 GATHER = 0.05
 """Seconds an event waits for others; those of a run that ends sooner leave with its end."""
 
+START = 0.25
+"""Seconds a run may last that is told by its end only."""
+
 MOST = 400
 """Events in one message."""
 
@@ -40,6 +43,7 @@ class Announcer:
         self._source = source
         self._events: list[Event] = []
         self._starts: dict[Delivery, Callable[[], Event]] = {}
+        self._starts_until = 0.0
         self._flusher: asyncio.Task[None] | None = None
         self._bell: Bell | None = None
         self._closing = False
@@ -52,6 +56,8 @@ class Announcer:
     def tell_start(self, delivery: Delivery, made: Callable[[], Event]) -> None:
         """Send the event of a run's start, which is made when it leaves, unless `forget_start` is
         quicker: what ends within a moment is told once, by its end."""
+        if not self._starts:
+            self._starts_until = self._clock.monotonic() + START
         self._starts[delivery] = made
         self._flush_later()
 
@@ -98,14 +104,20 @@ class Announcer:
             await self._flush()
 
     async def _flush(self) -> None:
-        starts, self._starts = self._starts, {}
-        events = [*(made() for made in starts.values()), *self.take()]
+        events = [*self._take_starts(), *self.take()]
         if not events:
             return
         try:
             await self._send(self.messages(events))
         except BusError:
             self.untold += len(events)
+
+    def _take_starts(self) -> list[Event]:
+        """The starts of runs that go on: those told since the first of them was, all at once."""
+        if not self._closing and self._clock.monotonic() < self._starts_until:
+            return []
+        starts, self._starts = self._starts, {}
+        return [made() for made in starts.values()]
 
     def _message(self, body: bytes) -> Message:
         now = self._clock.wall()

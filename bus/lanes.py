@@ -32,11 +32,12 @@ class Line:
 
     def __init__(self) -> None:
         self.starts = 0
+        self._length = 0
         self._lower = list(_ORDER[1:])
         self._lanes: dict[LaneName, dict[int, deque[Delivery]]] = {name: {} for name in _ORDER}
 
     def __len__(self) -> int:
-        return sum(len(waiting) for slices in self._lanes.values() for waiting in slices.values())
+        return self._length
 
     def __iter__(self) -> Iterator[Delivery]:
         for slices in self._lanes.values():
@@ -51,6 +52,7 @@ class Line:
         if waiting is None:
             waiting = slices[lane.slice] = deque()
         waiting.append(delivery)
+        self._length += 1
 
     def extend(self, found: Iterable[Delivery]) -> None:
         """Let these wait."""
@@ -68,6 +70,7 @@ class Line:
         if delivery not in waiting:
             return False
         waiting.remove(delivery)
+        self._length -= 1
         if not waiting:
             del self._lanes[lane.name][lane.slice]
         return True
@@ -77,11 +80,13 @@ class Line:
         found = list(self)
         for slices in self._lanes.values():
             slices.clear()
+        self._length = 0
         return found
 
     def pop(self) -> Delivery:
         """The next to start; there must be one."""
         self.starts += 1
+        self._length -= 1
         if self.starts >= STARTS:
             self.starts = 0
             return self._pop(self._lanes[self._tenth()])

@@ -44,9 +44,9 @@ class StopView:
         """Whether all marks of up to `FRESH` seconds ago are known, by the larger of both clocks:
         a process that stood still, or a machine that slept, does not know them."""
         at, clock = self._at, self._clock
-        if at is None:
+        if at is None or clock.monotonic() > at.monotonic + FRESH:
             return False
-        return max(clock.monotonic() - at.monotonic, clock.wall() - at.wall) <= FRESH
+        return clock.wall() <= at.wall + FRESH
 
     def start(self) -> None:
         """Begin to follow, unless this was asked for before."""

@@ -241,7 +241,7 @@ async def test_the_end_of_a_cancelled_task_is_told(fleet: ManualFleet) -> None:
     await fleet.start(gated(gate))
     task = await publish(fleet)
     await fleet.until(lambda: gate.runs == 1, SOON)
-    await fleet.clock.advance(0.1)
+    await fleet.clock.advance(0.5)
     await task.cancel("wrong")
     await cancelled(fleet, task)
     events = [event for event in await heard() if event.task == task.id]

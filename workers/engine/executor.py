@@ -85,10 +85,15 @@ class Executor:
 
     async def _stopped(self, task: Envelope) -> Outcome | None:
         """Whether it is not to start. Returns once all stops of the last second are known."""
-        stop = await self._bus.stop_view.judge(task, self._role.name)
-        if stop is None and self._bus.stop_view.is_paused(self._role.name):
+        view, role = self._bus.stop_view, self._role.name
+        if not view.fresh:
+            await view.until(lambda: view.fresh)
+        if (stop := view.stopped(task, role)) is None and view.is_paused(role):
             return Snooze(0.0, "its role is paused")
         return stop
+
+    async def _judged(self, task: Envelope) -> Cancelled | None:
+        return await self._bus.stop_view.judge(task, self._role.name)
 
     def _enter(self, run: Run, task: Envelope) -> Awaitable[Outcome]:
         """Begin, or wait for what the limits of the task allow."""
@@ -121,7 +126,9 @@ class Executor:
     async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
         await self._bus.crashes.begin(run.delivery, task, self._policy)
         run.called = True
-        if (stop := await self._bus.stop_view.judge(task, self._role.name)) is not None:
+        view = self._bus.stop_view
+        stop = view.stopped(task, self._role.name) if view.fresh else await self._judged(task)
+        if stop is not None:
             return stop
         started = partial(event, task, self._role, self._who, kind=Kind.STARTED, at=run.started)
         self._bus.tell_start(run.delivery, started)
@@ -135,7 +142,8 @@ class Executor:
         return outcome
 
     async def _limited(self, run: Run, task: Envelope, work: Awaitable[Outcome]) -> Outcome:
-        limit = steps.limit(task, self._role, self._clock.wall())
+        now = self._clock.wall() if task.deadline is not None else 0.0
+        limit = steps.limit(task, self._role, now)
         timer = TimeLimit(limit, run.runner)
         try:
             with timer:

@@ -85,8 +85,7 @@ class EngineRuntime:
         self._told = 0
         self._latest: Progress | None = None
         self._reporter: asyncio.Task[None] | None = None
-        again = bool(run.delivery.earlier or task.copy)
-        self._published = Published(bus, clock, again=again)
+        self._published: Published | None = None
 
     @property
     def log(self) -> Logger:
@@ -135,7 +134,7 @@ class EngineRuntime:
         if priority is not None:
             task = replace(task, priority=priority)
         due = self._clock.wall() + delay if delay > 0 else 0.0
-        await self._published.send(task, due=due)
+        await self._publishing().send(task, due=due)
         return task.id
 
     async def call_body(
@@ -150,7 +149,8 @@ class EngineRuntime:
 
     async def close(self, *, done: bool) -> None:
         """Stop waiting for children; report what was not reported yet. `done`: no run follows."""
-        await self._published.close(done=done)
+        if self._published is not None:
+            await self._published.close(done=done)
         if self._waiters is not None:
             await self._waiters.close()
         if self._reporter is not None:
@@ -158,6 +158,13 @@ class EngineRuntime:
             await asyncio.wait([self._reporter])
             if self._run.wanted and self._task.reply is not None:
                 await self._report(self._task.reply)
+
+    def _publishing(self) -> Published:
+        """Made once asked for: most runs publish nothing."""
+        if self._published is None:
+            again = bool(self._run.delivery.earlier or self._task.copy)
+            self._published = Published(self._bus, self._clock, again=again)
+        return self._published
 
     async def _report_for(self, reply: str) -> None:
         while self._latest is not None:
@@ -181,7 +188,7 @@ class EngineRuntime:
             task = replace(task, deadline=deadline)
         self._run.asked = True
         try:
-            await self._published.send(task, group=role)
+            await self._publishing().send(task, group=role)
         except Unroutable as error:
             raise UnknownRole(
                 f"no role {role!r} is bound",

@@ -89,5 +89,5 @@ class StartsWhatIsStopped(StopView):
     """Nobody looks at the marks before a task starts."""
 
     @override
-    async def judge(self, task: Envelope, group: str) -> Cancelled | None:
+    def stopped(self, task: Envelope, group: str) -> Cancelled | None:
         return None
