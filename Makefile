@@ -47,7 +47,7 @@ format: $(DEV) ## put the code into its form, with the safe fixes of the linter
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-bench: $(RUNTIME) ## measure throughput, latency and memory on this machine
+bench: $(DEV) ## measure throughput, latency and memory on this machine
 	@$(BIN)/muster bench $(ARGS)
 
 clean: ## remove .venv and every cache (embedded services and their data stay)
