@@ -13,8 +13,6 @@ _HEALTH = "it is a part of what watches the broker, which the machine does not r
 _MEMBERS = "the machine's groups are bound, not joined"
 _ORDER = "in what order tasks start is not part of the model: lanes have tests of their own"
 
-STOPS = 23
-
 BEYOND: Mapping[str, str] = MappingProxyType(
     {
         "bodies_checked_only": _SIZES,
@@ -43,6 +41,11 @@ BEYOND: Mapping[str, str] = MappingProxyType(
         "KeepsWhatItHolds": _ENGINE,
         "CutsWhatRuns": _ENGINE,
         "RunsGoFirst": _ENGINE,
+        "only_ids_are_stopped": "the machine cancels by id only",
+        "OnceFreshAlwaysFresh": "nothing is hidden from the views of the machine's processes",
+        "WhatRunsRunsOn": _ENGINE,
+        "ChildrenGoOn": _ENGINE,
+        "CancelledOnce": _ENGINE,
         "RefusalIsAnAnswer": _HEALTH,
         "NobodyAsks": _HEALTH,
         "AlwaysReady": _HEALTH,
@@ -73,6 +76,5 @@ BEYOND: Mapping[str, str] = MappingProxyType(
 
 def concerns(sabotage: Sabotage) -> bool:
     """Whether the machine has to find it. What breaks the key-value store alone (promise 0) has a
-    suite of its own; of the store the machine uses dead letters and notes only. What breaks stops
-    (promise 23) is a part of the engine, or of the judgement that has tables of its own."""
-    return 0 < sabotage.promise < STOPS and sabotage.name not in BEYOND
+    suite of its own; of the store the machine uses dead letters, notes and marks only."""
+    return sabotage.promise > 0 and sabotage.name not in BEYOND

@@ -81,6 +81,7 @@ class Entry:
     attempt: int = 0
     suspect: bool = False
     replays: int = 0
+    replayed: float = 0.0
     unanswered: int = 0
     begun: int | None = None
     state: State = State.WAITING

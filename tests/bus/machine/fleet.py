@@ -176,7 +176,10 @@ class World:
     def process(self) -> Process:
         """Another process."""
         self._made += 1
-        return Process(self.broker, self.model, self._made)
+        made = Process(self.broker, self.model, self._made)
+        self.call(made.bus.stop_view.start)
+        self.go()
+        return made
 
     def crash(self, process: Process) -> None:
         """It is gone without a word."""

@@ -1,8 +1,7 @@
 """The machine: everything that may happen to a fleet, in any order.
 
 A task that somebody waits for (`reply`) is not among it: what a run that was cut off left as its
-outcome is then the end of the next one, which the tests of suspects show. Stops, when there are
-any, become rules of a module like `trouble`, and a state of an entry.
+outcome is then the end of the next one, which the tests of suspects show.
 """
 
 from dataclasses import replace
@@ -14,11 +13,12 @@ from typing_extensions import override
 from bus.errors import NotDead, ReplayRefused, Unreachable, Unroutable
 from contracts.outcomes import Reject
 from tests.bus.machine.entries import Entry, Letter
+from tests.bus.machine.stopping import Stopping
 from tests.bus.machine.trouble import Trouble
-from tests.bus.machine.working import PICK, Working
+from tests.bus.machine.working import PICK, PROCESS
 
 
-class Machine(Working, Trouble):
+class Machine(Stopping, Trouble):
     """Publishers, workers, accidents, and people who decide about dead letters."""
 
     @initialize()
@@ -39,6 +39,19 @@ class Machine(Working, Trouble):
         if dead := self._dead():
             self._replay(dead[pick % len(dead)], cut=cut, force=force)
             self.read_letters()
+
+    @precondition(lambda self: not self.down)
+    @rule(by=PROCESS, pick=PICK)
+    def replay_what_was_cancelled(self, by: int, pick: int) -> None:
+        """Giving a dead letter back is a later decision than the cancel."""
+        if dead := self._dead():
+            entry = dead[pick % len(dead)]
+            self.stop(by, entry.asked.id)
+            self.world.go(0.1)
+            self._replay(entry, cut=False, force=True)
+            if entry.group in self.model.bound:
+                self.pull(self.processes[by], entry.group, free=9, wait=0.0, begin=True)
+            self.check()
 
     @precondition(lambda self: not self.down)
     @rule(times=st.integers(1, 5))

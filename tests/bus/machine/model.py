@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lag, Lane, Message
 from bus.settling import from_message
 from contracts.errors import DecodeError
-from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
+from contracts.outcomes import Cancelled, Done, Outcome, Reason, Reject, Retry, Snooze
 from tests.bus.machine.entries import ROUTES, WINDOW, Asked, Entry, Letter, State
 
 
@@ -33,12 +33,17 @@ class Model:
         self.answers: dict[Delivery, bool] = {}
         self.asking: dict[tuple[str, str], Letter] = {}
         self.sent: dict[str, list[str]] = {}
+        self.stops: dict[str, float] = {}
         self._seen: dict[str, float] = {}
         self._ends: dict[Delivery, End | None] = {}
 
     def complain(self, text: str) -> None:
         """Note what may not happen."""
         self.complaints.append(text)
+
+    def is_stopped(self, entry: Entry) -> bool:
+        """Whether somebody cancelled it, and nobody gave it back since."""
+        return not entry.asked.poison and self.stops.get(entry.asked.id, -1.0) >= entry.replayed
 
     def targets(self, asked: Asked) -> list[str]:
         """The groups it is for, as they are bound now."""
@@ -103,7 +108,8 @@ class Model:
                 self.complain(f"{delivery.message.key()}: earlier is {delivery.earlier}")
             entry.state, entry.holder, entry.until = State.HELD, delivery, until
             if end is not None and delivery.earlier and not entry.asked.poison:
-                self._ends[delivery] = replace(end, outcome=Retry(0.0, last=Reason.CRASH))
+                crash = Cancelled() if self.is_stopped(entry) else Retry(0.0, last=Reason.CRASH)
+                self._ends[delivery] = replace(end, outcome=crash)
 
     def intend(self, delivery: Delivery, outcome: Outcome | None, at: float) -> None:
         """What the next settle of this delivery shall come to."""
@@ -174,6 +180,7 @@ class Model:
     def _replayed(self, now: float, entry: Entry, letter: Letter) -> None:
         entry.suspect = entry.suspect or letter.reason is Reason.CRASH
         entry.attempt, entry.begun, entry.replays = 0, None, letter.replays
+        entry.replayed = now
         entry.copy = letter.copy - 1
         entry.again(now)
 
@@ -181,7 +188,7 @@ class Model:
         match end.outcome:
             case None:
                 entry.again(now)
-            case Done():
+            case Done() | Cancelled():
                 entry.ends()
             case Snooze(after=after):
                 entry.again(now, due=end.at + after if after else 0.0)

@@ -11,7 +11,7 @@ from bus.errors import Closed, Unreachable, Unroutable
 from bus.settling import Finished, Policy, from_message
 from contracts.envelope import Envelope
 from contracts.outcomes import Outcome, Reason, Reject
-from tests.bus.machine.entries import ATTEMPTS, Asked
+from tests.bus.machine.entries import ATTEMPTS, Asked, Entry
 from tests.bus.machine.fleet import Process, Pull, World
 
 ALL = (HIGH, RETRY, NORMAL, LOW)
@@ -219,10 +219,23 @@ class Steps(RuleBasedStateMachine):
             if entry is None or entry.asked.poison:
                 continue
             task = from_message(delivery.message)
+            if self._is_stopped(process, delivery, entry, task):
+                continue
             policy = Policy(attempts=ATTEMPTS[delivery.group])
             self.world.do(process.bus.crashes.begin(delivery, task, policy))
             process.begun.add(delivery)
             entry.begun = entry.copy if entry.is_last() else None
+
+    def _is_stopped(
+        self, process: Process, delivery: Delivery, entry: Entry, task: Envelope
+    ) -> bool:
+        """Judge it as a worker does before a task begins, and end it if it was cancelled."""
+        stop = self.world.do(process.bus.stop_view.judge(task, delivery.group))
+        if (stop is not None) != self.model.is_stopped(entry):
+            self.model.complain(f"{task.id} of {delivery.group} begins: {stop is None}")
+        if stop is not None:
+            self.settle(process, delivery, stop)
+        return stop is not None
 
     def _is_poison(self, delivery: Delivery) -> bool:
         return self.model.asked[delivery.message.id].poison

@@ -28,7 +28,7 @@ SOUND = settings(
 )
 BROKEN = settings(
     SOUND,
-    max_examples=200,
+    max_examples=600,
     stateful_step_count=25,
     derandomize=True,
     report_multiple_bugs=False,

@@ -94,6 +94,23 @@ class Trouble(Looking):
         self.restore()
 
     @precondition(lambda self: not self.down)
+    @rule(by=PROCESS, group=GROUP)
+    def outage_while_one_waits(self, by: int, group: str) -> None:
+        """It hears of the outage, and whoever pulls next gets what comes after it."""
+        process = self.processes[by]
+        if group not in self.model.bound:
+            return
+        self.pull(process, group, free=3, wait=9.0, begin=True)
+        self.check()
+        self.outage()
+        self.world.go(0.2)
+        self.restore()
+        self.publish(process, [self.asked("a.y", group=group)])
+        self.pull(process, group, free=9, wait=3.0, begin=True)
+        self.world.go(1.2)
+        self.check()
+
+    @precondition(lambda self: not self.down)
     @rule(
         group=GROUP,
         patterns=st.lists(st.sampled_from(sorted(ROUTES)), min_size=1, max_size=2),
