@@ -17,6 +17,7 @@ from pydantic_core import from_json, to_json
 from bus.backend import Backend, Lane, LaneName, Message
 from bus.errors import Conflict, NotDead, ReplayRefused, TooLarge, Unroutable
 from bus.keyvalue import keys
+from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import Entry, KeyValue, Revision
 from bus.lanes import slice_of
 from contracts.envelope import DEFAULT_TENANT, REPLAYED, SUSPECT
@@ -122,11 +123,8 @@ class DeadLetters:
     async def all(self, group: str = "") -> AsyncIterator[DeadLetter]:
         """Every dead letter of a group, or of all groups, without consuming any. One that cannot
         be read, such as a later release's, is among them and says so."""
-        after: str | None = None
-        while page := await self._store.list(keys.dead(group), after=after, limit=100):
-            for entry in page:
-                yield _readable(entry)
-            after = page[-1].key
+        async for entry in entries(self._store, keys.dead(group), page=100):
+            yield _readable(entry)
 
     async def replay(self, group: str, task: str, *, now: float, force: bool = False) -> DeadLetter:
         """Give the task back to its group with all attempts, and forget the dead letter.

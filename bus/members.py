@@ -13,6 +13,7 @@ from contextlib import suppress
 from pydantic_core import from_json, to_json
 
 from bus.keyvalue import keys
+from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import KeyValue
 from contracts.clock import Clock
 
@@ -90,12 +91,9 @@ async def last_seen(store: KeyValue) -> dict[str, float]:
     """When a member of each group was last there, UTC epoch seconds, true to `SIGN_EVERY`.
     A group whose members never joined is not among them."""
     found: dict[str, float] = {}
-    after: str | None = None
-    while page := await store.list(keys.seen(), after=after):
-        for entry in page:
-            with suppress(ValueError, TypeError):  # a foreign hand
-                found[keys.last_word(entry.key)] = float(from_json(entry.value))
-        after = page[-1].key
+    async for entry in entries(store, keys.seen()):
+        with suppress(ValueError, TypeError):  # a foreign hand
+            found[keys.last_word(entry.key)] = float(from_json(entry.value))
     return found
 
 

@@ -21,6 +21,7 @@ from bus.backoff import Backoff
 from bus.batching import Batcher
 from bus.errors import BusError, Conflict
 from bus.keyvalue import keys
+from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import ABSENT, Absent, Entry, KeyValue, Revision
 from bus.waking import Bell, new_bell, ring, rung
 from contracts.clock import Clock
@@ -282,11 +283,8 @@ class Places:
 
     async def _living(self) -> set[str]:
         """Processes that live, this one among them."""
-        found, after = {self.process}, None
-        while page := await self._store.list(keys.holder(), after=after):
-            found |= {keys.last_word(entry.key) for entry in page}
-            after = page[-1].key
-        return found
+        found = entries(self._store, keys.holder())
+        return {self.process} | {keys.last_word(entry.key) async for entry in found}
 
 
 def _read(value: bytes) -> dict[str, int]:

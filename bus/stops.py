@@ -28,6 +28,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from bus.keyvalue import keys
+from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import Entry, KeyValue
 from contracts.clock import Clock
 from contracts.envelope import REPLAYED, Envelope
@@ -148,12 +149,8 @@ class Stops:
     async def paused(self) -> dict[str, Mark]:
         """The roles that are paused."""
         prefix = keys.stop(Kind.PAUSE, "")
-        found: dict[str, Mark] = {}
-        after: str | None = None
-        while page := await self._store.list(prefix, after=after):
-            found |= {keys.last_word(entry.key): read(entry) for entry in page}
-            after = page[-1].key
-        return found
+        found = entries(self._store, prefix)
+        return {keys.last_word(entry.key): read(entry) async for entry in found}
 
     async def _put(self, key: str, by: str, reason: str, ttl: float | None) -> Mark:
         """A mark is never set back to an earlier time."""

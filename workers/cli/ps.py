@@ -82,14 +82,12 @@ async def bound_groups(bus: "Bus", alive: "Sequence[Alive]") -> list[Row]:
 async def _bound(bus: "Bus") -> dict[str, tuple[str, ...]]:
     """The patterns of every bound group, as its entry tells."""
     from bus.keyvalue import keys
+    from bus.keyvalue.paging import entries
 
     found: dict[str, tuple[str, ...]] = {}
-    after: str | None = None
-    while page := await bus.store.list(keys.binding(), after=after):
-        for entry in page:
-            patterns = json.loads(entry.value).get("patterns", ())
-            found[entry.key.removeprefix(keys.binding())] = tuple(patterns)
-        after = page[-1].key
+    async for entry in entries(bus.store, keys.binding()):
+        patterns = json.loads(entry.value).get("patterns", ())
+        found[entry.key.removeprefix(keys.binding())] = tuple(patterns)
     return found
 
 

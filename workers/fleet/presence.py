@@ -9,6 +9,7 @@ from pydantic_core import from_json, to_json
 
 from bus.errors import BusError
 from bus.keyvalue import keys
+from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import KeyValue
 from contracts.clock import Clock
 
@@ -122,12 +123,9 @@ class Presence:
 async def present(store: KeyValue, role: str = "") -> list[Alive]:
     """The workers that have shown themselves lately, by role and worker."""
     found: list[Alive] = []
-    after: str | None = None
-    while page := await store.list(keys.alive(role), after=after):
-        for entry in page:
-            try:
-                found.append(_ADAPTER.validate_python(from_json(entry.value)))
-            except (ValidationError, ValueError):
-                continue
-        after = page[-1].key
+    async for entry in entries(store, keys.alive(role)):
+        try:
+            found.append(_ADAPTER.validate_python(from_json(entry.value)))
+        except (ValidationError, ValueError):
+            continue
     return found

@@ -10,6 +10,7 @@ from bus.bus import Bus
 from bus.deadletters import DeadLetter
 from bus.errors import NotDead, Unroutable
 from bus.keyvalue import keys
+from bus.keyvalue.paging import entries
 from bus.stops import Kind, Mark
 from contracts.clock import Clock
 from contracts.envelope import MAX_ID
@@ -112,8 +113,8 @@ class Steering:
         return {lane: lag for lane, lag in lags.items() if isinstance(lag, Lag)}
 
     async def _roles(self) -> Sequence[str]:
-        entries = await self.bus.store.list(keys.binding(), limit=1000)
-        return [entry.key.removeprefix(keys.binding()) for entry in entries]
+        bound = entries(self.bus.store, keys.binding())
+        return [entry.key.removeprefix(keys.binding()) async for entry in bound]
 
 
 def whoami() -> str:
