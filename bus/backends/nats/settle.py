@@ -30,8 +30,7 @@ async def settle(
     """See `Backend.settle`."""
     check_sizes(then)
     await link.ready("settling")
-    await _give_up_forgotten(link, deliveries)
-    mine = _ours(link, deliveries)
+    mine = await _ours(link, deliveries)
     if deliveries and not mine:
         return list(deliveries)
     for each in mine:
@@ -54,8 +53,7 @@ async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Deliver
     """See `Backend.extend`: work in progress for each, and an answer for the last of each
     consumer; the server takes those of one consumer in their order."""
     await link.ready("renewing leases")
-    await _give_up_forgotten(link, deliveries)
-    mine = _ours(link, deliveries)
+    mine = await _ours(link, deliveries)
     at = now(link.clock)
     await _send(link, mine, _PROGRESS, "renewing leases", lambda r: r.consumer)
     for each in mine:
@@ -68,28 +66,35 @@ async def acknowledge(link: NatsLink, receipts: Sequence[Receipt]) -> None:
     await _send(link, receipts, _ACK, "settling", lambda r: r.consumer)
 
 
-async def _give_up_forgotten(link: NatsLink, deliveries: Iterable[Delivery]) -> None:
-    """Lose what the broker no longer knows it has handed out; asks only for what was last
-    confirmed on an earlier connection."""
+async def _ours(link: NatsLink, deliveries: Iterable[Delivery]) -> list[Receipt]:
+    """The receipts still ours, each once. What was last confirmed on an earlier connection is
+    asked about first."""
+    mine = _unexpired(link, map(receipt, deliveries))
+    doubtful = [each for each in mine if each.confirmed[0] < link.since]
+    if not doubtful:
+        return mine
+    await _give_up_forgotten(link, doubtful)
+    return _unexpired(link, mine)
+
+
+def _unexpired(link: NatsLink, receipts: Iterable[Receipt]) -> list[Receipt]:
+    at = now(link.clock)
+    return list({id(r): r for r in receipts if r.ours(at)}.values())
+
+
+async def _give_up_forgotten(link: NatsLink, receipts: Iterable[Receipt]) -> None:
+    """Lose what the broker no longer knows it has handed out."""
     held: dict[tuple[str, str], list[tuple[int, Receipt]]] = {}
-    for each in _ours(link, deliveries):
-        if each.confirmed[0] < link.since:
-            ack = parse_ack(each.ack)
-            held.setdefault((ack.stream, ack.consumer), []).append((ack.sequence, each))
+    for each in receipts:
+        ack = parse_ack(each.ack)
+        held.setdefault((ack.stream, ack.consumer), []).append((ack.sequence, each))
     consumers = Consumers(link)
     infos = await asyncio.gather(*(consumers.info(*name) for name in held))
-    for info, receipts in zip(infos, held.values(), strict=True):
+    for info, known in zip(infos, held.values(), strict=True):
         reached = info["delivered"]["stream_seq"] if info is not None else 0
-        for sequence, each in receipts:
+        for sequence, each in known:
             if sequence > reached:
                 each.settled = True
-
-
-def _ours(link: NatsLink, deliveries: Iterable[Delivery]) -> list[Receipt]:
-    """The receipts still ours, each once."""
-    at = now(link.clock)
-    found = {id(r): r for r in map(receipt, deliveries) if r.ours(at)}
-    return list(found.values())
 
 
 def _others(deliveries: Iterable[Delivery], mine: set[int]) -> list[Delivery]:
