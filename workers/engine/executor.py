@@ -86,14 +86,10 @@ class Executor:
     async def _stopped(self, task: Envelope) -> Outcome | None:
         """Whether it is not to start. Returns once all stops of the last second are known."""
         view, role = self._bus.stop_view, self._role.name
-        if not view.fresh:
-            await view.until(lambda: view.fresh)
-        if (stop := view.stopped(task, role)) is None and view.is_paused(role):
+        stop = view.stopped(task, role) if view.fresh else await view.judge(task, role)
+        if stop is None and view.is_paused(role):
             return Snooze(0.0, "its role is paused")
         return stop
-
-    async def _judged(self, task: Envelope) -> Cancelled | None:
-        return await self._bus.stop_view.judge(task, self._role.name)
 
     def _enter(self, run: Run, task: Envelope) -> Awaitable[Outcome]:
         """Begin, or wait for what the limits of the task allow."""
@@ -126,8 +122,8 @@ class Executor:
     async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
         await self._bus.crashes.begin(run.delivery, task, self._policy)
         run.called = True
-        view = self._bus.stop_view
-        stop = view.stopped(task, self._role.name) if view.fresh else await self._judged(task)
+        view, role = self._bus.stop_view, self._role.name
+        stop = view.stopped(task, role) if view.fresh else await view.judge(task, role)
         if stop is not None:
             return stop
         started = partial(event, task, self._role, self._who, kind=Kind.STARTED, at=run.started)
