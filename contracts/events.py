@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from contracts.envelope import DEFAULT_TENANT
 from contracts.errors import DecodeError
 
 CONTENT_TYPE = "application/cloudevents-batch+json"
@@ -47,7 +48,7 @@ class Event:
     attempt: int
     worker: str
     pid: int
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     correlation: str | None = None
     number: int = 0
     data: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -74,7 +75,7 @@ def _to_cloudevent(e: Event) -> dict[str, Any]:
         "pid": e.pid,
         "at": e.at,
     }
-    if e.tenant != "default":
+    if e.tenant != DEFAULT_TENANT:
         data["tenant"] = e.tenant
     if e.correlation is not None:
         data["correlation"] = e.correlation

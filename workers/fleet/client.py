@@ -9,7 +9,7 @@ from typing import Any, Self
 from bus.bus import Bus
 from bus.outcomes import Progress, Waiters
 from contracts.clock import Clock
-from contracts.envelope import Priority
+from contracts.envelope import DEFAULT_TENANT, Priority
 from contracts.errors import InvalidValue
 from contracts.ids import new_id
 from contracts.results import Result
@@ -84,7 +84,7 @@ class FleetClient(Steering):
         key: str | None = None,
         key_for: float = DAY,
         budget: int | None = None,
-        tenant: str = "default",
+        tenant: str = DEFAULT_TENANT,
         subjects: tuple[str, ...] = (),
         correlation: str | None = None,
         reply: bool = True,

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
-from contracts.envelope import Envelope, Priority
+from contracts.envelope import DEFAULT_TENANT, Envelope, Priority
 from contracts.errors import InvalidValue
 from contracts.ids import key_id, new_id
 from contracts.topics import near, publishable
@@ -30,7 +30,7 @@ class Options:
     key: str | None = None
     key_for: float = DAY
     budget: int | None = None
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     subjects: tuple[str, ...] = ()
     correlation: str | None = None
     reply: bool = True
