@@ -8,12 +8,11 @@ from functools import partial
 from math import isfinite
 from zlib import crc32
 
-from bus.backoff import Backoff
 from bus.batching import Batcher
 from bus.buckets import Bucket, reserve
-from bus.errors import Conflict
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import ABSENT, Absent, KeyValue, Revision
+from bus.patience import contested
 from bus.scopes import Scope
 from contracts.clock import Clock
 
@@ -26,8 +25,6 @@ _KEEP = 60.0
 
 _REMEMBERED = 1000
 """Buckets whose last revision is remembered: a lone process need not read before it writes."""
-
-_AGAIN = Backoff(base=0.002, cap=0.1)
 
 
 @dataclass(slots=True)
@@ -68,22 +65,19 @@ class Reservations:
 
     async def _change(self, key: str, buckets: Sequence[Bucket]) -> Sequence[float]:
         """Slots for all of `buckets`, which are the same bucket."""
-        tries = 0
-        while True:
-            known = self._known.pop(key, None) or await self._read(key)
-            now = self._clock.wall()
-            slots, state = reserve(buckets[-1], known and known[0], now, len(buckets))
-            expect: Revision | Absent = ABSENT if known is None else known[1]
-            try:
-                revision = await self._store.put(
-                    key, repr(state).encode(), ttl=state - now + _KEEP, expect=expect
-                )
-            except Conflict:
-                await self._clock.sleep(_AGAIN.delay(tries, self._rng) if tries else 0.0)
-                tries += 1
-                continue
-            self._remember(key, (state, revision))
-            return slots
+        attempt = partial(self._try, key, buckets[-1], len(buckets))
+        return await contested(attempt, self._clock, self._rng, eager=True)
+
+    async def _try(self, key: str, bucket: Bucket, count: int) -> Sequence[float]:
+        known = self._known.pop(key, None) or await self._read(key)
+        now = self._clock.wall()
+        slots, state = reserve(bucket, known and known[0], now, count)
+        expect: Revision | Absent = ABSENT if known is None else known[1]
+        revision = await self._store.put(
+            key, repr(state).encode(), ttl=state - now + _KEEP, expect=expect
+        )
+        self._remember(key, (state, revision))
+        return slots
 
     async def _read(self, key: str) -> tuple[float, Revision] | None:
         entry = await self._store.get(key)

@@ -23,6 +23,7 @@ from bus.errors import BusError, Conflict
 from bus.keyvalue import keys
 from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import ABSENT, Absent, Entry, KeyValue, Revision
+from bus.patience import contested
 from bus.waking import Bell, new_bell, ring, rung
 from contracts.clock import Clock
 
@@ -38,7 +39,6 @@ _ENTRY_TTL = 7 * 86_400.0
 """Seconds an entry stays that nobody changes: longer than any run."""
 
 _EMPTY_TTL = 60.0
-_AGAIN = Backoff(base=0.002, cap=0.1)
 _AWAY = Backoff(base=0.1, cap=2.0)
 
 Holders = Mapping[str, int]
@@ -212,27 +212,26 @@ class Places:
     async def _ask(self, key: str, wanted: Sequence[int]) -> Sequence[bool]:
         """Agree on what this process holds. Each item wants one place more, or none; the first
         ones that want get what there is."""
-        line, tries = self._lines[key], 0
-        while True:
-            found, running = await self._store.get(key + "held"), line.running
-            before = _read(found.value) if found else {}
-            after = agreed(before, self.process, line.limit, running=running, wanted=sum(wanted))
-            if after != before:
-                ttl = _ENTRY_TTL if after else _EMPTY_TTL
-                expect: Revision | Absent = found.revision if found else ABSENT
-                try:
-                    await self._store.put(key + "held", to_json(after), ttl=ttl, expect=expect)
-                except Conflict:
-                    await self._clock.sleep(_AGAIN.delay(tries, self._rng))
-                    tries += 1
-                    continue
-            got = after.get(self.process, 0) - running
-            line.running += got
-            answers = []
-            for want in wanted:
-                answers.append(want > 0 and got > 0)
-                got -= answers[-1]
-            return answers
+        agree = partial(self._agree, key, self._lines[key], sum(wanted))
+        got = await contested(agree, self._clock, self._rng)
+        answers = []
+        for want in wanted:
+            answers.append(want > 0 and got > 0)
+            got -= answers[-1]
+        return answers
+
+    async def _agree(self, key: str, line: _Line, wanted: int) -> int:
+        """How many places more this process holds."""
+        found, running = await self._store.get(key + "held"), line.running
+        before = _read(found.value) if found else {}
+        after = agreed(before, self.process, line.limit, running=running, wanted=wanted)
+        if after != before:
+            ttl = _ENTRY_TTL if after else _EMPTY_TTL
+            expect: Revision | Absent = found.revision if found else ABSENT
+            await self._store.put(key + "held", to_json(after), ttl=ttl, expect=expect)
+        got = after.get(self.process, 0) - running
+        line.running += got
+        return got
 
     async def _look_out(self, key: str, line: _Line) -> None:
         """Wake who waits when places are free, in order."""

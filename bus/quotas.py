@@ -4,21 +4,21 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from math import floor
 from types import MappingProxyType
 
 from pydantic_core import from_json, to_json
 
-from bus.backoff import Backoff
-from bus.errors import BusError, Conflict, QuotaExceeded, TooLarge, Unroutable
+from bus.errors import BusError, QuotaExceeded, TooLarge, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import ABSENT, Absent, KeyValue, Revision
+from bus.patience import contested
 from bus.scopes import EVERYONE
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.limits import Rate
 
-_AGAIN = Backoff(base=0.002, cap=0.1)
 NO_QUOTAS: Mapping[str, Rate] = MappingProxyType({})
 
 
@@ -74,26 +74,23 @@ class Quotas:
         self, tenant: str, quota: Rate, count: int, *, only: float | None = None
     ) -> float:
         """Change the count of the present window; its start. With `only`, no other window's."""
-        key, tries = keys.quota(tenant), 0
-        while True:
-            now = self._clock.wall()
-            start = floor(now / quota.seconds) * quota.seconds
-            entry = await self._store.get(key)
-            window = from_json(entry.value) if entry else {}
-            used = int(window.get("used", 0)) if window.get("start") == start else 0
-            if only not in {None, start}:
-                return start
-            if count > 0 and used + count > quota.count:
-                raise _exceeded(tenant, quota, used, count, start + quota.seconds - now)
-            value = to_json({"start": start, "used": max(0, used + count)})
-            expect: Revision | Absent = entry.revision if entry else ABSENT
-            try:
-                await self._store.put(key, value, ttl=2 * quota.seconds, expect=expect)
-            except Conflict:
-                await self._clock.sleep(_AGAIN.delay(tries, self._rng))
-                tries += 1
-                continue
+        attempt = partial(self._try, tenant, quota, count, only)
+        return await contested(attempt, self._clock, self._rng)
+
+    async def _try(self, tenant: str, quota: Rate, count: int, only: float | None) -> float:
+        now, key = self._clock.wall(), keys.quota(tenant)
+        start = floor(now / quota.seconds) * quota.seconds
+        entry = await self._store.get(key)
+        window = from_json(entry.value) if entry else {}
+        used = int(window.get("used", 0)) if window.get("start") == start else 0
+        if only not in {None, start}:
             return start
+        if count > 0 and used + count > quota.count:
+            raise _exceeded(tenant, quota, used, count, start + quota.seconds - now)
+        value = to_json({"start": start, "used": max(0, used + count)})
+        expect: Revision | Absent = entry.revision if entry else ABSENT
+        await self._store.put(key, value, ttl=2 * quota.seconds, expect=expect)
+        return start
 
 
 def _exceeded(tenant: str, quota: Rate, used: int, count: int, left: float) -> QuotaExceeded:
