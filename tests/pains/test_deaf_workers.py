@@ -1,7 +1,6 @@
 """Pain 2: alive but deaf after a broker restart. Here throughput is back within five seconds."""
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fleets import TRACER, bound, fleet_and_events
+from tests.forms import form
 from tests.probing import addresses, first_raw_operation, probe, until
 from tests.processes import worker_processes
 from tests.proxy import Proxy, proxied
@@ -19,9 +19,7 @@ from workers.wiring import Fleet
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
 
-LONG = bool(os.environ.get("MUSTER_LONG"))
-
-TROUBLES = ("kill", "cut", "hang", "freeze") * 8 if LONG else ("kill", "cut")
+TROUBLES = form(("kill", "cut"), ("kill", "cut", "hang", "freeze") * 8)
 
 BACK = 5.0
 """Seconds from the first raw operation that succeeds until throughput is back (promise 16)."""
@@ -29,7 +27,7 @@ BACK = 5.0
 AWAY = {"kill": 0.0, "cut": 0.5, "hang": 7.0, "freeze": 7.0}
 """Seconds for which the broker is out of reach; those who hang must be found out."""
 
-GIVE_UP = 15.0 if LONG else 5.0
+GIVE_UP = form(5.0, 15.0)
 TASKS = 100
 
 
@@ -70,7 +68,8 @@ async def throughput(fleet: Fleet) -> float:
 
 
 @pytest.mark.promise(16)
-@pytest.mark.timeout(900 if LONG else 60)
+@pytest.mark.long(900)
+@pytest.mark.timeout(form(60, 900))
 async def test_throughput_is_back_within_five_seconds_each_time(
     own_nats: Callable[[], NatsServer], tmp_path: Path, roles: Path
 ) -> None:

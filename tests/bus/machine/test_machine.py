@@ -3,7 +3,6 @@
 `MUSTER_LONG=1` runs thousands of other examples than those of every day.
 """
 
-import os
 import time
 
 import pytest
@@ -14,14 +13,13 @@ from tests.bus.machine.concerns import BEYOND, concerns
 from tests.bus.machine.conftest import found_key
 from tests.bus.machine.machine import Machine
 from tests.bus.sabotage.registry import Sabotage, sabotages
-
-LONG = bool(os.environ.get("MUSTER_LONG"))
+from tests.forms import form, is_long
 
 SOUND = settings(
-    max_examples=5000 if LONG else 50,
-    stateful_step_count=50 if LONG else 30,
-    derandomize=not LONG,
-    phases=(Phase.generate, Phase.shrink) if LONG else (Phase.generate,),
+    max_examples=form(50, 5000),
+    stateful_step_count=form(30, 50),
+    derandomize=not is_long(),
+    phases=form((Phase.generate,), (Phase.generate, Phase.shrink)),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
@@ -36,7 +34,8 @@ BROKEN = settings(
 CONCERNS = [pytest.param(s, id=s.name) for s in sabotages() if concerns(s)]
 
 
-@pytest.mark.timeout(7200 if LONG else 120)
+@pytest.mark.long(7200)
+@pytest.mark.timeout(form(120, 7200))
 @pytest.mark.promise(1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 22)
 def test_whatever_happens_nothing_is_lost_doubled_early_or_counted_wrong() -> None:
     """The machine on the sound parts, compared with the model after every step."""
