@@ -1,12 +1,11 @@
 """A folder without a bus, and one fleet with a bus and a worker for a whole module."""
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import GREETER, Muster
+from tests.cli.running import GREETER, Muster, worked
 from tests.servers import NatsServer
 
 
@@ -19,14 +18,6 @@ def muster(tmp_path: Path) -> Muster:
 @pytest.fixture(scope="module")
 def fleet(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Muster]:
     """The command in a folder with the role `greeter`, on a bus where one worker runs it."""
-    muster = Muster(
-        tmp_path_factory.mktemp("fleet"),
-        MUSTER_BUS_URL=nats_server.url,
-        MUSTER_FLEET_NAME=f"cli-{secrets.token_hex(4)}",
-        MUSTER_FLEET_DRAIN="2",
-    )
-    muster.write("agents/greeter.py", GREETER)
-    ended = muster("up", "greeter", "--detach")
-    assert ended.code == 0, ended.err
-    yield muster
-    assert muster("down").code == 0
+    folder = tmp_path_factory.mktemp("fleet")
+    with worked(nats_server.url, folder, "greeter", GREETER) as muster:
+        yield muster

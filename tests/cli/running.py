@@ -2,8 +2,11 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,3 +100,19 @@ class Muster:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         return file
+
+
+@contextmanager
+def worked(url: str, folder: Path, role: str, source: str, *, drain: str = "2") -> Iterator[Muster]:
+    """The command in `folder` with one role, on a fleet of its own where one worker runs it."""
+    muster = Muster(
+        folder,
+        MUSTER_BUS_URL=url,
+        MUSTER_FLEET_NAME=f"cli-{secrets.token_hex(4)}",
+        MUSTER_FLEET_DRAIN=drain,
+    )
+    muster.write(f"agents/{role}.py", source)
+    ended = muster("up", role, "--detach")
+    assert ended.code == 0, ended.err
+    yield muster
+    assert muster("down").code == 0

@@ -2,14 +2,13 @@
 
 import os
 import pty
-import secrets
 import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.running import Muster
+from tests.cli.running import Muster, worked
 from tests.servers import NatsServer
 
 pytestmark = pytest.mark.nats
@@ -35,17 +34,9 @@ async def nap(seconds: float, ctx: Context) -> str | Reject:
 @pytest.fixture(scope="module")
 def fleet(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Muster]:
     """The command in a folder with the role `napper`, on a bus where one worker runs it."""
-    muster = Muster(
-        tmp_path_factory.mktemp("fleet"),
-        MUSTER_BUS_URL=nats_server.url,
-        MUSTER_FLEET_NAME=f"cli-{secrets.token_hex(4)}",
-        MUSTER_FLEET_DRAIN="2",
-    )
-    muster.write("agents/napper.py", NAPPER)
-    ended = muster("up", "napper", "--detach")
-    assert ended.code == 0, ended.err
-    yield muster
-    assert muster("down").code == 0
+    folder = tmp_path_factory.mktemp("fleet")
+    with worked(nats_server.url, folder, "napper", NAPPER) as muster:
+        yield muster
 
 
 def napper(fleet: Muster) -> dict[str, object]:

@@ -1,12 +1,11 @@
 """Pain 7: failed work vanishes, or dead letters cannot be handled. Here a person does it all."""
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import GREETER, Muster
+from tests.cli.running import GREETER, Muster, worked
 from tests.servers import NatsServer
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
@@ -17,17 +16,8 @@ HELLO = '{"name":"nobody"}'
 @pytest.fixture
 def muster(nats_server: NatsServer, tmp_path: Path) -> Iterator[Muster]:
     """The command in a folder whose worker rejects whom it does not know."""
-    made = Muster(
-        tmp_path,
-        MUSTER_BUS_URL=nats_server.url,
-        MUSTER_FLEET_NAME=f"dead-{secrets.token_hex(4)}",
-        MUSTER_FLEET_DRAIN="1",
-    )
-    made.write("agents/greeter.py", GREETER)
-    ended = made("up", "greeter", "--detach")
-    assert ended.code == 0, ended.err
-    yield made
-    assert made("down").code == 0
+    with worked(nats_server.url, tmp_path, "greeter", GREETER, drain="1") as made:
+        yield made
 
 
 @pytest.mark.promise(17)
