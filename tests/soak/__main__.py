@@ -15,11 +15,12 @@ import uvloop
 
 from bus.backend import Lag
 from contracts.clock import SystemClock
+from deploy import ports
 from tests.e2e.fleets import bound
 from tests.processes import worker_processes
 from tests.servers import NatsServer
 from tests.soak.judging import SERVER, Sample, Verdict, memory, rest
-from tests.watching import messages, operations, resident
+from tests.watching import live_heap, messages, operations, resident
 from workers.fleet.options import Options
 from workers.fleet.presence import present
 from workers.settings import load
@@ -40,13 +41,15 @@ SETTLED = 2.0
 
 
 class Soak:
-    """A server, its workers and what is seen of them."""
+    """A server, its workers and what is seen of them; `profile` is where the server's is."""
 
-    def __init__(self, server: NatsServer, fleet: Fleet, pids: list[int], every: float) -> None:
+    def __init__(
+        self, server: NatsServer, profile: str, fleet: Fleet, pids: list[int], every: float
+    ) -> None:
         self._server = server
+        self._profile = profile
         self._fleet = fleet
         self._pids = {f"worker {n}": pid for n, pid in enumerate(pids, 1)}
-        self._pids[SERVER] = server.pid
         self._every = every
         self._published = 0
         self._done = 0
@@ -54,7 +57,7 @@ class Soak:
 
     async def run(self, seconds: float) -> list[Verdict]:
         """Publish for `seconds` while looking on; then see whether it comes to rest."""
-        print(_row("s", "published", "done", *self._pids))
+        print(_row("s", "published", "done", *self._pids, SERVER, "its process"))
         began = time.monotonic()
         looking = [asyncio.create_task(self._count()), asyncio.create_task(self._look_on(began))]
         async with asyncio.TaskGroup() as group:
@@ -90,8 +93,9 @@ class Soak:
         while True:
             at = time.monotonic() - began
             found = {name: resident(pid) for name, pid in self._pids.items()}
+            found[SERVER] = await asyncio.to_thread(live_heap, self._profile)
             self.samples.append(Sample(at, found, self._published, self._done))
-            rows = (f"{size:.1f} MiB" for size in found.values())
+            rows = (f"{size:.1f} MiB" for size in [*found.values(), resident(self._server.pid)])
             print(_row(round(at), self._published, self._done, *rows), flush=True)
             await asyncio.sleep(self._every)
 
@@ -124,14 +128,16 @@ class Soak:
         await asyncio.sleep(SETTLED)
         before = operations(self._server)
         await asyncio.sleep(seconds)
-        return (operations(self._server) - before) / seconds / (len(self._pids) - 1)
+        return (operations(self._server) - before) / seconds / len(self._pids)
 
 
 def _row(*cells: object) -> str:
     return "  ".join(f"{cell:>10}" for cell in cells)
 
 
-async def _soak(server: NatsServer, folder: Path, arguments: argparse.Namespace) -> list[Verdict]:
+async def _soak(
+    server: NatsServer, profile: str, folder: Path, arguments: argparse.Namespace
+) -> list[Verdict]:
     given = (server.url, FLEET, folder)
     roles = str(Path(__file__).with_name("roles.py").parent)
     with worker_processes(*given, lease=10.0, roles=roles) as workers:
@@ -139,7 +145,7 @@ async def _soak(server: NatsServer, folder: Path, arguments: argparse.Namespace)
         bus = await open_bus(load(folder, flags={"bus.url": server.url, "fleet.name": FLEET}))
         async with Fleet(bus, SystemClock()) as fleet:
             await bound(fleet, "soaker", count=arguments.workers)
-            return await Soak(server, fleet, pids, arguments.every).run(arguments.seconds)
+            return await Soak(server, profile, fleet, pids, arguments.every).run(arguments.seconds)
 
 
 def main() -> int:
@@ -150,10 +156,12 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two lines")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="muster-soak-") as folder:
-        server = NatsServer(Path(folder) / "nats")
+        port = ports.free()
+        server = NatsServer(Path(folder) / "nats", more=f"prof_port: {port}\n")
         server.start()
         try:
-            verdicts = uvloop.run(_soak(server, Path(folder), arguments))
+            profile = f"http://{ports.LOOPBACK}:{port}"
+            verdicts = uvloop.run(_soak(server, profile, Path(folder), arguments))
         finally:
             server.stop()
     for verdict in verdicts:
