@@ -18,6 +18,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
+from contracts.topics import RESERVED
+
+_OWN = f"{RESERVED}."
+
 
 class LaneName(StrEnum):
     """The lanes of a group, in the order they are pulled."""
@@ -107,6 +111,12 @@ class Delivery:
     receipt: object
 
 
+def is_owed(message: Message) -> bool:
+    """Whether there must be a group for it. What muster tells of tasks (`muster.…`) is for
+    whoever listens."""
+    return message.group is not None or not message.topic.startswith(_OWN)
+
+
 @dataclass(frozen=True, slots=True)
 class Lag:
     """What lies in one lane of a group; `None` where the broker cannot say, never a guess."""
@@ -135,7 +145,8 @@ class Backend(Protocol):
         """Return when all are safe on the broker's disk for every group they are for.
 
         The whole call is checked before anything is sent: `Unroutable` if a topic has no group
-        or a named `group` is not bound, `TooLarge`. After any other error some may be out, and
+        (one of muster's own is dropped instead) or a named `group` is not bound, `TooLarge`. After
+        any other error some may be out, and
         repeating the call is safe: the same dedupe key within two minutes, from publish to
         publish, is one message.
         `Full` and `Unreachable` are the caller's to repeat. `follow_up`: runs under way publish

@@ -78,7 +78,7 @@ class Bus:
         self.crashes = CrashCounter(
             self.known, self.settle, store, clock, stopped=self.stop_view.stopped
         )
-        self._publishing = Publishing(backend, store, patience)
+        self._publishing = Publishing(backend, store, patience, self._announcer.messages, source)
         self._forgetter = Forgetter(backend, self._announcer)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Publishing: what is asked for in the same moment leaves together, under keys that hold."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from bus.backend import Backend, Message
@@ -12,19 +13,41 @@ from bus.keyvalue.protocol import KeyValue
 from bus.patience import Patience
 from bus.settling import to_message
 from bus.sizes import check_sizes
-from contracts.envelope import Envelope
+from contracts.envelope import Envelope, Priority
+from contracts.events import Event, Kind
 
 _ROOM = 500
 """Bytes that later copies of a task add to its headers: copy, attempt, replays, reserved slots."""
 
 
-class Publishing:
-    """Sends tasks, and remembers those whose ids shall hold."""
+@dataclass(frozen=True, slots=True)
+class _Publication:
+    """A task on its way out, and what is told of it."""
 
-    def __init__(self, backend: Backend, store: KeyValue, patience: Patience) -> None:
+    message: Message
+    event: Event
+
+
+class Publishing:
+    """Sends tasks together with what tells of them, and remembers those whose ids shall hold.
+
+    `told` makes the messages that tell events: they leave in one call with their tasks, so that
+    a task that was accepted can be known of.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: KeyValue,
+        patience: Patience,
+        told: Callable[[Sequence[Event]], Sequence[Message]],
+        source: str,
+    ) -> None:
         self._backend = backend
         self._store = store
         self._persist = patience.persist
+        self._told = told
+        self._source = source
         blames = (Unroutable, TooLarge, Full)
         self._batcher = Batcher(self._send, blames=blames, lanes=2)
         self._follow_ups = Batcher(self._send_follow_ups, blames=blames)
@@ -43,9 +66,11 @@ class Publishing:
         new = [task for task in tasks if task.id not in held]
         messages = [to_message(task, group=group, due=due) for task in new]
         check_sizes(messages, room=_ROOM)
+        events = [_published(task, group, due, self._source) for task in new]
+        sent = [*map(_Publication, messages, events)]
         batcher = self._follow_ups if follow_up else self._batcher
-        if messages:
-            await self._persist(lambda: batcher.ask(messages))
+        if sent:
+            await self._persist(lambda: batcher.ask(sent))
         if hold:
             ids = [task.id for task in new]
             await self._persist(lambda: self.hold(ids, hold))
@@ -71,10 +96,39 @@ class Publishing:
         await self._batcher.close()
         await self._follow_ups.close()
 
-    async def _send(self, messages: Sequence[Message]) -> Sequence[None]:
-        await self._backend.publish(messages)
-        return [None] * len(messages)
+    async def _send(self, sent: Sequence[_Publication]) -> Sequence[None]:
+        await self._backend.publish(self._messages(sent))
+        return [None] * len(sent)
 
-    async def _send_follow_ups(self, messages: Sequence[Message]) -> Sequence[None]:
-        await self._backend.publish(messages, follow_up=True)
-        return [None] * len(messages)
+    async def _send_follow_ups(self, sent: Sequence[_Publication]) -> Sequence[None]:
+        await self._backend.publish(self._messages(sent), follow_up=True)
+        return [None] * len(sent)
+
+    def _messages(self, sent: Sequence[_Publication]) -> list[Message]:
+        """The tasks, and at the end what tells of them: who hears of one can find it."""
+        return [*(p.message for p in sent), *self._told([p.event for p in sent])]
+
+
+def _published(task: Envelope, group: str | None, due: float, source: str) -> Event:
+    data: dict[str, object] = {}
+    if task.priority is not Priority.NORMAL:
+        data["priority"] = task.priority
+    if due:
+        data["due"] = due
+    if task.deadline is not None:
+        data["deadline"] = task.deadline
+    return Event(
+        kind=Kind.PUBLISHED,
+        at=task.time,
+        task=task.id,
+        topic=task.topic,
+        role=group or "",
+        copy=task.copy,
+        attempt=task.attempt,
+        worker=source,
+        pid=0,
+        published=task.time,
+        tenant=task.tenant,
+        correlation=task.correlation,
+        data=data,
+    )

@@ -25,6 +25,9 @@ _LANES: Mapping[Priority, LaneName] = MappingProxyType(
 _TOLD = 500
 """Bytes of a reason that an event tells; the dead letter keeps more of it."""
 
+_WHOLE = 64 * 1024
+"""Bytes of a payload or a result up to which the event of a task's end has it, for history."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -136,7 +139,7 @@ def _dead(f: Finished, kind: Reason, reason: str, error: str) -> Plan:
 def _letter(f: Finished, reason: Reason, error: str) -> DeadLetter:
     m = f.delivery.message
     return DeadLetter(
-        id=f.task.id if f.task else m.id or content_id(dict(m.headers), m.body),
+        id=_id(f),
         group=f.delivery.group,
         topic=m.topic,
         reason=reason,
@@ -152,6 +155,12 @@ def _letter(f: Finished, reason: Reason, error: str) -> DeadLetter:
     )
 
 
+def _id(f: Finished) -> str:
+    """What the task is called, also where its bytes do not tell."""
+    m = f.delivery.message
+    return f.task.id if f.task else m.id or content_id(dict(m.headers), m.body)
+
+
 def _attempts_used(f: Finished, reason: Reason) -> int:
     used = f.task.attempt if f.task else 0
     unrun = reason in {Reason.EXPIRED, Reason.INVALID, Reason.BUDGET}
@@ -159,13 +168,13 @@ def _attempts_used(f: Finished, reason: Reason) -> int:
 
 
 def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: str = "") -> Plan:
-    if f.task is None:
-        return Plan()
-    data: dict[str, object] = {"reason": reason} if reason else {}
+    data = _bodies(f.delivery.message.body, f.outcome)
+    if reason:
+        data["reason"] = reason
     if reason or error:
         data["error"] = cut(error, _TOLD)
     event = _event(f, Kind(status.value), **data)
-    if f.task.reply is None or f.known:
+    if f.task is None or f.task.reply is None or f.known:
         return Plan(event=event)
     value = from_json(f.outcome.value) if isinstance(f.outcome, Done) else None
     result = Result(
@@ -183,10 +192,26 @@ def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: 
     return Plan(result=result, event=event)
 
 
-def _event(f: Finished, kind: Kind, **data: object) -> Event | None:
-    task = f.task
-    if task is None:
-        return None
+def _bodies(payload: bytes, outcome: Outcome) -> dict[str, object]:
+    """Payload and result as text; of one that is too large or no text, its size."""
+    bodies = {"payload": payload}
+    if isinstance(outcome, Done):
+        bodies["result"] = outcome.value
+    found: dict[str, object] = {}
+    for name, body in bodies.items():
+        try:
+            whole = body.decode() if len(body) <= _WHOLE else None
+        except UnicodeDecodeError:
+            whole = None
+        if whole is None:
+            found[f"{name}_bytes"] = len(body)
+        else:
+            found[name] = whole
+    return found
+
+
+def _event(f: Finished, kind: Kind, **data: object) -> Event:
+    task = f.task or _unread(f)
     return Event(
         kind=kind,
         at=f.ended,
@@ -197,7 +222,14 @@ def _event(f: Finished, kind: Kind, **data: object) -> Event | None:
         attempt=task.attempt + 1,
         worker=f.worker,
         pid=f.pid,
+        published=task.time,
         tenant=task.tenant,
         correlation=task.correlation,
         data={"seconds": round(f.ended - f.started, 6), **data},
     )
+
+
+def _unread(f: Finished) -> Envelope:
+    """What the broker knows of bytes that are no envelope."""
+    m = f.delivery.message
+    return Envelope(id=_id(f), topic=m.topic, source="", time=0.0, body=m.body, copy=m.copy)

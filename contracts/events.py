@@ -5,12 +5,13 @@ An event's id is made of what it tells, so a batch that arrives twice tells noth
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from contracts.envelope import DEFAULT_TENANT
@@ -20,8 +21,11 @@ CONTENT_TYPE = "application/cloudevents-batch+json"
 
 
 class Kind(StrEnum):
-    """What an event tells; the last three are terminal."""
+    """What an event tells; the last three are terminal. `published` is told by whoever publishes
+    the task and `replayed` by whoever gives a dead letter back, the others by its workers."""
 
+    PUBLISHED = "published"
+    REPLAYED = "replayed"
     STARTED = "started"
     PROGRESS = "progress"
     RETRIED = "retried"
@@ -34,10 +38,20 @@ class Kind(StrEnum):
 
 TERMINAL = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.CANCELLED})
 
+TOLD_BY_PUBLISHERS = frozenset({Kind.PUBLISHED, Kind.REPLAYED})
+"""Kinds that tell of no run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to one run of one task. `data` is small, flat and JSON."""
+    """One thing that happened to one run of one task. Times are UTC epoch seconds; `published` is
+    the task's own, the same in all its events. `data` is flat and JSON.
+
+    A `published` or `replayed` task has no `role` unless it is directed to one, and is told by
+    `worker`, the source that did it. Its `data` has what is not the default of `priority`, `due`,
+    `deadline` and `by`. `data` of a terminal event has the JSON text of `payload` and `result`;
+    for one that is too large, its size as `payload_bytes` or `result_bytes`.
+    """
 
     kind: Kind
     at: float
@@ -48,6 +62,7 @@ class Event:
     attempt: int
     worker: str
     pid: int
+    published: float = 0.0
     tenant: str = DEFAULT_TENANT
     correlation: str | None = None
     number: int = 0
@@ -55,13 +70,57 @@ class Event:
 
     @property
     def id(self) -> str:
-        """Equal for the same happening, however often it is told."""
+        """Equal for the same happening, however often and by whomever it is told."""
+        if self.kind in TOLD_BY_PUBLISHERS:
+            return f"{self.task}/{self.copy}/{self.role}/{self.kind}"
         return f"{self.task}/{self.copy}/{self.role}/{self.worker}/{self.kind}/{self.number}"
 
 
+
+
 def encode_events(events: Sequence[Event]) -> bytes:
-    """A CloudEvents batch of `events`."""
-    return to_json([_to_cloudevent(event) for event in events])
+    """A CloudEvents batch of `events`, in their order but for those that tell of publishing: they
+    come last, those of one source as one item, a few bytes each."""
+    items: list[dict[str, Any]] = []
+    rows: dict[tuple[str, int], list[list[Any]]] = {}
+    for event in events:
+        if event.kind is Kind.PUBLISHED and not (event.copy or event.attempt or event.number):
+            rows.setdefault((event.worker, event.pid), []).append(_to_row(event))
+        else:
+            items.append(_to_cloudevent(event))
+    return to_json([*items, *(_table(*source, found) for source, found in rows.items())])
+
+
+def _to_row(e: Event) -> list[Any]:
+    """What one task of a table has of its own; defaults at the end are cut."""
+    row: list[Any] = [e.task, e.topic, e.published, e.at, dict(e.data)]
+    row += [e.tenant, e.role, e.correlation]
+    while row[-1] == _DEFAULTS[len(row) - 1]:
+        row.pop()
+    return row
+
+
+def _table(worker: str, pid: int, rows: list[list[Any]]) -> dict[str, Any]:
+    """Tasks that one source has published, as one CloudEvent."""
+    return {
+        "specversion": "1.0",
+        "id": f"{rows[0][0]}/{len(rows)}/{Kind.PUBLISHED}",
+        "type": _TABLE,
+        "source": worker,
+        "time": _rfc3339(rows[0][3]),
+        "data": {"worker": worker, "pid": pid, "tasks": rows},
+    }
+
+
+def _from_table(data: Mapping[str, Any]) -> list[Event]:
+    same = {"kind": Kind.PUBLISHED, "worker": data["worker"], "pid": data["pid"]}
+    same |= {"copy": 0, "attempt": 0}
+    rows = ([*row, *_DEFAULTS[len(row) :]] for row in data["tasks"])
+    return [_checked({**same, **dict(zip(_COLUMNS, row, strict=True))}) for row in rows]
+
+
+def _rfc3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def _to_cloudevent(e: Event) -> dict[str, Any]:
@@ -75,6 +134,8 @@ def _to_cloudevent(e: Event) -> dict[str, Any]:
         "pid": e.pid,
         "at": e.at,
     }
+    if e.published:
+        data["published"] = e.published
     if e.tenant != DEFAULT_TENANT:
         data["tenant"] = e.tenant
     if e.correlation is not None:
@@ -89,36 +150,48 @@ def _to_cloudevent(e: Event) -> dict[str, Any]:
         "type": _TYPE + e.kind,
         "source": f"/muster/{e.role}/{e.worker}",
         "subject": e.task,
-        "time": datetime.fromtimestamp(e.at, UTC).isoformat(),
+        "time": _rfc3339(e.at),
         "data": data,
     }
 
 
 _TYPE = "muster.task."
+_TABLE = "muster.tasks.published"
+_COLUMNS = ("task", "topic", "published", "at", "data", "tenant", "role", "correlation")
+_DEFAULTS: tuple[Any, ...] = (None, None, None, None, {}, DEFAULT_TENANT, "", None)
+"""Of a row of a table; what has None first is always there."""
+
 _NEEDED = ("topic", "role", "copy", "attempt", "worker", "pid", "at")
-_DEFAULTED = ("tenant", "correlation", "number")
+_DEFAULTED = ("published", "tenant", "correlation", "number")
 
 
 def decode_events(body: bytes) -> list[Event]:
     """The events of a batch, or `DecodeError`; kinds this version does not know are left out."""
     try:
-        batch = from_json(body)
-        return [_from_cloudevent(item) for item in batch if _known(item)]
+        return [event for item in from_json(body) for event in _read(item)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DecodeError("events", f"is not a batch of events: {error}") from error
 
 
-def _known(item: Mapping[str, Any]) -> bool:
-    return item["type"].removeprefix(_TYPE) in Kind.__members__.values()
+def _read(item: Mapping[str, Any]) -> list[Event]:
+    if item["type"] == _TABLE:
+        return _from_table(item["data"])
+    known = item["type"].removeprefix(_TYPE) in Kind.__members__.values()
+    return [_from_cloudevent(item)] if known else []
 
 
 def _from_cloudevent(item: Mapping[str, Any]) -> Event:
     data = item["data"]
     fields = {name: data[name] for name in _NEEDED}
     fields |= {name: data[name] for name in _DEFAULTED if name in data}
-    return Event(
-        kind=Kind(item["type"].removeprefix(_TYPE)),
-        task=item["subject"],
-        data=MappingProxyType(dict(data.get("data", {}))),
-        **fields,
-    )
+    kind = Kind(item["type"].removeprefix(_TYPE))
+    return _checked({"kind": kind, "task": item["subject"], "data": data.get("data", {}), **fields})
+
+
+_ADAPTER = TypeAdapter(Event)
+
+
+def _checked(fields: dict[str, Any]) -> Event:
+    """The event, its types as they should be; what it holds cannot be changed any more."""
+    event = _ADAPTER.validate_python(fields)
+    return replace(event, data=MappingProxyType(dict(event.data)))

@@ -11,7 +11,7 @@ from threading import RLock
 from types import MappingProxyType
 from typing import Protocol
 
-from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn
+from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn, is_owed
 from bus.backends.memory_faults import Faults
 from bus.backends.memory_group import Group, Lease, size_of
 from bus.errors import Conflict, Unreachable, Unroutable
@@ -123,7 +123,7 @@ class MemoryBroker:
         with self._lock:
             self.faults.refused()
             for message in messages:
-                if not self._targets(message):
+                if is_owed(message) and not self._targets(message):
                     raise self._unroutable(message)
             self._admit(messages, follow_up)
             self._accept(messages)

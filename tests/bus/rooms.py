@@ -14,6 +14,7 @@ from contracts.clock import ManualClock
 from contracts.envelope import Envelope
 from contracts.outcomes import Done, Outcome, Reason
 from contracts.results import Result, Status
+from contracts.topics import EVENTS
 from tests.bus.conformance.harness import World
 
 NOW = 1_700_000_000.0
@@ -80,7 +81,8 @@ def result(id_: str = "t1", *, fence: int = 0, **fields: Any) -> Result:
 
 
 class Recording:
-    """A backend that notes what is sent through it, and fails when told to."""
+    """A backend that notes what is sent through it, and fails when told to. `published` are the
+    tasks, without what is told of them."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -94,7 +96,7 @@ class Recording:
     async def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
         """Note them, then publish."""
         self._fail()
-        self.published += messages
+        self.published += [m for m in messages if m.topic != EVENTS]
         await self._backend.publish(messages, follow_up=follow_up)
 
     async def settle(

@@ -12,7 +12,7 @@ from bus.backoff import Backoff
 from bus.deadletters import MAX_ERROR
 from bus.settling import hand_back, plan, to_message
 from contracts.envelope import Envelope, Priority, decode
-from contracts.events import TERMINAL, Kind, encode_events
+from contracts.events import TERMINAL, Kind, decode_events, encode_events
 from contracts.outcomes import Done, Outcome, Reason, Reject, Retry, Snooze
 from contracts.results import Status
 from tests.bus.rooms import NOW, delivery, envelope, finished
@@ -166,7 +166,37 @@ def test_bytes_that_are_no_envelope_die_under_the_name_of_their_content() -> Non
     assert first.dead.id == second.dead.id
     assert len(first.dead.id) == 64
     assert (first.dead.body, first.dead.headers) == (b"\xff\x00", {"x-foreign": "1"})
-    assert (first.then, first.result, first.event) == ((), None, None)
+    assert (first.then, first.result) == ((), None)
+
+
+def test_the_end_of_bytes_that_are_no_envelope_is_told() -> None:
+    """With what the broker knows: under the name of the dead letter, and of its topic."""
+    found = plan(finished(Reject("not an envelope", Reason.INVALID)), random.Random(1))
+    assert found.event is not None
+    assert found.dead is not None
+    assert (found.event.kind, found.event.task) == (Kind.FAILED, found.dead.id)
+    assert (found.event.topic, found.event.published) == ("work.a", 0.0)
+    assert found.event.data["payload_bytes"] == 2
+    assert decode_events(encode_events([found.event])) == [found.event]
+
+
+def test_an_end_tells_payload_and_result_as_they_are() -> None:
+    """For history: the JSON text, not what it may be read as."""
+    run = finished(Done(b'{"b": 1.0}'), task=envelope(body=b'{"a":"\\u0000"}'))
+    event = plan(run, random.Random(1)).event
+    assert event is not None
+    assert (event.data["payload"], event.data["result"]) == ('{"a":"\\u0000"}', '{"b": 1.0}')
+    assert event.published == NOW
+    assert decode_events(encode_events([event])) == [event]
+
+
+def test_of_a_large_payload_or_result_an_end_tells_the_size() -> None:
+    """An event is no second place for what is megabytes."""
+    run = finished(Done(b"1" * 70_000), task=envelope(body=b"2" * 80_000))
+    event = plan(run, random.Random(1)).event
+    assert event is not None
+    assert (event.data["payload_bytes"], event.data["result_bytes"]) == (80_000, 70_000)
+    assert not {"payload", "result"} & set(event.data)
 
 
 @given(st.text(st.characters(), min_size=0, max_size=50), st.booleans())

@@ -292,6 +292,6 @@ async def test_the_crash_is_told(scene: Scene) -> None:
     await scene.pull()
     await scene.clock.advance(1.0)
     heard = await scene.bus.pull("ear", free=10, wait=0.0)
-    (told,) = [event for d in heard for event in decode_events(d.message.body)]
+    _, told = [event for d in heard for event in decode_events(d.message.body)]
     assert (told.kind, told.worker, told.attempt) == (Kind.RETRIED, "w2", 1)
     assert "died" in told.data["reason"]

@@ -46,6 +46,7 @@ events = st.builds(
     attempt=counts,
     worker=names,
     pid=counts,
+    published=moments,
     tenant=names,
     correlation=st.none() | names,
     number=counts,
@@ -53,9 +54,47 @@ events = st.builds(
 )
 
 
-@given(st.lists(events, max_size=4))
+PUBLISHED = Event(
+    kind=Kind.PUBLISHED,
+    at=1_700_000_000.5,
+    task="t0",
+    topic="support.ticket",
+    role="",
+    copy=0,
+    attempt=0,
+    worker="/muster/client",
+    pid=18,
+    published=1_700_000_000.25,
+)
+
+publications = st.builds(
+    replace, st.just(PUBLISHED), task=names, worker=names, tenant=names, correlation=names
+)
+
+
+@given(st.lists(events | publications, max_size=6))
 def test_a_batch_survives_the_wire(batch: list[Event]) -> None:
-    assert decode_events(encode_events(batch)) == batch
+    """What tells of publishing comes last."""
+    found = decode_events(encode_events(batch))
+    for group in (lambda e: e.kind is Kind.PUBLISHED, lambda e: e.kind is not Kind.PUBLISHED):
+        assert sorted(filter(group, found), key=repr) == sorted(filter(group, batch), key=repr)
+
+
+def test_many_published_tasks_are_told_in_a_few_bytes_each() -> None:
+    """One item of the batch; what is usual is left out."""
+    tasks = [replace(PUBLISHED, task=f"01a1ff26-9156-763e-94c2-ae1d264{n:05}") for n in range(100)]
+    body = encode_events([*tasks, replace(PUBLISHED, data={"priority": "low"}, role="triager")])
+    assert len(body) < 101 * 110
+    assert [len(json.loads(body)), json.loads(body)[0]["type"]] == [1, "muster.tasks.published"]
+    assert decode_events(body)[-1].data == {"priority": "low"}
+
+
+@pytest.mark.parametrize("row", [[], ["t0"], ["t0", 7, 1.0, 1.0], [None, "a.b", 1.0, 1.0]])
+def test_a_row_that_says_too_little_is_an_error(row: list[object]) -> None:
+    batch = json.loads(encode_events([PUBLISHED]))
+    batch[0]["data"]["tasks"] = [row]
+    with pytest.raises(DecodeError):
+        decode_events(json.dumps(batch).encode())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
@@ -92,6 +131,10 @@ def test_the_same_happening_has_the_same_id_however_often_it_is_told() -> None:
         replace(STARTED, number=1).id,
     }
     assert len(others | {STARTED.id}) == 7
+
+
+def test_who_publishes_a_task_again_tells_the_same() -> None:
+    assert PUBLISHED.id == replace(PUBLISHED, worker="other", at=9.0).id
 
 
 def test_three_kinds_end_a_task() -> None:

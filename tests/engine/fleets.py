@@ -14,7 +14,7 @@ from bus.bus import Bus
 from bus.errors import BusError
 from bus.keyvalue.memory import MemoryKeyValue
 from contracts.clock import Clock, ManualClock, SystemClock
-from contracts.events import Event, decode_events
+from contracts.events import TOLD_BY_PUBLISHERS, Event, decode_events
 from contracts.limits import Limit
 from contracts.topics import EVENTS
 from workers.engine.host import Host
@@ -157,14 +157,15 @@ class ManualFleet:
         return [letter async for letter in self.bus.dead.all()]
 
     async def listen(self) -> Callable[[], Awaitable[list[Event]]]:
-        """From now on hear events; the call tells those heard so far."""
+        """From now on hear what workers tell; the call tells what was heard so far."""
         await self.bus.bind("ear", [EVENTS])
         events: list[Event] = []
 
         async def heard() -> list[Event]:
             await self.clock.advance(1.0)
             for delivery in await self.deliveries("ear"):
-                events.extend(decode_events(delivery.message.body))
+                found = decode_events(delivery.message.body)
+                events.extend(e for e in found if e.kind not in TOLD_BY_PUBLISHERS)
                 await self.bus.forget(delivery)
             return sorted(events, key=lambda event: event.at)
 

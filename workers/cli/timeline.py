@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from contracts.events import TERMINAL, Event, Kind
+from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event, Kind
 
 WIDTH = 24
 """Characters of the bar that stands for the whole time."""
@@ -27,7 +27,8 @@ class Row:
 def rows(events: Iterable[Event]) -> list[Row]:
     """The runs in order of their start."""
     runs: dict[tuple[str, int, str], list[Event]] = {}
-    for event in sorted({e.id: e for e in events}.values(), key=lambda e: e.at):
+    told = {e.id: e for e in events if e.kind not in TOLD_BY_PUBLISHERS}
+    for event in sorted(told.values(), key=lambda e: e.at):
         runs.setdefault((event.task, event.copy, event.worker), []).append(event)
     if not runs:
         return []

@@ -247,6 +247,7 @@ def event(
         attempt=task.attempt + 1,
         worker=who.name,
         pid=who.pid,
+        published=task.time,
         tenant=task.tenant,
         correlation=task.correlation,
         number=number,

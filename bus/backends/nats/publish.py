@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from bus.backend import LaneName, Message
+from bus.backend import LaneName, Message, is_owed
 from bus.backends.nats import errors
 from bus.backends.nats.bindings import Bindings
 from bus.backends.nats.gauge import Gauge
@@ -25,7 +25,8 @@ from bus.errors import Unroutable
 from bus.sizes import check_sizes
 from contracts.topics import near
 
-_BATCH = 500
+_BATCH = 510
+"""Messages in one atomic batch: 500 tasks and what tells of them. The server takes 1,000."""
 _BATCH_BYTES = 8 * 1024 * 1024
 _BUSY_TRIES = 10
 _BUSY_FIRST = 0.005
@@ -65,13 +66,14 @@ class Publisher:
         await self._link.ready(_DOING)
         now = self._link.clock.wall()
         missing = self._missing(messages)
+        refused = _refused(missing, owed)
         if any(m.group is None and _comes_back(m) for m in messages) or (
-            missing and (owed or self._bindings.age() > _STALE)
+            missing and (refused or self._bindings.age() > _STALE)
         ):
             await self._bindings.refresh()
             missing = self._missing(messages)
+            refused = _refused(missing, owed)
         if missing:
-            refused = [m for m in missing if owed or m.group is not None]
             if refused:
                 raise self._unroutable(refused[0])
             gone = set(map(id, missing))
@@ -234,6 +236,11 @@ class Publisher:
             details=f"bound and similar: {similar}" if similar else "nothing similar is bound",
             actions=("start a worker whose role asks for it", "check the spelling"),
         )
+
+
+def _refused(missing: Sequence[Message], owed: bool) -> list[Message]:
+    """Of what has no group, what must have one; with `owed` False, only what names it."""
+    return [m for m in missing if m.group is not None or (owed and is_owed(m))]
 
 
 def _comes_back(m: Message) -> bool:

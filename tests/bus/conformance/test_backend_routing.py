@@ -7,8 +7,20 @@ import pytest
 
 from bus.backend import Delivery, Message
 from bus.errors import Conflict, Unroutable
+from contracts.topics import EVENTS
 from tests.bus.conformance.harness import World
-from tests.bus.conformance.steps import MOMENT, ORDER, SOON, bound, ids, nothing, take, task, tasks
+from tests.bus.conformance.steps import (
+    MOMENT,
+    ORDER,
+    SOON,
+    bound,
+    ids,
+    nothing,
+    persist,
+    take,
+    task,
+    tasks,
+)
 
 
 def on(topic: str, id_: str = "") -> Message:
@@ -45,6 +57,35 @@ async def test_a_named_group_that_is_not_bound_is_unroutable(world: World) -> No
     with pytest.raises(Unroutable):
         await backend.publish([task("a"), task("b", group="nobody")])
     await nothing(world, backend)
+
+
+@pytest.mark.promise(24)
+async def test_what_muster_tells_is_for_whoever_listens(world: World) -> None:
+    """24: nobody: it is dropped, and the tasks beside it are accepted. Somebody, bound through
+    another connection just before: the next call reaches them."""
+    backend, other = await bound(world), await world.backend()
+    calls = [[task("a"), on(EVENTS, "told-a")], [on(EVENTS, "told-alone")]]
+    ends = await asyncio.gather(*map(backend.publish, calls), return_exceptions=True)
+    assert ends == [None, None]
+    with pytest.raises(Unroutable):
+        await backend.publish([on("elsewhere"), on(EVENTS, "told-elsewhere")])
+    await world.pass_time(1.1)
+    await other.bind("ear", [EVENTS])
+    await backend.publish([task("b"), on(EVENTS, "told-b")])
+    assert ids(await take(world, backend, 2)) == ["a", "b"]
+    assert ids(await take(world, other, 1, group="ear")) == ["told-b"]
+    await nothing(world, other, group="ear")
+
+
+@pytest.mark.promise(24)
+async def test_what_muster_tells_survives_a_killed_broker(world: World) -> None:
+    """24: as the tasks it tells of."""
+    backend = await bound(world)
+    await backend.bind("ear", [EVENTS])
+    await backend.publish([task("a"), on(EVENTS, "told-a")])
+    await world.kill_broker()
+    found = await persist(world, lambda: take(world, backend, 1, group="ear"))
+    assert ids(found) == ["told-a"]
 
 
 @pytest.mark.promise(5)

@@ -36,6 +36,7 @@ MODULES = (
     "fullness",
     "binding",
     "stops",
+    "telling",
     "store",
 )
 """The modules of this folder that hold sabotages, about in the order of the promises."""
