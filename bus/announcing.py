@@ -1,15 +1,17 @@
 """Events on their way: gathered for a moment, then sent as one message."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from bus.backend import Delivery, Message
 from bus.errors import BusError
 from bus.settling import to_message
+from bus.unread import Unread
 from bus.waking import Bell, new_bell, ring, rung
 from contracts.clock import Clock
 from contracts.envelope import Envelope
-from contracts.events import CONTENT_TYPE, Event, encode_events
+from contracts.events import CONTENT_TYPE, MARK, Event, Kind, encode_events
 from contracts.ids import new_id
 from contracts.topics import EVENTS
 
@@ -21,6 +23,8 @@ START = 0.25
 
 MOST = 400
 """Events in one message."""
+
+_NO_EXTRA: Mapping[str, str] = MappingProxyType({})
 
 LARGEST = 512 * 1024
 """Bytes of one message of several events: well under the size limit."""
@@ -35,12 +39,17 @@ class Announcer:
     """
 
     def __init__(
-        self, send: Callable[[Sequence[Message]], Awaitable[None]], clock: Clock, source: str
+        self,
+        send: Callable[[Sequence[Message]], Awaitable[None]],
+        clock: Clock,
+        source: str,
+        unread: Unread,
     ) -> None:
         self.untold = 0
         self._send = send
         self._clock = clock
         self._source = source
+        self._unread = unread
         self._events: list[Event] = []
         self._starts: dict[Delivery, Callable[[], Event]] = {}
         self._starts_until = 0.0
@@ -49,13 +58,17 @@ class Announcer:
         self._closing = False
 
     def tell(self, event: Event) -> None:
-        """Send `event` within `GATHER` seconds."""
+        """Send `event` within `GATHER` seconds, unless too much is unread."""
+        if not self._unread.admits(event.kind):
+            return
         self._events.append(event)
         self._flush_later()
 
     def tell_start(self, delivery: Delivery, made: Callable[[], Event]) -> None:
         """Send the event of a run's start, which is made when it leaves, unless `forget_start` is
-        quicker: what ends within a moment is told once, by its end."""
+        quicker: what ends within a moment is told once, by its end. Or too much is unread."""
+        if not self._unread.admits(Kind.STARTED):
+            return
         if not self._starts:
             self._starts_until = self._clock.monotonic() + START
         self._starts[delivery] = made
@@ -87,6 +100,10 @@ class Announcer:
         half = len(events) // 2
         return self.messages(events[:half]) + self.messages(events[half:])
 
+    async def mark(self, name: str) -> None:
+        """Send an empty batch called `name`, now. Raises `BusError` when it is not accepted."""
+        await self._send([self._message(encode_events([]), {MARK: name})])
+
     async def close(self) -> None:
         """Send what is gathered, now."""
         self._closing = True
@@ -95,6 +112,7 @@ class Announcer:
         if self._flusher is not None:
             await asyncio.wait([self._flusher])
         await self._flush()
+        await self._unread.close()
 
     async def _flush_soon(self) -> None:
         while self._events or self._starts:
@@ -119,8 +137,9 @@ class Announcer:
         starts, self._starts = self._starts, {}
         return [made() for made in starts.values()]
 
-    def _message(self, body: bytes) -> Message:
+    def _message(self, body: bytes, extra: Mapping[str, str] = _NO_EXTRA) -> Message:
         now = self._clock.wall()
+        self._unread.sent(len(body))
         task = Envelope(
             id=new_id(now),
             topic=EVENTS,
@@ -128,5 +147,6 @@ class Announcer:
             time=now,
             body=body,
             content_type=CONTENT_TYPE,
+            extra=extra,
         )
         return to_message(task, group=None)

@@ -11,7 +11,7 @@ from bus.backend import Backend, Delivery, Lane, Message
 from bus.contact import Contact
 from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetter, DeadLetters
-from bus.errors import TooLarge
+from bus.errors import TooLarge, Unroutable
 from bus.forgetting import Forgetter
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import KeyValue
@@ -27,12 +27,14 @@ from bus.settling import Finished, Plan, hand_back, plan
 from bus.stop_view import StopView
 from bus.stops import Stops, check_due
 from bus.suspects import Blame
+from bus.unread import Unread
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Event
 from contracts.limits import Rate
 from contracts.outcomes import Reject
 from contracts.results import Result
+from contracts.topics import RECORDER
 
 
 class Bus:
@@ -66,7 +68,8 @@ class Bus:
         self._pullers: defaultdict[str, Puller] = defaultdict(partial(Puller, slices))
         self._release = release
         self._members = Members(store, clock, backend.bind)
-        self._announcer = Announcer(self._send_unasked, clock, source)
+        unread = Unread(self._unread, clock)
+        self._announcer = Announcer(self._send_unasked, clock, source, unread)
         self._rng = rng or random.Random()
         self.rates = Reservations(store, clock, self._rng)
         self.places = Places(store, clock, self._rng, lease)
@@ -142,6 +145,11 @@ class Bus:
         when it began. `made` is called when it leaves."""
         self._announcer.tell_start(delivery, made)
 
+    async def mark(self, name: str) -> None:
+        """Send a mark to whoever listens to events: one who forgets nothing and gets them in
+        order has, with it, got all that was accepted before this call. Tries once."""
+        await self._announcer.mark(name)
+
     async def pull(
         self,
         group: str,
@@ -209,6 +217,12 @@ class Bus:
         """Settle a delivery that leaves nothing behind; False when it was no longer ours."""
         return await self._forget(delivery, Plan())
 
+    async def forget_all(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Settle deliveries that leave nothing behind, in one call; those no longer ours."""
+        lost = await self._persist(lambda: self._backend.settle(deliveries))
+        self.contact.heard()
+        return lost
+
     async def hand_back(self, delivery: Delivery, task: Envelope | None) -> bool:
         """Give a task back unrun or unfinished: available at once, no attempt used.
 
@@ -270,6 +284,14 @@ class Bus:
         if ours:
             self.contact.heard()
         return ours
+
+    async def _unread(self) -> int:
+        """Messages that wait to be moved into history; none where nobody does that."""
+        try:
+            lanes = (await self._backend.lag(RECORDER)).values()
+        except Unroutable:
+            return 0
+        return sum(lag.waiting or 0 for lag in lanes)
 
     async def _send_unasked(self, messages: Sequence[Message]) -> None:
         await self._backend.settle((), then=messages)

@@ -20,6 +20,10 @@ from contracts.errors import DecodeError
 CONTENT_TYPE = "application/cloudevents-batch+json"
 
 
+MARK = "muster-mark"
+"""Header of an empty batch: whoever gets it has got all that was accepted before it was sent."""
+
+
 class Kind(StrEnum):
     """What an event tells; the last three are terminal. `published` is told by whoever publishes
     the task and `replayed` by whoever gives a dead letter back, the others by its workers."""

@@ -21,6 +21,9 @@ RESERVED = "muster"
 EVENTS = "muster.events"
 """Topic of the batches of `contracts.events`."""
 
+RECORDER = "recorder"
+"""The group that moves events into history."""
+
 _WORD = re.compile(r"[A-Za-z0-9_-]+\Z")
 _GROUP = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 

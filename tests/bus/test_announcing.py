@@ -10,10 +10,12 @@ import pytest
 from bus.announcing import GATHER, LARGEST, MOST, Announcer
 from bus.backend import MAX_BODY, Message
 from bus.errors import Unreachable
+from bus.unread import Unread
 from contracts.clock import ManualClock
 from contracts.envelope import decode
-from contracts.events import CONTENT_TYPE, Event, Kind, decode_events
+from contracts.events import CONTENT_TYPE, MARK, Event, Kind, decode_events
 from contracts.topics import EVENTS
+from tests.bus.rooms import delivery
 
 EVENT = Event(
     kind=Kind.PROGRESS,
@@ -56,6 +58,15 @@ class Wire:
         return [event.number for m in self.messages for event in decode_events(m.body)]
 
 
+def announcer_to(wire: Wire, clock: ManualClock, *, waiting: int = 0) -> Announcer:
+    """An announcer that sends to `wire`, while so many messages wait for history."""
+
+    async def unread() -> int:
+        return waiting
+
+    return Announcer(wire.send, clock, "/test", Unread(unread, clock))
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
@@ -63,7 +74,7 @@ def clock() -> ManualClock:
 
 async def test_events_of_a_moment_leave_as_one_message(clock: ManualClock) -> None:
     wire = Wire()
-    announcer = Announcer(wire.send, clock, "/test")
+    announcer = announcer_to(wire, clock)
     for event in numbered(3):
         announcer.tell(event)
     await clock.advance(GATHER * 0.9)
@@ -75,7 +86,7 @@ async def test_events_of_a_moment_leave_as_one_message(clock: ManualClock) -> No
 
 async def test_a_batch_is_a_task_on_the_topic_of_events(clock: ManualClock) -> None:
     """Anybody may bind to it."""
-    (message,) = Announcer(Wire().send, clock, "/test").messages([EVENT])
+    (message,) = announcer_to(Wire(), clock).messages([EVENT])
     task = decode(message.headers, message.body)
     assert (message.topic, message.group, message.copy) == (EVENTS, None, 0)
     assert (task.topic, task.source, task.content_type) == (EVENTS, "/test", CONTENT_TYPE)
@@ -84,7 +95,7 @@ async def test_a_batch_is_a_task_on_the_topic_of_events(clock: ManualClock) -> N
 async def test_events_told_after_a_batch_leave_in_the_next_one(clock: ManualClock) -> None:
     """Also those told while the first one is on its way."""
     wire = Wire()
-    announcer = Announcer(wire.send, clock, "/test")
+    announcer = announcer_to(wire, clock)
     first, second, third = numbered(3)
     announcer.tell(first)
     wire.gate.clear()
@@ -101,7 +112,7 @@ async def test_events_told_after_a_batch_leave_in_the_next_one(clock: ManualCloc
 
 async def test_what_was_taken_leaves_with_another_message_only(clock: ManualClock) -> None:
     wire = Wire()
-    announcer = Announcer(wire.send, clock, "/test")
+    announcer = announcer_to(wire, clock)
     announcer.tell(EVENT)
     assert announcer.take() == [EVENT]
     assert announcer.take() == []
@@ -112,7 +123,7 @@ async def test_what_was_taken_leaves_with_another_message_only(clock: ManualCloc
 async def test_a_broker_that_is_away_costs_events_and_nothing_else(clock: ManualClock) -> None:
     """They are counted; later ones get out."""
     wire = Wire()
-    announcer = Announcer(wire.send, clock, "/test")
+    announcer = announcer_to(wire, clock)
     wire.away = True
     for event in numbered(3):
         announcer.tell(event)
@@ -126,7 +137,7 @@ async def test_a_broker_that_is_away_costs_events_and_nothing_else(clock: Manual
 
 async def test_closing_sends_what_is_gathered_without_waiting(clock: ManualClock) -> None:
     wire = Wire()
-    announcer = Announcer(wire.send, clock, "/test")
+    announcer = announcer_to(wire, clock)
     announcer.tell(EVENT)
     await clock.advance(0)
     await asyncio.wait_for(announcer.close(), 5.0)
@@ -136,7 +147,7 @@ async def test_closing_sends_what_is_gathered_without_waiting(clock: ManualClock
 
 async def test_closing_while_a_batch_is_on_its_way_loses_none(clock: ManualClock) -> None:
     wire = Wire()
-    announcer = Announcer(wire.send, clock, "/test")
+    announcer = announcer_to(wire, clock)
     first, second = numbered(2)
     announcer.tell(first)
     wire.gate.clear()
@@ -154,7 +165,7 @@ async def test_closing_while_a_batch_is_on_its_way_loses_none(clock: ManualClock
 async def test_many_events_are_few_messages_and_none_is_lost(
     clock: ManualClock, count: int
 ) -> None:
-    messages = Announcer(Wire().send, clock, "/test").messages(numbered(count))
+    messages = announcer_to(Wire(), clock).messages(numbered(count))
     told = [event for message in messages for event in decode_events(message.body)]
     assert told == numbered(count)
     assert len(messages) <= 2 * (count // MOST + 1)
@@ -163,11 +174,36 @@ async def test_many_events_are_few_messages_and_none_is_lost(
 async def test_large_events_do_not_make_a_message_that_is_too_large(clock: ManualClock) -> None:
     """One over the limit would be refused, and the settle it rides on with it."""
     events = numbered(MOST, data={"text": "x" * 4000})
-    messages = Announcer(Wire().send, clock, "/test").messages(events)
+    messages = announcer_to(Wire(), clock).messages(events)
     assert len(messages) > 1
     assert all(len(message.body) <= LARGEST < MAX_BODY for message in messages)
     assert sum(len(decode_events(message.body)) for message in messages) == MOST
 
 
 async def test_no_events_are_no_message(clock: ManualClock) -> None:
-    assert Announcer(Wire().send, clock, "/test").messages([]) == []
+    assert announcer_to(Wire(), clock).messages([]) == []
+
+
+async def test_too_much_unread_leaves_progress_and_starts_untold_but_no_end(
+    clock: ManualClock,
+) -> None:
+    wire = Wire()
+    announcer = announcer_to(wire, clock, waiting=1 << 40)
+    announcer.tell(EVENT)
+    await clock.advance(1.0)
+    sent = len(wire.messages)
+    announcer.tell(replace(EVENT, kind=Kind.PROGRESS))
+    announcer.tell_start(delivery(), lambda: replace(EVENT, kind=Kind.STARTED))
+    announcer.tell(replace(EVENT, kind=Kind.RETRIED))
+    await clock.advance(1.0)
+    await announcer.close()
+    told = [event for m in wire.messages[sent:] for event in decode_events(m.body)]
+    assert [event.kind for event in told] == [Kind.RETRIED]
+
+
+async def test_a_mark_is_an_empty_batch_with_a_name(clock: ManualClock) -> None:
+    wire = Wire()
+    await announcer_to(wire, clock).mark("recorder/7")
+    (message,) = wire.messages
+    assert (message.topic, decode_events(message.body)) == ("muster.events", [])
+    assert decode(message.headers, message.body).extra[MARK] == "recorder/7"

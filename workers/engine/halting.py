@@ -95,7 +95,7 @@ class Halting:
         task.add_done_callback(self._beside.discard)
 
 
-async def end_all(*tasks: asyncio.Task[None]) -> None:
+async def end_all(*tasks: asyncio.Task[Any]) -> None:
     """End them; raises what one of them has failed of, also when this is cancelled meanwhile."""
     for task in tasks:
         task.cancel()
