@@ -1,5 +1,6 @@
 """Remembers what happened (`history`) and what was learned from it (`graph`).
 
-Nothing is built here yet. What comes: the history of tasks and attempts in PostgreSQL, the graph
-of solutions, claims and conflicts in PostgreSQL or Neo4j, and the ranking that finds them again.
+`history` keeps tasks, runs, events and results in PostgreSQL, on the connections and migrations
+of `database`. The graph of solutions, claims and conflicts is not built yet, nor is the ranking
+that finds them again.
 """

@@ -1,0 +1,1 @@
+"""PostgreSQL as the rooms of `knowledge` use it: connections, statements, migrations, locks."""
