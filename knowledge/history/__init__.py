@@ -1,0 +1,1 @@
+"""What happened: tasks, runs, events, results, deaths, usage and operators' decisions."""
