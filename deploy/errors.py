@@ -13,11 +13,11 @@ class DeployError(MusterError):
 class ServerMissing(DeployError):
     """The program of a server is not on this machine, or only in a release that is too old."""
 
-    def __init__(self, program: str, reason: str) -> None:
+    def __init__(self, program: str, reason: str, *, setting: str = "bus.url") -> None:
         super().__init__(
             f"the server {program} was not found",
             details=reason,
-            actions=("run `make venv` again, or set bus.url to a server that runs already",),
+            actions=(f"run `make venv` again, or set {setting} to a server that runs already",),
         )
         self.program = program
 
@@ -71,6 +71,34 @@ class FolderUnusable(DeployError):
             actions=("run muster where you may write",),
         )
         self.folder = folder
+
+
+class OtherVersion(DeployError):
+    """A data folder that was written by another major version than the one at hand."""
+
+    def __init__(self, program: str, folder: Path, *, found: str, ours: str) -> None:
+        super().__init__(
+            f"the data in {folder} are of {program} {found}, this is {program} {ours}",
+            details="a server reads the data of its own major version only",
+            actions=(
+                f"set history.url to a {program} {found} that serves them",
+                "or move the folder away, and a new one is begun",
+            ),
+        )
+
+
+class NoAccount(DeployError):
+    """A server that refuses the administrator has no other account to run as."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"there is no account {name} to run PostgreSQL as",
+            details=f"it refuses to run as root; {reason}",
+            actions=(
+                f"make it: `useradd --system {name}`",
+                "or run muster as an ordinary user, or set history.url",
+            ),
+        )
 
 
 class Busy(DeployError):

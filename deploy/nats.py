@@ -7,25 +7,22 @@ re-used process id nor a copied folder leads to somebody else's process.
 """
 
 import hashlib
-import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import InvalidValue
-from deploy import nats_server, ports
-from deploy.errors import AlreadyRunning, Busy, FolderUnusable, PortTaken, ServerFailed
+from deploy import nats_server, ports, processes
+from deploy.errors import AlreadyRunning, PortTaken, ServerFailed
 
-_POLL_SECONDS = 0.02
 _SAME_START_SECONDS = 2.0
 """How far a process's start time may seem to move when the system's clock is corrected."""
 _ATTEMPTS = 3
@@ -96,8 +93,8 @@ def start(state: Path, *, port: int = 0, timeout: float = 30.0) -> Embedded:
     if not 0 <= port <= 65535:
         raise InvalidValue(f"port {port} does not exist", details="ports go from 1 to 65535")
     place = _place(state)
-    _prepare(place)
-    with _locked(place, timeout):
+    processes.prepare(place.folder)
+    with processes.locked(nats_server.NAME, place.folder, timeout):
         process = _process(place)
         if process is not None:
             if found := _embedded(place, process, timeout=timeout):
@@ -117,7 +114,7 @@ def stop(state: Path, *, timeout: float = 10.0) -> bool:
     place = _place(state)
     if not place.folder.is_dir():
         return False
-    with _locked(place, timeout):
+    with processes.locked(nats_server.NAME, place.folder, timeout):
         process = _process(place)
         if process is not None:
             _end(place, process, timeout=timeout)
@@ -127,24 +124,6 @@ def stop(state: Path, *, timeout: float = 10.0) -> bool:
 
 def _place(state: Path) -> _Place:
     return _Place(state.resolve() / "nats")
-
-
-def _prepare(place: _Place) -> None:
-    try:
-        place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderUnusable(place.folder, str(error)) from error
-    if not os.access(place.folder, os.W_OK | os.X_OK):
-        raise FolderUnusable(place.folder, "it cannot be written to")
-
-
-@contextmanager
-def _locked(place: _Place, timeout: float) -> Iterator[None]:
-    try:
-        with FileLock(place.folder / "lock", timeout=timeout):
-            yield
-    except Timeout as error:
-        raise Busy(nats_server.NAME, place.folder, timeout) from error
 
 
 def _process(place: _Place) -> psutil.Process | None:
@@ -186,7 +165,7 @@ def _embedded(place: _Place, process: psutil.Process, *, timeout: float) -> Embe
         said = nats_server.greeting(port, timeout=min(left, 2.0))
         if said is not None and said.get("server_name") == place.name:
             return _describe(place, process.pid, port, said)
-        time.sleep(_POLL_SECONDS)
+        time.sleep(processes.POLL_SECONDS)
     return None
 
 
@@ -205,14 +184,14 @@ def _start(place: _Place, asked: int, timeout: float) -> Embedded:
     program = nats_server.locate()
     tail: Sequence[str] = ()
     for _ in range(_ATTEMPTS):
-        log_start = place.log.stat().st_size if place.log.exists() else 0
+        log_start = processes.size(place.log)
         port = _choose_port(place, asked)
         process = _spawn(place, program, port)
         if found := _embedded(place, process, timeout=timeout):
             return found
         silent = _runs(place, process)
         _end(place, process, timeout=_KILL_SECONDS)
-        tail = _tail(place.log, since=log_start)
+        tail = processes.tail(place.log, since=log_start)
         if silent:
             reason = f"it did not answer within {timeout:g} s"
             raise ServerFailed(nats_server.NAME, reason, place.log, tail)
@@ -232,7 +211,7 @@ def _choose_port(place: _Place, asked: int) -> int:
 
 def _spawn(place: _Place, program: nats_server.Program, port: int) -> psutil.Process:
     text = nats_server.configuration(place.folder, port=port, name=place.name, log=place.log)
-    _write(place.config, text)
+    processes.write(place.config, text)
     with place.log.open("ab") as log:
         child = subprocess.Popen(
             [program.path, *_arguments(place)],
@@ -243,49 +222,18 @@ def _spawn(place: _Place, program: nats_server.Program, port: int) -> psutil.Pro
             start_new_session=True,  # Ctrl-C in the terminal ends the fleet, not its bus
         )
     process = psutil.Process(child.pid)
-    _until_named(process)
+    processes.until_named(process)
     record = _Record(pid=child.pid, created=process.create_time())
     # Whoever starts it is its parent: a server that ends must not stay behind as a zombie.
     threading.Thread(target=child.wait, name="nats-server-wait", daemon=True).start()
-    _write(place.record, record.model_dump_json())
+    processes.write(place.record, record.model_dump_json())
     return process
-
-
-def _until_named(process: psutil.Process) -> None:
-    """Return when the process has its command line, or has ended: for a moment after it was
-    started the kernel shows neither the old one nor the new one, and it would not count as ours."""
-    with suppress(psutil.Error):
-        while process.status() != psutil.STATUS_ZOMBIE and not process.cmdline():
-            time.sleep(_POLL_SECONDS / 10)
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_suffix(path.suffix + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
 
 
 def _end(place: _Place, process: psutil.Process, *, timeout: float) -> None:
     with suppress(psutil.NoSuchProcess):
         process.terminate()
-        if not _ended(process, timeout):
+        if not processes.ended(process, timeout):
             process.kill()
-            if not _ended(process, _KILL_SECONDS):
+            if not processes.ended(process, _KILL_SECONDS):
                 raise ServerFailed(nats_server.NAME, "it cannot be ended", place.log, ())
-
-
-def _ended(process: psutil.Process, timeout: float) -> bool:
-    """Whether it ended in time; one that ended counts, even if its parent has not noticed yet."""
-    deadline = time.monotonic() + timeout
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
-def _tail(log: Path, *, since: int, lines: int = 10) -> list[str]:
-    with log.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(since if since <= size else 0)
-        return stream.read().decode("utf-8", errors="replace").splitlines()[-lines:]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import forms
-from tests.servers import NatsServer
+from tests.servers import NatsServer, PostgresServer, open_folder
 
 settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -65,6 +65,47 @@ def own_nats(tmp_path: Path) -> Iterator[Callable[[], NatsServer]]:
             nonlocal made
             made += 1
             server = NatsServer(tmp_path / f"nats-{made}")
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield make
+
+
+@pytest.fixture
+def free_folder() -> Iterator[Path]:
+    """A folder that any account of this machine may pass, as an embedded PostgreSQL needs it."""
+    with open_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The server all tests share: use `history_url` on it, and never stop it."""
+    with open_folder() as folder:
+        server = PostgresServer(folder / "state")
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def history_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of a database of the test's own, empty."""
+    with postgres_server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
+def own_postgres(free_folder: Path) -> Iterator[Callable[[], PostgresServer]]:
+    """Makes servers of the test's own, started, which it may kill, freeze and restart."""
+    with ExitStack() as stack:
+        made = 0
+
+        def make() -> PostgresServer:
+            nonlocal made
+            made += 1
+            server = PostgresServer(free_folder / f"postgres-{made}")
             stack.callback(server.stop)
             server.start()
             return server

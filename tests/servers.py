@@ -5,15 +5,21 @@ environment variable `MUSTER_REQUIRE` names it (comma-separated names, or `all`)
 """
 
 import os
+import secrets
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
 import pytest
 
-from deploy import nats_server, ports
+from deploy import nats_server, ports, postgres, postgres_server
 from deploy.errors import ServerMissing
 from tests.freezing import freeze
 
@@ -142,3 +148,112 @@ class NatsServer:
         self._end(signal.SIGKILL)
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
         pytest.fail(f"nats-server {what}:\n{tail}")
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder for a PostgreSQL, which the administrator runs under an account of its own. Those
+    that pytest makes are closed to other accounts, and closed again whenever a run begins."""
+    folder = Path(tempfile.mkdtemp(prefix="muster-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class PostgresServer:
+    """One embedded PostgreSQL whose state lies in `state`, which `open_folder` gives.
+
+    The address stays the same over `kill` and `restart`.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self._server: postgres.Embedded | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect to its first database."""
+        return self._running().url
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        return self._running().pid
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes its log, over all its starts."""
+        return self._running().log
+
+    def start(self) -> None:
+        """Start it and wait until it answers; ends the test when there is no server to start."""
+        try:
+            self._server = postgres.start(self.state)
+        except ServerMissing as error:
+            missing("postgres", str(error))
+
+    def kill(self) -> None:
+        """End it as a power cut would (SIGKILL)."""
+        victim = psutil.Process(self.pid)
+        family = [victim, *victim.children(recursive=True)]
+        victim.kill()
+        _, alive = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+        if alive:
+            raise TimeoutError(f"{len(alive)} processes of the killed server live on")
+
+    def stop(self) -> None:
+        """End it in good order, however it is now; nothing happens when it does not run."""
+        if self._server is not None:
+            self.thaw()
+            postgres.stop(self.state, timeout=_STOP_SECONDS)
+
+    def freeze(self) -> None:
+        """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
+        server = psutil.Process(self.pid)
+        freeze(server.pid)
+        for child in server.children(recursive=True):
+            with suppress(ProcessLookupError, FileNotFoundError):
+                freeze(child.pid)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on (SIGCONT)."""
+        if psutil.pid_exists(self.pid):
+            server = psutil.Process(self.pid)
+            for process in (*server.children(recursive=True), server):
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Start it again with the same data, ending it first in good order if it runs."""
+        self.stop()
+        self.start()
+
+    @contextmanager
+    def fresh_database(self) -> Iterator[str]:
+        """The address of a new, empty database, which is gone after the block."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.run(f"CREATE DATABASE {name}")
+        try:
+            yield self.url.replace(f"/{postgres_server.DATABASE}?", f"/{name}?")
+        finally:
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def run(self, statement: str) -> str:
+        """Run a statement in the first database, by hand as an operator would."""
+        program = postgres_server.locate().folder / "psql"
+        done = subprocess.run(
+            [program, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout.strip()
+
+    def _running(self) -> postgres.Embedded:
+        if self._server is None:
+            raise RuntimeError("the server does not run")
+        return self._server

@@ -1,15 +1,17 @@
 """The servers that other tests rely on do what their methods say."""
 
+import asyncio
 from collections.abc import Callable
 
+import asyncpg
 import nats
 import psutil
 import pytest
 
 from deploy import nats_server as program
-from tests.servers import NatsServer, missing
+from tests.servers import NatsServer, PostgresServer, missing
 
-pytestmark = pytest.mark.nats
+pytestmark = [pytest.mark.nats, pytest.mark.postgres]
 
 
 def _port(server: NatsServer) -> int:
@@ -65,6 +67,46 @@ def test_two_servers_share_nothing(own_nats: Callable[[], NatsServer]) -> None:
     one, other = own_nats(), own_nats()
     assert one.url != other.url
     assert one.folder != other.folder
+
+
+async def test_every_test_has_an_empty_database_of_its_own(
+    postgres_server: PostgresServer, history_url: str
+) -> None:
+    connection = await asyncpg.connect(history_url)
+    await connection.execute("CREATE TABLE mine()")
+    with postgres_server.fresh_database() as other:
+        elsewhere = await asyncpg.connect(other)
+        assert await elsewhere.fetchval("SELECT to_regclass('mine')") is None
+        await elsewhere.close()
+    await connection.close()
+
+
+async def test_what_was_committed_survives_a_kill_of_postgres(
+    own_postgres: Callable[[], PostgresServer],
+) -> None:
+    server = own_postgres()
+    first_pid, url = server.pid, server.url
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+    server.kill()
+    connection.terminate()
+    server.restart()
+    assert (server.pid != first_pid, server.url) == (True, url)
+    assert server.run("SELECT one FROM kept") == "1"
+
+
+async def test_a_frozen_postgres_is_silent_until_it_is_thawed(
+    own_postgres: Callable[[], PostgresServer],
+) -> None:
+    server = own_postgres()
+    connection = await asyncpg.connect(server.url)
+    server.freeze()
+    asking = asyncio.create_task(connection.fetchval("SELECT 1"))
+    done, _ = await asyncio.wait({asking}, timeout=0.3)
+    assert not done
+    server.thaw()
+    assert await asking == 1
+    await connection.close()
 
 
 @pytest.mark.parametrize("value", ["nats", "redis, nats", "all"])

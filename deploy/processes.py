@@ -1,0 +1,73 @@
+"""What every server of this machine needs: a folder, a lock, an end that is waited for."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from deploy.errors import Busy, FolderUnusable
+
+POLL_SECONDS = 0.02
+"""Seconds between two looks at a process that starts or ends."""
+
+
+def prepare(folder: Path) -> None:
+    """Make `folder`, for nobody but us. Raises `FolderUnusable`."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderUnusable(folder, str(error)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FolderUnusable(folder, "it cannot be written to")
+
+
+@contextmanager
+def locked(program: str, folder: Path, timeout: float) -> Iterator[None]:
+    """Be the only process that starts or stops the `program` of `folder`. Raises `Busy`."""
+    try:
+        with FileLock(folder / "lock", timeout=timeout):
+            yield
+    except Timeout as error:
+        raise Busy(program, folder, timeout) from error
+
+
+def until_named(process: psutil.Process) -> None:
+    """Return when the process has its command line, or has ended: for a moment after it was
+    started the kernel shows neither the old one nor the new one, and it would not count as ours."""
+    with suppress(psutil.Error):
+        while process.status() != psutil.STATUS_ZOMBIE and not process.cmdline():
+            time.sleep(POLL_SECONDS / 10)
+
+
+def ended(process: psutil.Process, timeout: float) -> bool:
+    """Whether it ended in time; one that ended counts, even if its parent has not noticed yet."""
+    deadline = time.monotonic() + timeout
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file; a reader sees the old one or the new one."""
+    fresh = path.with_suffix(path.suffix + ".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def size(log: Path) -> int:
+    """Bytes in a log, none if there is no such file."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def tail(log: Path, *, since: int, lines: int = 10) -> list[str]:
+    """The last lines of a log, those written before it had `since` bytes left out."""
+    with log.open("rb") as stream:
+        whole = stream.seek(0, os.SEEK_END)
+        stream.seek(since if since <= whole else 0)
+        return stream.read().decode("utf-8", errors="replace").splitlines()[-lines:]
