@@ -41,6 +41,9 @@ class Embedded:
     folder: Path
     log: Path
 
+    def __str__(self) -> str:
+        return f"NATS JetStream {self.version} on {self.url}, pid {self.pid}"
+
 
 class _Record(BaseModel):
     """`server.json`: which process was started, so that its id is not taken for another's."""

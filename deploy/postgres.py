@@ -38,6 +38,9 @@ class Embedded:
     folder: Path
     log: Path
 
+    def __str__(self) -> str:
+        return f"PostgreSQL {self.version} in {self.folder}, pid {self.pid}"
+
 
 def find(state: Path) -> Embedded | None:
     """The server started earlier in the folder `state`, if it is alive and answers within 2 s."""

@@ -45,6 +45,7 @@ def test_without_anything_there_are_defaults(tmp_path: Path) -> None:
     assert found.settings.fleet.give_up == 300.0
     assert (found.settings.health.enabled, found.settings.health.port) == (True, 0)
     assert found.settings.health.host == "127.0.0.1"
+    assert found.settings.history.url is None
     assert found.origins == {}
     assert found.state == tmp_path / ".muster"
 

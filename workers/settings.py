@@ -27,6 +27,7 @@ from contracts.errors import InvalidValue, MusterError
 from contracts.limits import parse_rate
 from contracts.topics import near
 from workers.health.settings import HealthSettings
+from workers.history.settings import HistorySettings
 
 FILE = "muster.toml"
 
@@ -135,6 +136,7 @@ class Settings(BaseSettings):
 
     fleet: FleetSettings = FleetSettings()
     bus: BusSettings = BusSettings()
+    history: HistorySettings = HistorySettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     roles: dict[str, RoleSettings] = {}
@@ -293,8 +295,5 @@ def _invalid(error: ValidationError, values: Mapping[str, tuple[Any, str]]) -> S
     first = error.errors(include_url=False)[0]
     name = ".".join(map(str, first["loc"]))
     origin = values.get(name, (None, "the defaults"))[1]
-    return SettingsError(
-        f"the setting {name} cannot be {first['input']!r}",
-        details=f"from {origin}: {first['msg']}",
-        actions=("correct the value",),
-    )
+    what, why = f"the setting {name} cannot be {first['input']!r}", f"from {origin}: {first['msg']}"
+    return SettingsError(what, details=why, actions=("correct the value",))

@@ -62,7 +62,8 @@ class Muster:
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         plain = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
-        self.environment = {**plain, "COLUMNS": "200", **settings}
+        none = {"MUSTER_HISTORY_URL": "none"}  # those who need one leave this setting out
+        self.environment = {**plain, "COLUMNS": "200", **none, **settings}
 
     def command(self, *arguments: str) -> list[str]:
         """The command line."""

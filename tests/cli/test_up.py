@@ -96,8 +96,8 @@ def test_workers_end_when_their_supervisor_is_killed(folder: Muster) -> None:
 def test_ctrl_c_drains_and_ends_everything(folder: Muster) -> None:
     up = folder.start("up", "greeter")
     assert up.stdout is not None
-    said = [up.stdout.readline() for _ in range(3)]
-    assert said[2].startswith("ready ")
+    said = [up.stdout.readline() for _ in range(4)]
+    assert said[3].startswith("ready ")
     pids = [worker["pid"] for worker in _record(folder.folder)["workers"]]
     up.send_signal(signal.SIGINT)
     _, err = up.communicate(timeout=SECONDS)

@@ -22,7 +22,7 @@ def config(ctx: typer.Context) -> None:
     if given.json:
         output.as_json({"folder": str(loaded.folder), "roles": folders, "settings": found})
         return
-    rows = [[s["name"], "none" if s["value"] is None else s["value"], s["origin"]] for s in found]
+    rows = [[s["name"], _word(s["name"], s["value"]), s["origin"]] for s in found]
     output.table(["SETTING", "VALUE", "FROM"], rows)
     output.say(f"folder {loaded.folder}\nroles of {', '.join(folders)}")
 
@@ -34,6 +34,12 @@ def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{name}.")
         else:
             yield name, value
+
+
+def _word(name: str, value: Any) -> Any:
+    """What stands in the table for a value that is not there."""
+    absent = "embedded" if name.endswith("url") else "none"
+    return absent if value is None else value
 
 
 def _shown(name: str, value: Any) -> Any:

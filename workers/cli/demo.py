@@ -15,7 +15,7 @@ from rich.table import Table
 
 from contracts.clock import SystemClock
 from contracts.events import Event, Kind
-from deploy import nats as embedded
+from workers.cli import services
 from workers.cli.options import Given
 from workers.cli.timeline import WIDTH, Row, bar, rows
 from workers.documents import stages
@@ -99,18 +99,14 @@ async def _demo(
 
 @asynccontextmanager
 async def _bus(loaded: Loaded, console: Console) -> AsyncIterator[str]:
-    """The configured bus, or an embedded one that ends with the demo unless it ran before."""
-    ours = loaded.settings.bus.url is None and embedded.find(loaded.state) is None
-    if ours:
-        server = await asyncio.to_thread(
-            embedded.start, loaded.state, port=loaded.settings.bus.port
-        )
-        console.print(f"bus: NATS JetStream {server.version} on {server.url}, pid {server.pid}")
-    try:
+    """The configured bus, or an embedded one; with the embedded history database it ends with the
+    demo unless it ran before."""
+    async with services.running(loaded) as ours:
+        for service in services.embedded(loaded):
+            server = service.find(loaded.state) if service.name in ours else None
+            if server is not None:
+                console.print(f"{service.name}: {server}", highlight=False, soft_wrap=True)
         yield bus_url(loaded)
-    finally:
-        if ours:
-            await asyncio.to_thread(embedded.stop, loaded.state)
 
 
 @asynccontextmanager

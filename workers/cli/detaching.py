@@ -73,12 +73,18 @@ def _start(plan: Plan, given: Given, roles: Sequence[str], log: Path) -> "subpro
 def _show(found: Standing, plan: Plan) -> None:
     if plan.json:
         output.as_json_line(
-            {"ready": found.ready, "bus": found.bus, "pid": found.pid, "workers": dict(plan.counts)}
+            {
+                "ready": found.ready,
+                "bus": found.bus,
+                "history": found.history,
+                "pid": found.pid,
+                "workers": dict(plan.counts),
+            }
         )
         return
     crew = ", ".join(f"{count} {role}" for role, count in plan.counts.items())
-    output.say(f"bus    {found.bus}\ncrew   {crew or 'nobody'}")
-    output.say(f"ready  after {found.ready:g} s as process {found.pid}; `muster down` ends it")
+    output.say(f"bus      {found.bus}\nhistory  {found.history}\ncrew     {crew or 'nobody'}")
+    output.say(f"ready    after {found.ready:g} s as process {found.pid}; `muster down` ends it")
 
 
 def _failed(log: Path, since: int, code: int, *, as_json: bool) -> int:

@@ -22,11 +22,11 @@ _SLACK = 10.0
 
 
 def down(ctx: typer.Context) -> int:
-    """Let the workers of this folder finish, then end them, their supervisor and the bus.
+    """Let the workers of this folder finish, then end them, their supervisor, bus and history.
 
     What waits on the bus stays there for the next `up`. Nothing running is no error.
     """
-    from deploy import nats as embedded
+    from workers.cli import services
     from workers.fleet import standing
 
     given = Given.of(ctx)
@@ -34,8 +34,9 @@ def down(ctx: typer.Context) -> int:
     found = standing.find(loaded.state)
     ended = _end_fleet(found, loaded) if found is not None else []
     standing.forget(loaded.state)
-    if embedded.stop(loaded.state) and "bus" not in ended:
-        ended.append("bus")
+    for service in services.every(loaded):
+        if service.stop(loaded.state) and service.name not in ended:
+            ended.append(service.name)
     if given.json:
         output.as_json({"ended": ended})
     else:
@@ -53,7 +54,7 @@ def _end_fleet(found: "Standing", loaded: "Loaded") -> list[str]:
     supervisor = standing.process(found.pid, found.created)
     if supervisor is not None:
         _end([supervisor], patience=drain + _SLACK)
-        ended += ["supervisor", "bus"] if found.owns_bus else ["supervisor"]
+        ended += ["supervisor", *found.owns]
     _end([process for process in workers if process], patience=drain)
     return ended
 

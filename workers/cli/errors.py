@@ -75,9 +75,10 @@ def _usage_errors() -> _Kinds:
 def _unreachable() -> _Kinds:
     from bus.errors import Closed, Full, Unreachable, Unsafe
     from deploy.errors import DeployError
+    from knowledge.database.errors import DatabaseError
     from workers.fleet.errors import AlreadyUp, NotReady
 
-    return (Unreachable, Full, Unsafe, Closed, DeployError, AlreadyUp, NotReady)
+    return (Unreachable, Full, Unsafe, Closed, DeployError, DatabaseError, AlreadyUp, NotReady)
 
 
 def _missing() -> _Kinds:

@@ -36,13 +36,15 @@ class Kept(_Frozen):
 
 
 class Standing(_Frozen):
-    """A supervisor and its processes. `ready`: seconds it took until every worker was, or None.
-    Times are UTC epoch seconds."""
+    """A supervisor and its processes. `history`: where it is kept, if it is; `owns`: the embedded
+    servers that end with it. `ready`: seconds it took until every worker was, or None. Times are
+    UTC epoch seconds."""
 
     pid: int
     created: float
     bus: str
-    owns_bus: bool
+    history: str | None = None
+    owns: tuple[str, ...] = ()
     ready: float | None = None
     workers: tuple[Kept, ...] = ()
 

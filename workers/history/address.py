@@ -1,0 +1,46 @@
+"""Which database keeps the history of a fleet."""
+
+from deploy import postgres
+from knowledge.database.errors import Unreachable
+from workers.history.settings import NONE
+from workers.settings import Loaded, SettingsError
+
+
+def kept(loaded: Loaded) -> bool:
+    """Whether this fleet keeps a history."""
+    return loaded.settings.history.url != NONE
+
+
+def is_embedded(loaded: Loaded) -> bool:
+    """Whether its database is the embedded one of its folder."""
+    return loaded.settings.history.url is None
+
+
+def history_url(loaded: Loaded) -> str:
+    """The history database of this fleet: the configured one, else the embedded one if it runs.
+
+    Raises `Unreachable` where none runs, `SettingsError` where none is kept.
+    """
+    url = loaded.settings.history.url
+    if not kept(loaded):
+        origin = loaded.origins.get("history.url", "the defaults")
+        raise SettingsError(
+            "this fleet keeps no history",
+            details=f"from {origin}: history.url is none",
+            actions=("leave history.url out for the embedded PostgreSQL", "or name a database"),
+        )
+    if url is not None:
+        return url
+    running = postgres.find(loaded.state)
+    if running is None:
+        raise Unreachable(
+            "no history database is running here",
+            details=f"history.url is not set, and no embedded server runs in {loaded.state}",
+            actions=("start it: `muster up`", "or set MUSTER_HISTORY_URL"),
+        )
+    return running.url
+
+
+def schema(loaded: Loaded) -> str:
+    """The schema that holds what is this fleet's: several may share one database."""
+    return f"muster_{loaded.settings.fleet.name}"
