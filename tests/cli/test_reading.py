@@ -42,6 +42,15 @@ def test_moments() -> None:
         ("nats://me:pa:ss@host:1", "nats://me:***@host:1"),
         ("nats://token@host", "nats://***@host"),
         ("redis://h?password=x&db=1", "redis://h?password=***&db=***"),
+        (
+            "postgresql://me:x@/db?host=/run/pg&passfile=x",
+            "postgresql://me:***@/db?host=/run/pg&passfile=***",
+        ),
+        ("postgresql://me:a/b@host/db", "postgresql://***@host/db"),
+        ("postgresql://me:a?b@host/db?sslpassword=x", "postgresql://***@host/db?sslpassword=***"),
+        ("postgresql://me:x@[::1", "***"),
+        ("me:x", "***"),
+        ("none", "none"),
     ],
 )
 def test_secrets_are_masked(url: str, shown: str) -> None:

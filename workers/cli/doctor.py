@@ -1,4 +1,4 @@
-"""`muster doctor`: checks this machine, the roles and the bus, and says what to do."""
+"""`muster doctor`: checks this machine, the roles, the bus and the history database."""
 
 import asyncio
 from dataclasses import asdict
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 def doctor(ctx: typer.Context) -> int:
     """Check everything a fleet stands on; each line says ok, warn or fail, and what to do."""
-    from workers.cli import checks
+    from workers.cli import checks, history_checks
     from workers.cli.errors import code_of, three_lines
 
     given = Given.of(ctx)
     loaded = given.loaded()
     found = [*checks.machine(loaded), checks.roles(loaded), *asyncio.run(checks.bus(loaded))]
+    found += asyncio.run(history_checks.history(loaded))
     errors = [check.error for check in found if check.error is not None]
     code = max((code_of(error) for error in errors), default=0)
     if given.json:

@@ -31,7 +31,7 @@ COMMANDS = MappingProxyType(
         "demo": ("workers.cli.demo:demo", "Run the main job on real documents."),
         "new": ("workers.cli.new:app", "Write a working role with its test."),
         "config": ("workers.cli.config:config", "Show the settings and where each came from."),
-        "doctor": ("workers.cli.doctor:doctor", "Check this machine, the roles and the bus."),
+        "doctor": ("workers.cli.doctor:doctor", "Check this machine, roles, bus and history."),
         "bench": ("workers.cli.bench:bench", "Measure throughput, latency and memory."),
     }
 )
