@@ -122,9 +122,9 @@ def _bad_address(error: Exception, where: str) -> DatabaseError:
 
 def _not_postgres(error: Exception, where: str) -> DatabaseError:
     return BadAddress(
-        "what answers at this address is not PostgreSQL",
+        "what answers at this address is not PostgreSQL, or refuses encryption",
         details=f"{where}: {_said(error)}",
-        actions=("check host and port in `history.url`",),
+        actions=("check host, port and sslmode in `history.url`",),
     )
 
 
@@ -147,6 +147,13 @@ def _closed(error: Exception, where: str) -> DatabaseError:
 def _interface(error: Exception, where: str) -> DatabaseError:
     if "pool is clos" in str(error):
         return _closed(error, where)
+    return _unreachable(error, where)
+
+
+def _gone(error: Exception, where: str) -> DatabaseError:
+    """The driver has no class for a server that answers its first byte with another than two."""
+    if type(error) is ConnectionError and "SSL upgrade" in str(error):
+        return _not_postgres(error, where)
     return _unreachable(error, where)
 
 
@@ -191,5 +198,5 @@ _MEANINGS = (
     ),
     ((asyncpg.ClientConfigurationError,), _bad_address),
     ((asyncpg.InterfaceError,), _interface),
-    ((OSError, EOFError), _unreachable),
+    ((OSError, EOFError), _gone),
 )

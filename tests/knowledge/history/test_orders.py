@@ -1,0 +1,103 @@
+"""Whatever order events are told in, however often and by whomever, they tell one history."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.clock import SystemClock
+from contracts.events import Event, Kind
+from knowledge.history.history import History
+from tests.forms import form
+from tests.knowledge.history.model import Model, Seen
+from tests.knowledge.history.telling import told
+
+EXAMPLES = form(40, 2000)
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> list[Event]:
+    """Anything that may be told of one task, each at a time of its own."""
+    task = str(uuid4())
+    times = iter(draw(st.permutations(range(1, 13))))
+    events = [told(Kind.PUBLISHED, task, 0)] if draw(st.booleans()) else []
+    for number in range(draw(st.integers(1, 12))):
+        kind = draw(st.sampled_from([k for k in Kind if k is not Kind.PUBLISHED]))
+        events.append(
+            told(
+                *(kind, task, next(times)),
+                role=draw(st.sampled_from(["writer", "checker"])),
+                copy=draw(st.integers(0, 3)),
+                worker=draw(st.sampled_from(["w-1", "w-2"])),
+                number=number,
+                seconds=0.25,
+                result=f'"{number}"',
+            )
+        )
+    return events
+
+
+@st.composite
+def tellings(draw: st.DrawFn) -> tuple[list[Event], list[list[Event]]]:
+    """What happened, and batches that tell all of it: in any order, some twice."""
+    events = draw(happenings())
+    again = draw(st.lists(st.sampled_from(events), max_size=8))
+    order = draw(st.permutations([*events, *again]))
+    cuts = sorted(draw(st.sets(st.integers(1, len(order) - 1), max_size=4)) if order[1:] else [])
+    return events, [list(order[a:b]) for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tellings(), st.booleans())
+def test_any_order_tells_one_history(
+    history_url: str, telling: tuple[list[Event], list[list[Event]]], at_once: bool
+) -> None:
+    events, batches = telling
+    model = Model(events)
+    seen, used = asyncio.run(_told(history_url, batches, at_once))
+    assert seen == model.roles()
+    assert used == model.usage()
+
+
+async def _told(
+    url: str, batches: Sequence[Sequence[Event]], at_once: bool
+) -> tuple[list[Seen], tuple[int, int, float]]:
+    history = await History.open(url, SystemClock())
+    try:
+        before = await _used(history)
+        if at_once:
+            await asyncio.gather(*(history.record(batch) for batch in batches))
+        else:
+            for batch in batches:
+                await history.record(batch)
+        after = await _used(history)
+        return await _seen(history, batches[0][0].task), (
+            after[0] - before[0],
+            after[1] - before[1],
+            after[2] - before[2],
+        )
+    finally:
+        await history.close()
+
+
+async def _used(history: History) -> tuple[int, int, float]:
+    found = (await history.usage(by=[])).found
+    return (found[0].runs, found[0].succeeded, found[0].seconds) if found else (0, 0, 0.0)
+
+
+async def _seen(history: History, task: str) -> list[Seen]:
+    runs = (await history.runs(task)).found
+    results = {r.role: r.result for r in (await history.result(task)).found}
+    return [
+        Seen(
+            t.role,
+            t.state.value,
+            t.copy,
+            t.since,
+            tuple((r.copy, r.outcome) for r in runs if r.role == t.role),
+            results.get(t.role),
+        )
+        for t in (await history.task(task)).found
+    ]
