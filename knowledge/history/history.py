@@ -1,6 +1,6 @@
 """The history of a fleet: the one door to its tables."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import Any
@@ -58,15 +58,20 @@ class History:
         """Wait to be the one that records: others stand by, and take over when it is gone."""
         return held(self.database, RECORDER)
 
-    async def record(self, events: Sequence[Event], watermark_age: float | None = None) -> Recorded:
+    async def record(self, events: Sequence[Event], upto: float | None = None) -> Recorded:
         """Keep `events`: when this returned they are on disk, all of them and once, however
         often, in whatever order and by however many they are told.
 
         One transaction. What no table can hold is left out and counted as `refused`, and never
-        keeps others from being recorded. With `watermark_age` the caller says that everything
-        the bus accepted until so many seconds ago is recorded with this call.
+        keeps others from being recorded. With `upto`, a moment that `watermark` told as `now`, the
+        caller says that everything the bus accepted before it is recorded with this call.
         """
-        return await recording.record(self.database, events, watermark_age)
+        return await recording.record(self.database, events, upto)
+
+    def asks(self) -> AsyncIterator[None]:
+        """Something each time somebody waits for history to catch up, see `look`: whoever records
+        shall find out how far it reaches. For ever; close the iterator to hear no more."""
+        return waiting.asks(self.database)
 
     async def watermark(self) -> Watermark:
         """Up to when history is complete."""

@@ -64,10 +64,10 @@ class _Batch:
         )
 
 
-async def record(database: Database, events: Sequence[Event], age: float | None) -> Recorded:
+async def record(database: Database, events: Sequence[Event], upto: float | None) -> Recorded:
     """See `History.record`."""
     batch, refused = _batch(events)
-    return refused + await _keep(database, batch, age)
+    return refused + await _keep(database, batch, upto)
 
 
 def _batch(events: Sequence[Event]) -> tuple[_Batch, Recorded]:
@@ -87,22 +87,22 @@ def _refused(event: str) -> Recorded:
     return Recorded(events=1, refused=1, named=(name,))
 
 
-async def _keep(database: Database, batch: _Batch, age: float | None) -> Recorded:
+async def _keep(database: Database, batch: _Batch, upto: float | None) -> Recorded:
     """One transaction, or several around events that the database does not take; the watermark
     moves with the last."""
     try:
         async with database.transaction() as link:
             fresh = await _write(link, database.schema, batch.rows) if batch.rows else 0
-            if age is not None:
-                await link.execute(_sql("upto"), age)
+            if upto is not None:
+                await link.execute(_sql("upto"), upto)
             return Recorded(len(batch.rows), fresh)
     except Unfitting:
         if len(batch.rows) > 1:
             first, second = batch.halves()
-            return await _keep(database, first, None) + await _keep(database, second, age)
+            return await _keep(database, first, None) + await _keep(database, second, upto)
         if not batch.rows:
             raise
-        return _refused(batch.ids[0]) + await _keep(database, _Batch((), ()), age)
+        return _refused(batch.ids[0]) + await _keep(database, _Batch((), ()), upto)
 
 
 async def _write(link: "Link", schema: str, rows: Sequence[Row]) -> int:

@@ -1,10 +1,12 @@
 """Looking for a task that may have been published a moment ago."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from contracts.clock import Clock
 from knowledge.database.database import Database
+from knowledge.database.errors import Unreachable
 from knowledge.history import reading
 from knowledge.history.records import Answer, TaskRecord
 
@@ -12,6 +14,9 @@ PATIENCE = 2.0
 """Seconds in which history is given time to catch up."""
 
 _POLL = 0.05
+
+_CHANNEL = "muster_ask"
+"""Where those who wait are heard of, by the name of their schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,34 @@ class NotRecorded:
 Looked = Answer[Sequence[TaskRecord]] | NoSuchTask | NotRecorded
 
 
+async def asks(database: Database) -> AsyncIterator[None]:
+    """See `History.asks`."""
+    heard = asyncio.Event()
+    async with database.apart() as link:
+        link.add_termination_listener(lambda _: heard.set())
+
+        def hear(*notification: object) -> None:
+            if notification[-1] == database.schema:
+                heard.set()
+
+        await link.add_listener(_CHANNEL, hear)
+        while True:
+            await heard.wait()
+            heard.clear()
+            if link.is_closed():
+                raise Unreachable(
+                    "the history database has ended the connection that listens",
+                    details=database.where,
+                    actions=("listen again",),
+                    retry_after=1.0,
+                )
+            yield
+
+
 async def look(database: Database, id_: str, clock: Clock, patience: float) -> Looked:
     """See `History.look`."""
     asked = await reading.mark(database)
+    told = False
     give_up = clock.monotonic() + patience
     while True:
         mark = await reading.mark(database)  # before looking: what was accepted until then is there
@@ -45,4 +75,13 @@ async def look(database: Database, id_: str, clock: Clock, patience: float) -> L
             return NoSuchTask(mark.upto)
         if clock.monotonic() >= give_up:
             return NotRecorded(mark.behind, mark.upto)
+        if not told:
+            told = await _ask(database)
         await clock.sleep(_POLL)
+
+
+async def _ask(database: Database) -> bool:
+    """Let whoever records know that somebody waits."""
+    async with database.link() as link:
+        await link.execute("SELECT pg_notify($1, $2)", _CHANNEL, database.schema)
+    return True

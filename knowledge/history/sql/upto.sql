@@ -1,3 +1,2 @@
--- $1 double precision: seconds ago; what the bus accepted before that is recorded
-UPDATE watermark
-SET upto = greatest(upto, extract(EPOCH FROM clock_timestamp()) - $1)
+-- Moves the watermark forward, never back. $1: a time of this database.
+UPDATE watermark SET upto = $1 WHERE upto < $1

@@ -1,0 +1,1 @@
+"""History as workers keep it."""
