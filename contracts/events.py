@@ -80,8 +80,6 @@ class Event:
         return f"{self.task}/{self.copy}/{self.role}/{self.worker}/{self.kind}/{self.number}"
 
 
-
-
 def encode_events(events: Sequence[Event]) -> bytes:
     """A CloudEvents batch of `events`, in their order but for those that tell of publishing: they
     come last, those of one source as one item, a few bytes each."""

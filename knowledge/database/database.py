@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -12,9 +12,7 @@ from knowledge.database.errors import BadAddress, Closed, translated
 from knowledge.database.migrating import migrate, packaged
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Link: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+    from knowledge.database.links import Link
 
 SCHEMA = "muster"
 """Where the tables are, unless somebody says otherwise."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from knowledge.database.errors import NewerDatabase, NotOurs
 
 if TYPE_CHECKING:
-    from knowledge.database.database import Link
+    from knowledge.database.links import Link
 
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 

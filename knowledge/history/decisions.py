@@ -17,7 +17,7 @@ from knowledge.history.records import Death, Deed, Fate, Page
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from knowledge.database.database import Link
+    from knowledge.database.links import Link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from knowledge.history.states import State, shown
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from knowledge.database.database import Link
+    from knowledge.database.links import Link
 
 _ROLES = 1000
 """Roles of one task that are looked at."""

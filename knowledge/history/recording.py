@@ -11,7 +11,7 @@ from knowledge.database.statements import statement
 from knowledge.history.rows import COLUMNS, Row, Unrecordable, to_row
 
 if TYPE_CHECKING:
-    from knowledge.database.database import Link
+    from knowledge.database.links import Link
 
 _RUNS = frozenset(Kind) - TOLD_BY_PUBLISHERS
 _MERGES = (

@@ -11,7 +11,7 @@ from knowledge.database.database import Database
 from knowledge.database.statements import statement
 
 if TYPE_CHECKING:
-    from knowledge.database.database import Link
+    from knowledge.database.links import Link
 
 DAY = 86400.0
 

@@ -43,12 +43,7 @@ def to_row(event: Event) -> Row:
         told(event),
         event.kind.value,
         at,
-        round(_time(event.published), 6),  # what a header of the envelope holds
-        _name(event.task),
-        _name(event.topic),
-        _name(event.tenant),
-        _text(event.correlation),
-        _name(event.role),
+        *_which(event),
         -1 if published else _whole(event.copy, _INT),
         _whole(event.attempt, _INT),
         _name(event.worker),
@@ -73,6 +68,18 @@ def to_row(event: Event) -> Row:
         _text(data.get("parent")),
         _subjects(data.get("subjects")),
         _rest(data),
+    )
+
+
+def _which(event: Event) -> Row:
+    """When the task was published, as a header of the envelope holds it, and its names."""
+    return (
+        round(_time(event.published), 6),
+        _name(event.task),
+        _name(event.topic),
+        _name(event.tenant),
+        _text(event.correlation),
+        _name(event.role),
     )
 
 

@@ -238,15 +238,16 @@ async def test_a_letter_that_is_given_back_waits_again(history: History) -> None
 
 
 async def test_an_empty_batch_moves_the_watermark(history: History) -> None:
-    await history.record([], watermark_age=0.0)
-    mark = await history.watermark()
-    assert 0 <= mark.behind < 5
+    before = await history.watermark()
+    await history.record([], upto=before.now)
+    assert (before.upto, (await history.watermark()).upto) == (0.0, before.now)
 
 
 async def test_the_watermark_never_goes_back(history: History) -> None:
-    await history.record([], watermark_age=1.0)
+    now = (await history.watermark()).now
+    await history.record([], upto=now)
     before = (await history.watermark()).upto
-    await history.record(story(task_id()), watermark_age=3600.0)
+    await history.record(story(task_id()), upto=now - 3600.0)
     assert (await history.watermark()).upto == before
 
 
@@ -270,11 +271,11 @@ async def test_one_poisonous_event_does_not_keep_others_out(
 ) -> None:
     task = task_id()
     batch = story(task)
-    recorded = await history.record([*batch[:3], poison, *batch[3:]], watermark_age=0.0)
+    recorded = await history.record([*batch[:3], poison, *batch[3:]], upto=1.0)
     assert (recorded.events, recorded.fresh, recorded.refused) == (6, 5, 1)
     assert len(recorded.named) == 1
     assert await _state(history, task) == State.SUCCEEDED
-    assert (await history.watermark()).upto > 0
+    assert (await history.watermark()).upto == 1.0
 
 
 @pytest.mark.parametrize("text", ["cut \ud800 off", "a\x00b", "\x00", "é\ud8ff"])
