@@ -71,10 +71,10 @@ class Database:
         """
         where = described(url)
         _check(schema)
-        with translated(where):
+        with translated(where, greeting=True):
             pool = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                min_size=0,
                 max_size=connections,
                 timeout=_CONNECT,
                 command_timeout=_ANSWER,
@@ -82,6 +82,8 @@ class Database:
             )
         database = cls(pool, url, schema, where)
         try:
+            with translated(where, greeting=True):
+                await pool.release(await pool.acquire())
             async with database.link() as link:
                 await migrate(link, schema, packaged())
         except BaseException:

@@ -55,15 +55,19 @@ class Closed(DatabaseError):
 
 
 @contextmanager
-def translated(where: str) -> Iterator[None]:
+def translated(where: str, *, greeting: bool = False) -> Iterator[None]:
     """Raise what the driver raises as an error of this module; `where` names the server without
-    its password."""
+    its password. `greeting`: nothing has been heard yet of whoever answers there.
+
+    The driver's internal errors are what a stranger's answers, and connections that end in the
+    middle of an operation, look like to it.
+    """
     try:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, EOFError) as error:
         raise from_driver(error, where) from error  # TimeoutError is an OSError
     except asyncpg.InternalClientError as error:
-        raise _not_postgres(error, where) from error
+        raise (_not_postgres if greeting else _unreachable)(error, where) from error
 
 
 def from_driver(error: Exception, where: str) -> DatabaseError:

@@ -39,7 +39,7 @@ async def look(url: str) -> Server:
     Raises `Unreachable`, `Busy`, `AccessDenied`, `NoSuchDatabase`, `BadAddress`.
     """
     where = described(url)
-    with translated(where):
+    with translated(where, greeting=True):
         async with asyncio.timeout(2 * _CONNECT):
             link = await asyncpg.connect(url, timeout=_CONNECT)
             try:
