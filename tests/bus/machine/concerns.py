@@ -11,6 +11,7 @@ _FULL = "the machine's broker has no limit: a full one has tests of its own"
 _SIZES = "the machine's bodies are small: sizes have tests of their own"
 _HEALTH = "it is a part of what watches the broker, which the machine does not run"
 _MEMBERS = "the machine's groups are bound, not joined"
+_TOLD = "nobody listens to what is told in the machine"
 _ORDER = "in what order tasks start is not part of the model: lanes have tests of their own"
 
 BEYOND: Mapping[str, str] = MappingProxyType(
@@ -69,6 +70,10 @@ BEYOND: Mapping[str, str] = MappingProxyType(
         "SliceForgotten": _ORDER,
         "SlicesBeyondTheNumberLost": _ORDER,
         "LanesWithoutSlices": _ORDER,
+        "NeverTold": _TOLD,
+        "ToldLater": _TOLD,
+        "ToldUntilKilled": _TOLD,
+        "EndsAreNotTold": _TOLD,
     }
 )
 """The sabotages that do not concern the machine."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import override
 
-from bus.backend import Delivery, Lag, Lane, Message, Turn
+from bus.backend import Delivery, Lag, Lane, Message, Turn, is_owed
 from bus.backends.memory import MemoryBackend, MemoryBroker
 from bus.bus import Bus
 from bus.errors import Unreachable, Unroutable
@@ -62,16 +62,17 @@ class Wire:
         self._model.dropped(group)
 
     async def publish(self, messages: Sequence[Message], *, follow_up: bool = False) -> None:
-        """See `Backend`. Refused, or accepted without an answer, when the wire is cut."""
+        """See `Backend`. Refused, or accepted without an answer, when the wire is cut. Nobody here
+        listens to what is told of the tasks."""
         if self.refuse:
             self.refuse = False
             raise Unreachable("the network was cut before the call")
         try:
             await self.backend.publish(messages, follow_up=follow_up)
         except Unroutable:
-            self._model.unroutable(messages)
+            self._model.unroutable([m for m in messages if is_owed(m)])
             raise
-        self._model.published(self._clock.wall(), messages)
+        self._model.published(self._clock.wall(), [m for m in messages if is_owed(m)])
         if self.lose_answer:
             self.lose_answer = False
             raise Unreachable("the network was cut before the answer")

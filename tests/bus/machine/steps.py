@@ -15,7 +15,9 @@ from tests.bus.machine.entries import ATTEMPTS, Asked, Entry
 from tests.bus.machine.fleet import Process, Pull, World
 
 ALL = (HIGH, RETRY, NORMAL, LOW)
-FIRST_COPIES = (HIGH, NORMAL, LOW)
+AHEAD = (HIGH,)
+"""What is read ahead in any case: of the lanes below nothing is, while more copies come back than
+may be taken."""
 _KNOWN = (Unreachable, Unroutable)
 BODY = b'{"n":1}'
 
@@ -100,7 +102,7 @@ class Steps(RuleBasedStateMachine):
         blame = by.blame(group) if counts else None
         by.wire.counts = counts
         task = self.world.start(by.bus.pull(group, free=free, ahead=ahead, wait=wait, blame=blame))
-        lanes: Sequence[Lane] = ALL if free else FIRST_COPIES
+        lanes: Sequence[Lane] = ALL if free else AHEAD
         by.pull = Pull(task, group, lanes, begin=begin, since=self.world.now)
 
     def settle(self, by: Process, delivery: Delivery, outcome: Outcome | None) -> None:
