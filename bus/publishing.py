@@ -117,6 +117,8 @@ def _published(task: Envelope, group: str | None, due: float, source: str) -> Ev
         data["due"] = due
     if task.deadline is not None:
         data["deadline"] = task.deadline
+    if task.subjects:
+        data["subjects"] = list(task.subjects)
     return Event(
         kind=Kind.PUBLISHED,
         at=task.time,

@@ -53,8 +53,8 @@ class Event:
 
     A `published` or `replayed` task has no `role` unless it is directed to one, and is told by
     `worker`, the source that did it. Its `data` has what is not the default of `priority`, `due`,
-    `deadline` and `by`. `data` of a terminal event has the JSON text of `payload` and `result`;
-    for one that is too large, its size as `payload_bytes` or `result_bytes`.
+    `deadline`, `subjects` and `by`. `data` of a terminal event has the JSON text of `payload` and
+    `result`; for one that is too large, its size as `payload_bytes` or `result_bytes`.
     """
 
     kind: Kind

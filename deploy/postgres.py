@@ -42,6 +42,11 @@ class Embedded:
         return f"PostgreSQL {self.version} in {self.folder}, pid {self.pid}"
 
 
+def exists(state: Path) -> bool:
+    """Whether a server has ever been started under `state`."""
+    return _place(state).data.exists()
+
+
 def find(state: Path) -> Embedded | None:
     """The server started earlier in the folder `state`, if it is alive and answers within 2 s."""
     place = _place(state)

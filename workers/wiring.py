@@ -13,7 +13,7 @@ from bus.errors import BusError, Unreachable
 from bus.keyvalue.protocol import KeyValue
 from bus.places import Places
 from contracts.clock import Clock, SystemClock
-from contracts.topics import near
+from contracts.topics import EVENTS, RECORDER, near
 from deploy import nats as embedded
 from workers import limiting
 from workers.engine.host import Host
@@ -25,6 +25,7 @@ from workers.fleet.membership import Membership
 from workers.fleet.presence import Alive, Presence
 from workers.health.probed import Watched, exit_soon, probed
 from workers.health.watch import Watch
+from workers.history.address import expected
 from workers.sdk.discovery import discover
 from workers.sdk.role import Role
 from workers.settings import Loaded, SettingsError, load
@@ -80,6 +81,8 @@ async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:
     """A bus on this fleet's broker; close it when done."""
     clock = SystemClock()
     parts = await open_parts(loaded, clock, source)
+    if expected(loaded):
+        await _keep_events(parts)
     return Bus(
         parts.backend,
         parts.store,
@@ -90,6 +93,15 @@ async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:
         release=parts.close,
         slices=loaded.settings.fleet.slices,
     )
+
+
+async def _keep_events(parts: Parts) -> None:
+    """What is told from now on waits for history, whether or not anything records it now."""
+    try:
+        await parts.backend.bind(RECORDER, [EVENTS])
+    except BaseException:
+        await parts.close()
+        raise
 
 
 class Fleet(FleetClient):

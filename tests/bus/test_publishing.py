@@ -80,13 +80,15 @@ async def test_what_is_accepted_is_told_with_it(world: World) -> None:
     await bus.bind("ear", [EVENTS])
     later = world.clock.wall() + 60.0
     tasks = [envelope(f"t{n}", tenant="acme", correlation="root") for n in range(300)]
-    await bus.publish([envelope("a", priority=Priority.HIGH, deadline=later)], hold=DAY)
+    await bus.publish(
+        [envelope("a", priority=Priority.HIGH, deadline=later, subjects=("ann",))], hold=DAY
+    )
     await bus.publish([envelope("a"), *tasks], hold=DAY)
     await bus.publish([envelope("d")], group="g", due=later)
     told = await world.within(SOON, hear(bus, 302))
     assert sorted(told) == sorted(["a", "d", *(task.id for task in tasks)])
     assert {e.kind for e in told.values()} == {Kind.PUBLISHED}
-    assert told["a"].data == {"priority": "high", "deadline": later}
+    assert told["a"].data == {"priority": "high", "deadline": later, "subjects": ["ann"]}
     assert (told["t7"].tenant, told["t7"].correlation, told["t7"].topic) == (
         "acme",
         "root",

@@ -24,6 +24,12 @@ class NotFound(MusterError):
     """There is nothing of this name or id."""
 
 
+class NotRecordedYet(MusterError):
+    """History has not caught up with the moment of the question."""
+
+    retryable = True
+
+
 class InvalidJson(MusterError):
     """Text that is not JSON; the details say where."""
 
@@ -78,7 +84,8 @@ def _unreachable() -> _Kinds:
     from knowledge.database.errors import DatabaseError
     from workers.fleet.errors import AlreadyUp, NotReady
 
-    return (Unreachable, Full, Unsafe, Closed, DeployError, DatabaseError, AlreadyUp, NotReady)
+    ours = (NotRecordedYet, DeployError, DatabaseError, AlreadyUp, NotReady)
+    return (Unreachable, Full, Unsafe, Closed, *ours)
 
 
 def _missing() -> _Kinds:

@@ -62,6 +62,44 @@ async def _cancel(fleet: "FleetClient", id_: str, reason: str) -> dict[str, Any]
     return {"done": "cancelled", "id": id_}
 
 
+@app.command("show")
+def show_task(
+    ctx: typer.Context,
+    task: Annotated[str, typer.Argument(metavar="ID")],
+) -> None:
+    """Show how a task stands: its state in each role, its runs, what it got and gave."""
+    from workers.cli import output, story
+    from workers.cli.past import with_history
+
+    given = Given.of(ctx)
+    found = with_history(given, lambda history: story.told(history, task))
+    if given.json:
+        output.as_json(story.as_json(found))
+    else:
+        story.show(found)
+
+
+@app.command()
+def ls(
+    ctx: typer.Context,
+    role: Annotated[str | None, typer.Option(help="Only of this role.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only on this topic.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only in these states.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Published since: 2h ago as 2h, a time.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Published before.")] = None,
+    text: Annotated[str | None, typer.Option(help="In id, topic, worker, reason, error.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
+) -> None:
+    """List tasks, the latest first."""
+    from workers.cli.listing import Wish, listed
+
+    wish = Wish(role=role, topic=topic, tenant=tenant, states=tuple(state or ()), text=text)
+    listed(Given.of(ctx), wish, since=since, until=until, limit=limit)
+
+
 @app.command()
 def retry(
     ctx: typer.Context,

@@ -40,6 +40,11 @@ def _wrong(text: str, option: str, what: str) -> WrongUsage:
     )
 
 
+def clock_time(at: float) -> str:
+    """An epoch second as the local time with its zone."""
+    return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="milliseconds")
+
+
 def ago(age: float) -> str:
     """An age in seconds, for a table."""
     for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):

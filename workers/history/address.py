@@ -11,6 +11,14 @@ def kept(loaded: Loaded) -> bool:
     return loaded.settings.history.url != NONE
 
 
+def expected(loaded: Loaded) -> bool:
+    """Whether events are to be kept for a recorder: one is named, or there was an embedded one in
+    this folder. A fleet that never had any must not fill its broker with what nobody reads."""
+    if not kept(loaded):
+        return False
+    return not is_embedded(loaded) or postgres.exists(loaded.state)
+
+
 def is_embedded(loaded: Loaded) -> bool:
     """Whether its database is the embedded one of its folder."""
     return loaded.settings.history.url is None

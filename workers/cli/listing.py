@@ -1,0 +1,106 @@
+"""Tasks as history lists them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from contracts.topics import near
+from workers.cli import output, times
+from workers.cli.errors import WrongUsage
+from workers.cli.options import Given
+from workers.cli.past import with_history
+
+if TYPE_CHECKING:
+    from knowledge.history.asking import Filter
+    from knowledge.history.history import History
+    from knowledge.history.records import TaskRecord
+    from knowledge.history.states import State
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Which tasks somebody wants to see."""
+
+    role: str | None
+    topic: str | None
+    tenant: str | None
+    states: Sequence[str]
+    text: str | None
+
+
+def listed(given: Given, wish: Wish, *, since: str | None, until: str | None, limit: int) -> None:
+    """Print the tasks of `wish` that were published between `since` and `until`."""
+    from knowledge.history.asking import Filter
+
+    chosen = Filter(
+        role=wish.role,
+        topic=wish.topic,
+        tenant=wish.tenant,
+        states=[_state(name) for name in wish.states],
+        since=_moment(since, "--since"),
+        until=_moment(until, "--until"),
+        text=wish.text,
+    )
+    found, more = with_history(given, lambda history: _all(history, chosen, limit))
+    if given.json:
+        output.as_json([asdict(task) for task in found])
+        return
+    columns = "ID TOPIC ROLE STATE AGE ATTEMPT SECONDS REASON".split()
+    now = time.time()
+    output.table(columns, (_cells(task, now) for task in found))
+    if more:
+        output.note("there are more: see them with --limit")
+
+
+async def _all(history: "History", chosen: "Filter", limit: int) -> "tuple[list[TaskRecord], bool]":
+    """The first `limit`, and whether there are more."""
+    found: list[TaskRecord] = []
+    after: str | None = None
+    while len(found) < limit:
+        page = await history.tasks(chosen, after=after, limit=min(_PAGE, limit - len(found)))
+        found += page.items
+        after = page.after
+        if after is None:
+            return found, False
+    return found, True
+
+
+def _moment(text: str | None, option: str) -> float | None:
+    """A time, or a duration back from now."""
+    if text is None:
+        return None
+    now = time.time()
+    at = times.moment(text, option, now=now)
+    return at if at <= now else now - (at - now)
+
+
+def _state(name: str) -> "State":
+    from knowledge.history.states import State
+
+    try:
+        return State(name)
+    except ValueError:
+        close = near(name, [str(state) for state in State], limit=1)
+        raise WrongUsage(
+            f"there is no state {name!r}",
+            details=f"did you mean {close[0]}?" if close else "none is like it",
+            actions=(f"name one of {', '.join(State)}",),
+        ) from None
+
+
+def _cells(task: "TaskRecord", now: float) -> list[object]:
+    seconds = f"{task.seconds:.3f}" if task.seconds is not None else ""
+    age = times.ago(now - task.published)
+    return [
+        task.task,
+        task.topic,
+        task.role,
+        task.state,
+        age,
+        task.attempt or "",
+        seconds,
+        task.reason or "",
+    ]

@@ -1,0 +1,59 @@
+"""What commands ask of history."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from workers.cli.errors import NotFound, NotRecordedYet
+from workers.cli.options import Given
+
+if TYPE_CHECKING:
+    from knowledge.history.history import History
+    from knowledge.history.records import Answer, TaskRecord
+
+T = TypeVar("T")
+
+
+def with_history(given: Given, act: Callable[["History"], Awaitable[T]]) -> T:
+    """What `act` answers of the history of this fleet."""
+
+    async def run() -> T:
+        from contracts.clock import SystemClock
+        from workers.history.opening import open_history
+
+        history = await open_history(given.loaded(), SystemClock())
+        try:
+            return await act(history)
+        finally:
+            await history.close()
+
+    return asyncio.run(run())
+
+
+async def known(history: "History", task: str) -> "Answer[Sequence[TaskRecord]]":
+    """The task in each of its roles. Raises `NotFound` if there is none, and `NotRecordedYet` where
+    that is not known."""
+    from knowledge.history.waiting import NoSuchTask, NotRecorded
+    from workers.cli.times import clock_time
+
+    looked = await history.look(task)
+    if isinstance(looked, NoSuchTask):
+        raise NotFound(
+            f"there is no task {task!r}",
+            details="nothing that was accepted and is still kept has this id, as of "
+            + clock_time(looked.as_of),
+            actions=("see the last ones: `muster task ls`",),
+        )
+    if isinstance(looked, NotRecorded):
+        raise NotRecordedYet(
+            f"the task {task!r} is not recorded, if there is one",
+            details=_behind(looked.behind, looked.as_of),
+            actions=("ask again soon", "see that a recorder runs: `muster ps`, `muster doctor`"),
+        )
+    return looked
+
+
+def _behind(seconds: float, as_of: float) -> str:
+    if not as_of:
+        return "history has recorded nothing yet"
+    return f"history is {seconds:.0f} s behind"

@@ -1,0 +1,133 @@
+"""One task as history tells it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from workers.cli import output
+from workers.cli.past import known
+from workers.cli.times import clock_time
+
+if TYPE_CHECKING:
+    from contracts.events import Event
+    from knowledge.history.history import History
+    from knowledge.history.records import ResultRecord, RunRecord, TaskRecord
+
+_LONGEST = 2000
+"""Characters of a payload or result that are shown; `--json` has all that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A task in its roles, its runs, its ends and what happened, true as of `as_of`."""
+
+    tasks: "Sequence[TaskRecord]"
+    runs: "Sequence[RunRecord]"
+    results: "Sequence[ResultRecord]"
+    events: "Sequence[Event]"
+    as_of: float
+
+
+async def told(history: "History", task: str) -> Story:
+    """All that history knows of a task. Raises `NotFound`, `NotRecordedYet`."""
+    found = await known(history, task)
+    runs, results = await history.runs(task), await history.result(task)
+    events = await history.events(task)
+    return Story(found.found, runs.found, results.found, events.found, found.as_of)
+
+
+def as_json(story: Story) -> dict[str, Any]:
+    """Everything, for a program. Payloads and results are JSON values where they are JSON."""
+    first = story.tasks[0]
+    ends = [
+        asdict(r) | {"payload": _value(r.payload), "result": _value(r.result)}
+        for r in story.results
+    ]
+    return {
+        "id": first.task,
+        "topic": first.topic,
+        "tenant": first.tenant,
+        "published": first.published,
+        "as_of": story.as_of,
+        "roles": [asdict(task) for task in story.tasks],
+        "runs": [asdict(run) for run in story.runs],
+        "ends": ends,
+        "events": [{"id": e.id, **asdict(e), "data": dict(e.data)} for e in story.events],
+    }
+
+
+def _value(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return text
+
+
+def show(story: Story) -> None:
+    """For people."""
+    first = story.tasks[0]
+    output.say(f"task       {first.task}")
+    for line in _head(first):
+        output.say(line)
+    for task in story.tasks:
+        output.say("")
+        for line in _state(task):
+            output.say(line)
+        for result in story.results:
+            if result.role == task.role:
+                for line in _bodies(result):
+                    output.say(line)
+    if story.runs:
+        columns = "ROLE COPY ATTEMPT WORKER STARTED SECONDS OUTCOME REASON".split()
+        output.table(columns, map(_run, story.runs))
+    if story.as_of:
+        output.note(f"as of {clock_time(story.as_of)}")
+
+
+def _head(task: "TaskRecord") -> Iterator[str]:
+    yield f"topic      {task.topic}"
+    yield f"published  {clock_time(task.published)}"
+    if task.tenant != "default":
+        yield f"tenant     {task.tenant}"
+    if task.priority not in {None, "normal"}:
+        yield f"priority   {task.priority}"
+    if task.deadline is not None:
+        yield f"deadline   {clock_time(task.deadline)}"
+    if task.correlation is not None:
+        yield f"part of    {task.correlation}"
+
+
+def _state(task: "TaskRecord") -> Iterator[str]:
+    who = task.role or "nobody yet"
+    attempt = f", attempt {task.attempt}" if task.attempt else ""
+    yield f"{who:<10} {task.state} since {clock_time(task.since)}{attempt}"
+    if task.due is not None and not task.finished:
+        yield f"due        {clock_time(task.due)}"
+    if task.worker and task.state == "running":
+        yield f"worker     {task.worker} (process {task.pid})"
+    if task.share is not None and not task.finished:
+        yield f"progress   {task.share:.0%} {task.note or ''}".rstrip()
+    if task.reason:
+        yield f"reason     {task.reason}"
+    if task.error and task.error != task.reason:
+        yield f"error      {task.error}"
+
+
+def _bodies(result: "ResultRecord") -> Iterator[str]:
+    for name, text, size in (
+        ("payload", result.payload, result.payload_bytes),
+        ("result", result.result, result.result_bytes),
+    ):
+        if text is not None:
+            cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+            yield f"{name:<10} {cut}"
+        elif size is not None:
+            yield f"{name:<10} not kept: {size:,} bytes"
+
+
+def _run(run: "RunRecord") -> list[object]:
+    began = clock_time(run.started) if run.started is not None else ""
+    seconds = f"{run.seconds:.3f}" if run.seconds is not None else ""
+    ended = run.outcome or "under way"
+    return [run.role, run.copy, run.attempt, run.worker, began, seconds, ended, run.reason or ""]
