@@ -12,7 +12,7 @@ from bus.backends.memory import MemoryBackend, MemoryBroker
 from bus.bus import Bus
 from bus.errors import Unreachable, Unroutable
 from bus.keyvalue.memory import MemoryKeyValue
-from bus.settling import Policy
+from bus.settling import Policy, from_message
 from bus.suspects import Blame
 from bus.turns import named
 from contracts.clock import ManualClock
@@ -47,6 +47,7 @@ class Wire:
         self.refuse = False
         self.lose_answer = False
         self.counts = True
+        self.hears_of_stops: Callable[[Delivery], bool] = lambda _: True
         self.found: list[Delivery] = []
         self._clock = broker.clock
         self._model = model
@@ -92,7 +93,7 @@ class Wire:
             self._model.complain(f"a pull that began at {start} left {late}")
         self._model.handed(now, found, asked)
         end = End(None, now) if self.counts else None
-        self._model.took(now + LEASE, found, end)
+        self._model.took(now + LEASE, found, end, self.hears_of_stops)
         self.found = found
         return found
 
@@ -129,11 +130,17 @@ class Process:
         store = MemoryKeyValue(broker.store)
         rng = random.Random(number)
         self.bus = Bus(self.wire, store, clock=broker.clock, source="/machine", rng=rng)
+        self.wire.hears_of_stops = self._hears_of_stops
         self.held: list[Delivery] = []
         self.settled: list[Delivery] = []
         self.begun: set[Delivery] = set()
         self.pull: Pull | None = None
         self.dead = False
+
+    def _hears_of_stops(self, delivery: Delivery) -> bool:
+        view = self.bus.stop_view
+        task = from_message(delivery.message)
+        return view.fresh or view.stopped(task, delivery.group) is not None
 
     def blame(self, group: str) -> Blame:
         """What is said of a crash that this process finds."""

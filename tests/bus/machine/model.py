@@ -4,7 +4,7 @@ It hears of each call at the moment the broker has done it and complains of what
 what must happen is for the machine to ask: `overdue`, `lag`, `letters`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Delivery, Lag, Lane, Message
@@ -96,8 +96,16 @@ class Model:
             if wrong:
                 self.complain(f"{m.key()} was handed to {delivery.group}: {wrong}")
 
-    def took(self, until: float, found: Sequence[Delivery], end: End | None) -> None:
-        """Since then these are held; what nobody answered before is to end like `end`."""
+    def took(
+        self,
+        until: float,
+        found: Sequence[Delivery],
+        end: End | None,
+        hears_of_stops: Callable[[Delivery], bool],
+    ) -> None:
+        """Since then these are held; what nobody answered before is to end like `end`, or as
+        cancelled where the holder can know that it is. One whose view of stops is not fresh counts
+        the crash: the copy it leaves does not start."""
         for delivery in found:
             entry = self.entries.get((delivery.group, delivery.message.id))
             if entry is None:
@@ -108,7 +116,8 @@ class Model:
                 self.complain(f"{delivery.message.key()}: earlier is {delivery.earlier}")
             entry.state, entry.holder, entry.until = State.HELD, delivery, until
             if end is not None and delivery.earlier and not entry.asked.poison:
-                crash = Cancelled() if self.is_stopped(entry) else Retry(0.0, last=Reason.CRASH)
+                stopped = self.is_stopped(entry) and hears_of_stops(delivery)
+                crash = Cancelled() if stopped else Retry(0.0, last=Reason.CRASH)
                 self._ends[delivery] = replace(end, outcome=crash)
 
     def intend(self, delivery: Delivery, outcome: Outcome | None, at: float) -> None:
