@@ -6,7 +6,7 @@ every value knows where it came from.
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -26,14 +26,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from contracts.errors import InvalidValue, MusterError
 from contracts.limits import parse_rate
 from contracts.topics import near
+from workers.fleet.replicas import Replicas
 from workers.health.settings import HealthSettings
 from workers.history.settings import HistorySettings
 
 FILE = "muster.toml"
 
 OUTSIDE = frozenset({"MUSTER_ROLES", "MUSTER_REQUIRE", "MUSTER_LONG"})
-"""Variables that are not settings: where roles are found, which servers tests must have, and
-whether tests run in their long forms."""
+"""Variables that are not settings: folders of roles, servers that tests must have, their forms."""
 
 
 class SettingsError(MusterError):
@@ -99,10 +99,10 @@ class _Limited(_Section):
 
 
 class RoleSettings(_Limited):
-    """`replicas`: worker processes that `muster up` keeps alive. `concurrency`, of one process, and
-    `rate` and `max_running`, of the whole fleet, override the role's own."""
+    """`replicas`: worker processes in the fleet until somebody scales the role. `concurrency`, of
+    one process, and `rate` and `max_running`, of the whole fleet, override the role's own."""
 
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    replicas: Replicas = 1
     concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = None
     max_running: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
@@ -224,12 +224,12 @@ def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
     return {name: (value, str(file.name)) for name, value in _flat(tree, "")}
 
 
-def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        name = f"{prefix}{key}"
-        found += _flat(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
-    return found
+        if isinstance(value, dict) and (key != "replicas" or prefix in {"", "roles."}):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:

@@ -4,6 +4,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -137,16 +138,17 @@ def all_roles(loaded: Loaded) -> dict[str, Role]:
     return found
 
 
-def _unheard() -> None:
+def _unheard(_health: str) -> None:
     return
 
 
 async def work(
-    loaded: Loaded, roles: Sequence[Role], *, ready: Callable[[], None] = _unheard
+    loaded: Loaded, roles: Sequence[Role], *, ready: Callable[[str], None] = _unheard
 ) -> None:
     """Work on `roles` in this process until SIGTERM or SIGINT, then drain. `ready` is called once
-    every role is bound and can be seen. Raises `Unreachable` when the broker was away for
-    `fleet.give_up` seconds, `PortTaken` or `SettingsError` when probes cannot be answered."""
+    every role is bound and can be seen, with the URL under which it answers probes. Raises
+    `Unreachable` when the broker was away for `fleet.give_up` seconds, `PortTaken` or
+    `SettingsError` when probes cannot be answered."""
     clock, who = SystemClock(), Identity.of_this_process()
 
     async def gave_up() -> None:
@@ -159,7 +161,7 @@ async def work(
         host = _host(loaded, roles, bus, who, clock)
         watch.over(host, bus.contact)
         _calm_collector()
-        shown = _Countdown(len(roles), ready)
+        shown = _Countdown(len(roles), partial(ready, url))
         seen = [_presence(host, role, bus, clock, _Shown(url, shown)) for role in roles]
         members = [_membership(host, role, bus, clock) for role in roles]
         try:
@@ -259,6 +261,7 @@ def _presence(host: Host, role: Role, bus: Bus, clock: Clock, shown: _Shown) -> 
             cancelled=worker.counts.cancelled,
             draining=host.stopping,
             health=shown.health,
+            mean_run=worker.mean_run,
         )
 
     heard = bus.contact.heard

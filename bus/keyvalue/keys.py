@@ -14,6 +14,11 @@
 | rate | rate/holder/PROCESS | a process that holds such places | who finds none | one lease |
 | rate | rate/quota/TENANT | publish, before it sends | publish | until the window ends |
 | listens | listens/GROUP/VERSION | members of a group: their patterns | the others | 60 s |
+| scale | scale/wanted/ROLE | `muster scale` | each supervisor | until reset |
+| scale | scale/auto/ROLE | the supervisor that scales | each supervisor, scale | until reset |
+| scale | scale/scaler | the supervisor that scales | each supervisor | one lease |
+| machine | machine/NAME | a supervisor, four times a lease | the others, ps, scale | one lease |
+| seat | seat/ROLE/NUMBER | the machine that has the seat | the others | until it is given up |
 | seen | seen/GROUP | members of a group, once a minute | lag, doctor | until unbind |
 | stop | stop/KIND/NAME, stop/all | cancel, purge, pause | each worker process | 400 days, or ever |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
@@ -30,6 +35,9 @@ STOP_TTL = 400 * DAY
 
 STOPS = "stop/"
 STOP_ALL = "stop/all"
+
+SCALE = "scale/"
+SCALER = "scale/scaler"
 
 
 def _word(text: str) -> str:
@@ -108,6 +116,31 @@ def listens(group: str, version: str = "") -> str:
 def seen(group: str = "") -> str:
     """Key of when a member of a group was last there, or the prefix of all."""
     return f"seen/{group}"
+
+
+def wanted(role: str = "") -> str:
+    """Key of how many processes of a role somebody wants, or the prefix of all."""
+    return f"scale/wanted/{role}"
+
+
+def auto(role: str = "") -> str:
+    """Key of how many the work asks for, where the number follows it, or the prefix of all."""
+    return f"scale/auto/{role}"
+
+
+def machine(name: str = "") -> str:
+    """Key of a supervisor's sign of life, or the prefix of all."""
+    return f"machine/{name}"
+
+
+def seat(role: str, number: int) -> str:
+    """Key of one process's place among those of its role; its value is the machine's name."""
+    return f"seat/{role}/{number}"
+
+
+def seats() -> str:
+    """Prefix of all seats."""
+    return "seat/"
 
 
 def binding(group: str = "") -> str:

@@ -30,7 +30,7 @@ def config(ctx: typer.Context) -> None:
 def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not (key == "replicas" and prefix != "roles."):
             yield from _flat(value, f"{name}.")
         else:
             yield name, value

@@ -71,6 +71,7 @@ def _start(plan: Plan, given: Given, roles: Sequence[str], log: Path) -> "subpro
 
 
 def _show(found: Standing, plan: Plan) -> None:
+    counts = standing.counts(found.workers)
     if plan.json:
         output.as_json_line(
             {
@@ -78,12 +79,11 @@ def _show(found: Standing, plan: Plan) -> None:
                 "bus": found.bus,
                 "history": found.history,
                 "pid": found.pid,
-                "workers": dict(plan.counts),
+                "workers": counts,
             }
         )
         return
-    crew = ", ".join(f"{count} {role}" for role, count in plan.counts.items())
-    output.say(f"bus      {found.bus}\nhistory  {found.history}\ncrew     {crew or 'nobody'}")
+    output.say(f"bus      {found.bus}\nhistory  {found.history}\ncrew     {standing.named(counts)}")
     output.say(f"ready    after {found.ready:g} s as process {found.pid}; `muster down` ends it")
 
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import psutil
 
+from bus.bus import Bus
 from contracts.clock import SystemClock
 from workers.cli import output, services
+from workers.cli.crewing import Parts, parts_of
 from workers.cli.masking import masked
 from workers.fleet import standing
 from workers.fleet.errors import NotReady
+from workers.fleet.machine import Offer
 from workers.fleet.seat import Spec
 from workers.fleet.standing import Standing
 from workers.fleet.supervisor import Supervisor
@@ -28,11 +31,12 @@ KILL_AFTER = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run: processes to keep alive; per role how many, and the patterns it listens to."""
+    """What may run here: by role, how its process is started, what was told of its number, and
+    the patterns it listens to if it is to run at all."""
 
     loaded: Loaded
-    specs: Sequence[Spec]
-    counts: Mapping[str, int]
+    specs: Mapping[str, Spec]
+    offers: Mapping[str, Offer]
     listens: Mapping[str, Sequence[str]]
     json: bool
 
@@ -44,64 +48,64 @@ async def keep_up(plan: Plan) -> None:
     configure_logs(style=settings.log.format, level=settings.log.level)
     async with services.running(plan.loaded) as owns:
         record = Record(plan.loaded, owns=owns)
-        supervisor = Supervisor(
-            plan.specs,
-            SystemClock(),
-            grace=settings.fleet.drain + KILL_AFTER,
-            changed=lambda: record.write(supervisor),
-        )
+        supervisor = Supervisor((), SystemClock(), grace=settings.fleet.drain + KILL_AFTER)
+        bus = await open_bus(plan.loaded, source="/muster/up")
         try:
-            await _bind(plan)
-            await _keep(plan, supervisor, record, began)
+            await _bind(bus, plan)
+            parts = parts_of(plan.loaded, bus, plan.offers, plan.specs, supervisor)
+            await _keep(plan, parts, record, began)
         finally:
+            await bus.close()
             standing.forget(plan.loaded.state)
 
 
-async def _bind(plan: Plan) -> None:
+async def _bind(bus: Bus, plan: Plan) -> None:
     """Bind every role that runs here: what is published from now on waits for its workers. A bus
     that cannot be used is found out before anything is started on it."""
-    bus = await open_bus(plan.loaded, source="/muster/up")
-    try:
-        await asyncio.gather(*(bus.join(role, listens) for role, listens in plan.listens.items()))
-    finally:
-        await bus.close()
+    await asyncio.gather(*(bus.join(role, listens) for role, listens in plan.listens.items()))
 
 
-async def _keep(plan: Plan, supervisor: Supervisor, record: "Record", began: float) -> None:
+async def _keep(plan: Plan, parts: Parts, record: "Record", began: float) -> None:
     def stop() -> None:
         output.note("ending: workers finish what they have begun (once more: at once)")
-        supervisor.stop()
+        parts.stop()
 
+    def changed() -> None:
+        record.write(parts.supervisor)
+        parts.crew.changed()
+
+    parts.supervisor.changed = changed
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     others = [
-        asyncio.create_task(_tell_ready(plan, supervisor, record, began)),
+        asyncio.create_task(_tell_ready(plan, parts, record, began)),
         asyncio.create_task(services.look_after(plan.loaded)),
     ]
     try:
-        await supervisor.run()
+        await parts.run()
     finally:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
 
-async def _tell_ready(plan: Plan, supervisor: Supervisor, record: "Record", began: float) -> None:
-    crew = ", ".join(f"{count} {role}" for role, count in plan.counts.items())
+async def _tell_ready(plan: Plan, parts: Parts, record: "Record", began: float) -> None:
     if not plan.json:
-        output.say(f"bus      {record.bus}\nhistory  {record.history}\ncrew     {crew or 'nobody'}")
+        output.say(f"bus      {record.bus}\nhistory  {record.history}")
     while True:
         try:
-            await supervisor.ready()
+            await parts.crew.ready()
             break
         except NotReady as error:
             output.note(f"{error.message}: {error.details}")
     record.ready = round(time.monotonic() - began, 2)
-    record.write(supervisor)
+    record.write(parts.supervisor)
+    counts = standing.counts(record.standing.workers)
     if plan.json:
         where = {"bus": record.bus, "history": record.history}
-        output.as_json_line({"ready": record.ready, **where, "workers": dict(plan.counts)})
+        output.as_json_line({"ready": record.ready, **where, "workers": counts})
     else:
+        output.say(f"crew     {standing.named(counts)}")
         output.say(f"ready    after {record.ready:g} s; Ctrl-C ends it")
 
 
@@ -113,7 +117,7 @@ class Record:
         self.history = masked(history_url(loaded)) if kept(loaded) else "none"
         self.ready: float | None = None
         self._state = loaded.state
-        self._standing = Standing(
+        self.standing = Standing(
             pid=os.getpid(),
             created=psutil.Process().create_time(),
             bus=self.bus,
@@ -123,5 +127,6 @@ class Record:
 
     def write(self, supervisor: Supervisor) -> None:
         """Write how things stand now."""
-        now = self._standing.with_processes(supervisor.processes())
-        standing.write(self._state, now.model_copy(update={"ready": self.ready}))
+        now = self.standing.with_processes(supervisor.processes())
+        self.standing = now.model_copy(update={"ready": self.ready})
+        standing.write(self._state, self.standing)

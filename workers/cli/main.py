@@ -22,6 +22,7 @@ COMMANDS = MappingProxyType(
         "work": ("workers.cli.work:work", "Run one worker process in the foreground."),
         "publish": ("workers.cli.publish:publish", "Publish a task, or a file of them."),
         "ps": ("workers.cli.ps:ps", "Show roles, workers and what waits for them."),
+        "scale": ("workers.cli.scale:scale", "Show or set how many processes each role has."),
         "lag": ("workers.cli.lag:lag", "Show what waits for each group, and deserted groups."),
         "task": ("workers.cli.task:app", "Cancel tasks under way; retry dead ones."),
         "pause": ("workers.cli.pausing:pause", "Keep roles from starting anything."),

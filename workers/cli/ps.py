@@ -11,11 +11,12 @@ import typer
 
 from workers.cli import output, times
 from workers.cli.options import Given
+from workers.cli.scale import show_crashes
 
 if TYPE_CHECKING:
     from bus.bus import Bus
     from workers.fleet.presence import Alive
-    from workers.fleet.standing import Standing
+    from workers.fleet.staffing import Fleet
     from workers.settings import Loaded
 
 LANES = ("high", "retry", "normal", "low")
@@ -40,33 +41,40 @@ class Row:
 
 
 def ps(ctx: typer.Context) -> None:
-    """Show roles and workers; restarts are known where `muster up` keeps them alive."""
+    """Show roles and workers; restarts are known where a `muster up` keeps them alive."""
     from workers.fleet import standing
 
     given = Given.of(ctx)
     loaded = given.loaded()
-    rows, alive = asyncio.run(_look(loaded))
+    rows, alive, fleet = asyncio.run(_look(loaded))
     found = standing.find(loaded.state)
     kept = found if found and standing.process(found.pid, found.created) else None
-    now = time.time()
-    workers = [_worker(one, kept, now) for one in alive]
+    restarts, now = fleet.restarts(), time.time()
+    workers = [_worker(one, restarts.get((one.host, one.pid)), now) for one in alive]
     if given.json:
-        up = kept.model_dump(mode="json") if kept else None
-        output.as_json({"roles": [asdict(row) for row in rows], "workers": workers, "up": up})
+        output.as_json(
+            {
+                "roles": [asdict(row) for row in rows],
+                "workers": workers,
+                "crashes": [asdict(crash) for crash in fleet.crashes()],
+                "up": kept.model_dump(mode="json") if kept else None,
+            }
+        )
         return
     _show(rows, workers)
-    _show_troubled(kept)
+    show_crashes(fleet.crashes())
 
 
-async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive]]":
+async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive], Fleet]":
     from workers.fleet.presence import present
+    from workers.fleet.staffing import Fleet
     from workers.wiring import open_bus
 
     bus = await open_bus(loaded)
     try:
-        alive = await present(bus.store)
+        alive, fleet = await asyncio.gather(present(bus.store), Fleet.read(bus.store))
         rows, paused = await asyncio.gather(bound_groups(bus, alive), bus.stops.paused())
-        return [replace(row, paused=row.role in paused) for row in rows], alive
+        return [replace(row, paused=row.role in paused) for row in rows], alive, fleet
     finally:
         await bus.close()
 
@@ -122,8 +130,7 @@ def _sum(counts: list[int | None]) -> int | None:
     return sum(known) if len(known) == len(counts) and counts else None
 
 
-def _worker(one: "Alive", kept: "Standing | None", now: float) -> dict[str, Any]:
-    restarts = [w.restarts for w in kept.workers if w.pid == one.pid] if kept else []
+def _worker(one: "Alive", restarts: int | None, now: float) -> dict[str, Any]:
     return {
         "role": one.role,
         "worker": one.worker,
@@ -137,7 +144,9 @@ def _worker(one: "Alive", kept: "Standing | None", now: float) -> dict[str, Any]
         "cancelled": one.cancelled,
         "draining": one.draining,
         "health": one.health,
-        "restarts": restarts[0] if restarts else None,
+        "restarts": restarts,
+        "places": one.concurrency if one.places is None else one.places,
+        "pressure": one.pressure,
     }
 
 
@@ -166,16 +175,13 @@ def _worker_cells(worker: dict[str, Any]) -> list[object]:
         worker["done"],
         worker["failed"],
         "" if worker["restarts"] is None else worker["restarts"],
-        "draining" if worker["draining"] else "",
+        _state(worker),
         worker["health"].removeprefix("http://"),
     ]
 
 
-def _show_troubled(kept: "Standing | None") -> None:
-    """Name processes that die again and again: they are not among the living."""
-    for worker in kept.workers if kept else ():
-        if worker.state in {"waiting", "starting"} and worker.restarts:
-            output.note(
-                f"{worker.role} died {worker.restarts} times, last with exit code "
-                f"{worker.exit_code}; it is started again"
-            )
+def _state(worker: dict[str, Any]) -> str:
+    said = ["draining"] if worker["draining"] else []
+    if worker["pressure"]:
+        said.append(f"{worker['places']}/{worker['concurrency']} ({worker['pressure']})")
+    return ", ".join(said)

@@ -11,6 +11,7 @@ from workers.cli.options import Given
 
 if TYPE_CHECKING:
     from workers.cli.keeping import Plan
+    from workers.fleet.machine import Offer
     from workers.sdk.role import Role
     from workers.settings import Loaded
 
@@ -19,12 +20,16 @@ def up(
     ctx: typer.Context,
     roles: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ROLE[=N]]…", help="Only these, N processes each; default: all."),
+        typer.Argument(
+            metavar="[ROLE[=N]]…",
+            help="Only these; N processes here until the role is scaled. Default: all.",
+        ),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when ready.")] = False,
 ) -> int:
     """Start the bus if none is configured, and one process per worker; keep them alive.
 
+    Several machines that run this share the processes of each role: see `muster scale`.
     Ctrl-C lets the workers finish what they have begun, then ends everything that was started.
     """
     from workers.cli import keeping
@@ -49,18 +54,23 @@ def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
     from workers.wiring import all_roles
 
     known = all_roles(loaded)
-    counts = _counts(asked, known, loaded)
-    _check_port(loaded, sum(counts.values()))
+    offers = _offers(asked, known, loaded)
+    _check_port(loaded, sum(_most(offer) for offer in offers.values()))
     environment = {
         name: value
         for name, value in (("MUSTER_BUS_URL", given.bus), ("MUSTER_FLEET_NAME", given.fleet))
         if value is not None
     }
-    specs: list[Spec] = []
-    for role, count in counts.items():
-        command = [*worker_command(role), "--folder", str(loaded.folder)]
-        specs += [Spec(role, environment, command)] * count
-    return Plan(loaded, specs, counts, {name: known[name].listens for name in counts}, given.json)
+    folder = ("--folder", str(loaded.folder))
+    specs = {r: Spec(r, environment, [*worker_command(r), *folder]) for r in offers}
+    listens = {r: known[r].listens for r, offer in offers.items() if _most(offer)}
+    return Plan(loaded, specs, offers, listens, given.json)
+
+
+def _most(offer: "Offer") -> int:
+    """Processes this machine may have at most, until somebody scales the role."""
+    replicas = offer.replicas
+    return offer.own or (replicas if isinstance(replicas, int) else replicas.max)
 
 
 def _check_port(loaded: "Loaded", processes: int) -> None:
@@ -76,17 +86,20 @@ def _check_port(loaded: "Loaded", processes: int) -> None:
         )
 
 
-def _counts(asked: Sequence[str], known: "Mapping[str, Role]", loaded: "Loaded") -> dict[str, int]:
-    """Processes per role."""
+def _offers(
+    asked: Sequence[str], known: "Mapping[str, Role]", loaded: "Loaded"
+) -> "dict[str, Offer]":
+    """The roles that this machine takes part in, with what it was told of each."""
+    from workers.fleet.machine import Offer
     from workers.sdk.discovery import pick
 
     settings = loaded.settings.roles
     replicas = {name: settings[name].replicas if name in settings else 1 for name in known}
     if not asked:
-        return {name: count for name, count in replicas.items() if count}
+        return {name: Offer(count) for name, count in replicas.items()}
     wanted = dict(_role_and_count(text) for text in asked)
     pick(known, wanted)
-    return {n: replicas[n] or 1 if count is None else count for n, count in wanted.items()}
+    return {name: Offer(replicas[name] or 1, own) for name, own in wanted.items()}
 
 
 def _role_and_count(text: str) -> tuple[str, int | None]:

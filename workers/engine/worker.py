@@ -80,6 +80,11 @@ class Worker:
         """Handlers that run now, those waiting for children included."""
         return len(self._runs)
 
+    @property
+    def mean_run(self) -> float | None:
+        """Seconds a run takes of late; None before the first has ended."""
+        return self._mean.value
+
     async def run(self) -> None:
         """Bind the role, then work until `stop`; returns when the drain is over."""
         self._view.start()

@@ -23,7 +23,9 @@ LOOK = 1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
     """A worker of one role in one process. `since` and `at` are UTC epoch seconds; the counts
-    are of this process since it started. `health`: the URL under which it answers probes."""
+    are of this process since it started. `mean_run`: seconds a run takes of late, None before the
+    first has ended. `health`: the URL under which it answers probes. `places`: how many of its
+    `concurrency` it uses at present, because of `pressure` on the machine."""
 
     role: str
     worker: str
@@ -39,6 +41,9 @@ class Alive:
     cancelled: int = 0
     draining: bool = False
     health: str = ""
+    mean_run: float | None = None
+    places: int | None = None
+    pressure: str = ""
 
 
 _ADAPTER = TypeAdapter(Alive)
@@ -105,7 +110,8 @@ class Presence:
         """Whether what is shown is old, or no longer so."""
         last = self._last
         old = self._clock.monotonic() - self._put_at >= RENEW
-        return last is None or old or replace(state, at=last.at) != last
+        same = last is not None and replace(state, at=last.at, mean_run=last.mean_run) == last
+        return old or not same
 
     async def _put(self) -> None:
         state = self._look()

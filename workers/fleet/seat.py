@@ -52,7 +52,7 @@ class Spec:
 class Info:
     """A process as it is now. `since`: when its state began, UTC epoch seconds. `created` tells
     its pid from a later process of the same number. `exit_code` of its last death, negative for
-    a signal."""
+    a signal; `again_at`: when it is started again after it, UTC epoch seconds."""
 
     role: str
     pid: int | None
@@ -61,6 +61,7 @@ class Info:
     since: float
     restarts: int
     exit_code: int | None
+    again_at: float | None = None
 
 
 def worker_command(role: str) -> list[str]:
@@ -74,7 +75,7 @@ class Seat:
 
     It gets the end of a socket as its standard input (`workers.fleet.supervised`) and a session
     of its own, so that Ctrl-C reaches only the supervisor. `changed` is called after every
-    change of `info`.
+    change of `info`. `health`: where the process answers probes, empty while nobody knows.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Seat:
     ) -> None:
         self.spec = spec
         self.once_ready = asyncio.Event()
+        self.health = ""
         self._clock = clock
         self._rng = rng
         self._backoff = backoff
@@ -100,6 +102,7 @@ class Seat:
         self._since = clock.wall()
         self._restarts = 0
         self._exit_code: int | None = None
+        self._again_at: float | None = None
 
     @property
     def info(self) -> Info:
@@ -112,7 +115,13 @@ class Seat:
             since=self._since,
             restarts=self._restarts,
             exit_code=self._exit_code,
+            again_at=self._again_at,
         )
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """End the process in good order; asked again, at once."""
@@ -146,6 +155,7 @@ class Seat:
         except OSError as error:
             _log.error("worker cannot be started", role=self.spec.role, error=str(error))
         self._process = self._created = None
+        self.health = ""
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -187,7 +197,8 @@ class Seat:
         """Wait until the process says that it is ready."""
         channel.setblocking(False)
         with suppress(OSError):
-            if await asyncio.get_running_loop().sock_recv(channel, 64):
+            if said := await asyncio.get_running_loop().sock_recv(channel, 512):
+                self.health = said.decode(errors="replace").partition(" ")[2].strip()
                 self.once_ready.set()
                 if self._state is State.STARTING:
                     self._become(State.READY)
@@ -212,8 +223,10 @@ class Seat:
             restarts=self._restarts,
             again_after=round(seconds, 2),
         )
+        self._again_at = self._clock.wall() + seconds
         self._become(State.WAITING)
         await self._until(self._clock.sleep(seconds), self._stopping)
+        self._again_at = None
 
     async def _until(
         self, first: Coroutine[Any, Any, object], event: asyncio.Event, timeout: float | None = None

@@ -4,7 +4,8 @@
 its holder dies, is what allows one supervisor per folder.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Kept(_Frozen):
     since: float
     restarts: int
     exit_code: int | None
+    again_at: float | None = None
 
 
 class Standing(_Frozen):
@@ -55,6 +57,17 @@ class Standing(_Frozen):
             for info in infos
         )
         return self.model_copy(update={"workers": kept})
+
+
+def counts(workers: Sequence[Kept]) -> dict[str, int]:
+    """How many processes there are of each role, those that drain not counted."""
+    staying = [kept.role for kept in workers if kept.state not in {State.STOPPING, State.ENDED}]
+    return dict(sorted(Counter(staying).items()))
+
+
+def named(counts: Mapping[str, int]) -> str:
+    """The same in words."""
+    return ", ".join(f"{count} {role}" for role, count in counts.items()) or "nobody"
 
 
 def find(state: Path) -> Standing | None:

@@ -1,7 +1,8 @@
 """The worker's side of its supervisor.
 
 A supervised process has one end of a socket as its standard input; only its supervisor holds the
-other end. The process writes a line into it when it is ready, and reads the end of the stream
+other end. The process writes a line into it when it is ready, with the address at which it answers
+probes, and reads the end of the stream
 when the supervisor is gone, however that died: the kernel closes what a killed process held.
 This needs no system call of one platform (such as `prctl`) and no polling.
 """
@@ -14,10 +15,11 @@ import time
 STDIN = 0
 
 
-def say_ready(channel: int = STDIN) -> None:
-    """Tell the supervisor that this process works; one that is gone is no error."""
+def say_ready(health: str = "", *, channel: int = STDIN) -> None:
+    """Tell the supervisor that this process works, and the URL under which it answers probes; a
+    supervisor that is gone is no error."""
     try:
-        os.write(channel, b"ready\n")
+        os.write(channel, f"ready {health}\n".encode())
     except OSError:
         return
 

@@ -35,32 +35,58 @@ class Supervisor:
         rng: random.Random | None = None,
         changed: Callable[[], None] = _nobody,
     ) -> None:
+        self.changed = changed
+        self._clock = clock
         self._grace = grace
+        self._backoff = backoff
+        self._rng = rng or random.Random()
+        self._stopping = asyncio.Event()
+        self._told = False
         self._ended = asyncio.Event()
-        rng = rng or random.Random()
-        self._seats = [
-            Seat(spec, clock, rng=rng, backoff=backoff, changed=changed) for spec in specs
-        ]
+        self._group: asyncio.TaskGroup | None = None
+        self._seats: list[Seat] = []
+        for spec in specs:
+            self.add(spec)
+
+    def add(self, spec: Spec) -> Seat:
+        """One process more, started now, or with `run`; none after `stop`. `Seat.stop` lets it
+        drain; once it has ended it is no longer among `processes`."""
+        seat = Seat(
+            spec,
+            self._clock,
+            rng=self._rng,
+            backoff=self._backoff,
+            changed=self._tell,
+        )
+        if not self._stopping.is_set():
+            self._seats.append(seat)
+            if self._group is not None:
+                self._group.create_task(self._keep(seat))
+        return seat
 
     async def run(self) -> None:
         """Keep every process alive until `stop`; returns when all have ended. Cancelling kills
         them at once."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as self._group:
                 for seat in self._seats:
-                    group.create_task(seat.keep(self._grace))
+                    self._group.create_task(self._keep(seat))
+                await self._stopping.wait()
         finally:
             self._ended.set()
 
     def stop(self) -> None:
         """Let every process end in good order; asked a second time, kill what is left."""
+        self._stopping.set()
         for seat in self._seats:
-            seat.stop()
+            if self._told or not seat.stopping:  # one that drains already is not hurried
+                seat.stop()
+        self._told = True
 
     async def ready(self, timeout: float = 60.0) -> None:
         """Return when every process has said once that it is ready. Raises `NotReady` after
         `timeout` seconds, or when `run` ends first, with what became of the others."""
-        waiting = [asyncio.create_task(seat.once_ready.wait()) for seat in self._seats]
+        waiting = [asyncio.create_task(seat.once_ready.wait()) for seat in self._wanted()]
         if not waiting:
             return
         everyone = asyncio.ensure_future(asyncio.gather(*waiting))
@@ -75,8 +101,24 @@ class Supervisor:
         self._check_ready()
 
     def processes(self) -> list[Info]:
-        """Every process as it is now, in the order of the specs."""
+        """Every process as it is now, in the order in which they were asked for."""
         return [seat.info for seat in self._seats]
+
+    def seats(self) -> list[Seat]:
+        """Those who keep the processes, in the same order."""
+        return list(self._seats)
+
+    def _tell(self) -> None:
+        self.changed()
+
+    async def _keep(self, seat: Seat) -> None:
+        await seat.keep(self._grace)
+        if not self._stopping.is_set():
+            self._seats.remove(seat)
+            self.changed()
+
+    def _wanted(self) -> list[Seat]:
+        return [seat for seat in self._seats if not seat.stopping]
 
     def _check_ready(self) -> None:
         late = [seat.info for seat in self._seats if not seat.once_ready.is_set()]
