@@ -64,6 +64,7 @@ class Crew:
         *,
         lease: float,
         hears: Callable[[Seat], Awaitable[bool]],
+        deaf: float = DEAF,
     ) -> None:
         self.board = Board(store, clock)
         self._store = store
@@ -73,6 +74,7 @@ class Crew:
         self._supervisor = supervisor
         self._lease = lease
         self._hears = hears
+        self._deaf = max(lease, deaf)
         self._seats = Seats(store, self.board, me.name)
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()
@@ -240,7 +242,7 @@ class Crew:
         our seats. Those of our workers that still hear the bus would double them."""
         while True:
             await self._clock.sleep(LOOK)
-            if self._clock.monotonic() - self._signed <= max(self._lease, DEAF):
+            if self._clock.monotonic() - self._signed <= self._deaf:
                 continue
             held = self._seats.held().items()
             ready = [(place, h.keeper) for place, h in held if h.keeper.info.state is State.READY]
