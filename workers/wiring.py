@@ -1,7 +1,7 @@
 """The only place that picks implementations from settings and puts the parts together."""
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -126,10 +126,11 @@ async def _connected(loaded: Loaded) -> AsyncIterator[Fleet]:
         yield fleet
 
 
-def all_roles(loaded: Loaded) -> dict[str, Role]:
-    """The built-in roles and those of `MUSTER_ROLES`, with the settings' overrides applied."""
+def all_roles(loaded: Loaded, *, wanted: Collection[str] = ()) -> dict[str, Role]:
+    """The built-in roles and those of `MUSTER_ROLES`, with the settings' overrides applied; see
+    `discover`."""
     built_in = Path(__file__).parent / "roles"
-    found = discover([built_in, *loaded.role_folders])
+    found = discover([built_in, *loaded.role_folders], wanted=wanted)
     for name, settings in loaded.settings.roles.items():
         if name in found:
             found[name] = limiting.limited(found[name], settings)

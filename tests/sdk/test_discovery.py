@@ -117,6 +117,18 @@ def test_neighbours_can_be_imported(folder: Path, write: Callable[[str, str], Pa
     assert list(discover([folder])) == ["by-tools"]
 
 
+def test_a_broken_file_does_not_concern_those_who_want_other_roles(
+    folder: Path, write: Callable[[str, str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A supervised worker that is started again after a broken deploy."""
+    write("one.py", source("alpha"))
+    write("two.py", "import not_installed\n" + source("beta"))
+    assert list(discover([folder], wanted=["alpha"])) == ["alpha"]
+    assert "two.py does not import" in caplog.text
+    with pytest.raises(RoleError):
+        discover([folder], wanted=["beta"])
+
+
 def test_a_syntax_error_is_said_with_file_and_line(
     folder: Path, write: Callable[[str, str], Path]
 ) -> None:

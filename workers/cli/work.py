@@ -35,9 +35,8 @@ def work(
     if supervised:
         end_with_supervisor(settings.fleet.drain + _KILL_AFTER)
     configure_logs(style=settings.log.format, level=settings.log.level)
-    chosen = [
-        _with(role, concurrency) for role in pick(wiring.all_roles(loaded), dict.fromkeys(roles))
-    ]
+    known = wiring.all_roles(loaded, wanted=roles if supervised else ())
+    chosen = [_with(role, concurrency) for role in pick(known, dict.fromkeys(roles))]
     if supervised:
         _run(wiring.work(loaded, chosen, ready=say_ready))
     else:

@@ -2,9 +2,10 @@
 
 import hashlib
 import importlib.util
+import logging
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -12,18 +13,31 @@ from contracts.topics import near
 from workers.sdk.errors import RoleError, UnknownRole
 from workers.sdk.role import MARK, Role
 
+_log = logging.getLogger(__name__)
 
-def discover(folders: Sequence[Path]) -> dict[str, Role]:
+
+def discover(folders: Sequence[Path], *, wanted: Collection[str] = ()) -> dict[str, Role]:
     """Every role declared in the Python files of `folders`, by name.
 
     Files that begin with `_` or `.` or `test_` are left out, sub-folders are not entered. A
     folder that does not exist is left out. Raises `RoleError` for a file that does not import
-    (with file and line) and for two roles of one name (with both places).
+    (with file and line) and for two roles of one name (with both places). Who knows which roles
+    are `wanted` is not concerned by files that do not import, as long as those are found.
     """
     found: dict[str, Role] = {}
+    broken: list[RoleError] = []
     for file in _files(folders):
-        for role in _roles_of(_load(file)):
+        try:
+            roles = _roles_of(_load(file))
+        except RoleError as error:
+            broken.append(error)
+            continue
+        for role in roles:
             _add(found, role)
+    if broken and not (wanted and found.keys() >= set(wanted)):
+        raise broken[0]
+    for each in broken:
+        _log.warning("left out: %s (%s)", each.message, each.details)
     return found
 
 
