@@ -20,6 +20,7 @@ from workers import limiting
 from workers.engine.host import Host
 from workers.engine.identity import Identity
 from workers.engine.keeper import Extender
+from workers.engine.relief import Relief
 from workers.fleet.client import FleetClient
 from workers.fleet.drain import serve
 from workers.fleet.membership import Membership
@@ -163,10 +164,12 @@ async def work(
         watch.over(host, bus.contact)
         _calm_collector()
         shown = _Countdown(len(roles), partial(ready, url))
-        seen = [_presence(host, role, bus, clock, _Shown(url, shown)) for role in roles]
+        relief = Relief({role.name: host.worker(role.name).slots for role in roles}, clock)
+        known = _Shown(url, relief, shown)
+        seen = [_presence(host, role, bus, clock, known) for role in roles]
         members = [_membership(host, role, bus, clock) for role in roles]
         try:
-            await serve([Watched(host, watch), watch, *seen, *members])
+            await serve([Watched(host, watch), watch, relief, *seen, *members])
         finally:
             await bus.close()
 
@@ -239,6 +242,7 @@ class _Shown:
     """What presence shows of the process, and whom to tell once it is shown."""
 
     health: str
+    relief: Relief
     tell: Callable[[], None]
 
 
@@ -262,7 +266,9 @@ def _presence(host: Host, role: Role, bus: Bus, clock: Clock, shown: _Shown) -> 
             cancelled=worker.counts.cancelled,
             draining=host.stopping,
             health=shown.health,
-            mean_run=worker.mean_run,
+            mean_run=worker.mean_run.value,
+            places=worker.slots.size,
+            pressure=shown.relief.state.cause,
         )
 
     heard = bus.contact.heard

@@ -379,7 +379,7 @@ async def test_a_call_nobody_waits_for_any_more_leaves_no_place_taken(
         assert await fleet.within(task.result()) == "done"
     await asyncio.wait(orphans)
     assert len(left) == 5
-    slots = member.worker._slots
+    slots = member.worker.slots
     assert (slots._taken, slots._waiting, slots.free) == (0, 0, 2)
     assert all(orphan.exception() is not None for orphan in orphans)
 

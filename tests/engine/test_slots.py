@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.engine.slots import MOST_WAITING, Slots
+from workers.engine.slots import MOST_WAITING, Place, Slots
 
 steps = st.lists(
     st.tuples(st.sampled_from("start call answer fail cancel end".split()), st.integers(0)),
@@ -53,6 +53,8 @@ class Runner:
             await self.start()
         elif what == "call":
             await self.call(pick)
+        elif what == "resize":
+            self.slots.resize(1 + pick % 4)
         elif what == "end" and self._places:
             self._places.pop(pick % len(self._places)).leave()  # type: ignore[attr-defined]
         elif self.calls:
@@ -94,6 +96,48 @@ def test_whatever_happens_every_place_is_free_at_the_end(
         assert (slots._taken, slots._waiting, slots.free) == (0, 0, size)
 
     asyncio.run(scenario())
+
+
+resized = st.lists(
+    st.tuples(st.sampled_from("start call answer end resize".split()), st.integers(0)), max_size=40
+)
+
+
+@given(st.integers(1, 3), resized)
+def test_places_that_come_and_go_lose_none_and_wake_whoever_waits(
+    size: int, script: list[tuple[str, int]]
+) -> None:
+    """As under pressure on the machine, and after it."""
+
+    async def scenario() -> None:
+        runner = Runner(size)
+        await runner.run([*script, ("resize", size - 1)])
+        assert not runner.slots._returning
+        slots = runner.slots
+        assert (slots._taken, slots._waiting, slots.free) == (0, 0, size)
+
+    asyncio.run(scenario())
+
+
+async def test_more_places_go_to_runs_that_return_first() -> None:
+    slots = Slots(2)
+    first, second = slots.take(), slots.take()
+    slots.resize(1)
+    returning = asyncio.create_task(_lend(first))
+    await turns()
+    assert (returning.done(), slots.free) == (False, 0)  # the second has the only one
+    slots.resize(2)
+    async with asyncio.timeout(1):
+        await returning
+    assert slots.free == 0
+    first.leave()
+    second.leave()
+    assert slots.free == 2
+
+
+async def _lend(place: Place) -> None:
+    async with place.lent():
+        await asyncio.sleep(0)
 
 
 @given(st.integers(1, 3), steps)

@@ -24,11 +24,27 @@ class Slots:
         self._returning: deque[asyncio.Future[None]] = deque()
 
     @property
+    def taken(self) -> int:
+        """Places in use."""
+        return self._taken
+
+    @property
     def free(self) -> int:
         """Places for new runs; none while `MOST_WAITING` runs wait for their children."""
         if self._returning or self._waiting >= MOST_WAITING:
             return 0
         return max(0, self.size - self._taken)
+
+    def resize(self, size: int) -> None:
+        """From now on there are so many; who has one beyond keeps it. Runs that return are first
+        to get what there is more."""
+        self.size = size
+        while self._returning and self._taken < self.size:
+            future = self._returning.popleft()
+            if not future.done():
+                self._taken += 1
+                future.set_result(None)
+        self.changed.set()
 
     def take(self) -> "Place":
         """A place for a new run; ask `free` first."""

@@ -40,7 +40,7 @@ class Worker:
 
     At most `role.concurrency` handlers run at once. Deliveries read ahead wait in `_queue`; they
     are ours, so they are renewed and, at a stop or a pause, given back. Nothing starts while the
-    view of stops is not fresh, or the role is paused.
+    view of stops is not fresh, or the role is paused. `slots` may be resized.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Worker:
         self._keeper = keeper
         self._clock = clock
         self._drain = drain
-        self._slots = Slots(role.concurrency)
+        self.slots = Slots(role.concurrency)
         self._executor = Executor(role, bus, who, clock, isolation=isolation, tenants=tenants)
-        self._mean = intake.MovingMean()
+        self.mean_run = intake.MovingMean()
         self._queue = Line()
         self._runs: dict[int, Run] = {}
         self._runners: set[asyncio.Task[None]] = set()
@@ -79,11 +79,6 @@ class Worker:
     def running(self) -> int:
         """Handlers that run now, those waiting for children included."""
         return len(self._runs)
-
-    @property
-    def mean_run(self) -> float | None:
-        """Seconds a run takes of late; None before the first has ended."""
-        return self._mean.value
 
     async def run(self) -> None:
         """Bind the role, then work until `stop`; returns when the drain is over."""
@@ -134,7 +129,7 @@ class Worker:
         """Marks have changed, or are known again."""
         self._halting.look()
         self._start()
-        self._slots.changed.set()
+        self.slots.changed.set()
 
     def _is_paused(self) -> bool:
         return self._view.is_paused(self.role.name)
@@ -153,14 +148,14 @@ class Worker:
 
     async def _pull_for_ever(self) -> None:
         while True:
-            self._slots.changed.clear()
+            self.slots.changed.clear()
             self._start()
             ask = intake.ask(
-                slots=self._slots.size,
-                free=self._slots.free,
+                slots=self.slots.size,
+                free=self.slots.free,
                 queued=len(self._queue),
                 unsettled=len(self._runners) - len(self._runs),
-                mean_run=self._mean.value,
+                mean_run=self.mean_run.value,
                 attempts=self.role.attempts,
             )
             # After one that failed, the next returns at once: only then is known that it works.
@@ -171,11 +166,11 @@ class Worker:
                 found += await self._pull(ahead=ask.ahead)
             if not found and not ask.free:
                 self._pull_failed = ""
-                await self._slots.changed.wait()
+                await self.slots.changed.wait()
 
     async def _pull(self, *, free: int = 0, ahead: int = 0, wait: float = 0.0) -> int:
         self._pull_ends = self._clock.monotonic() + wait + _OVERDUE
-        returning = max(0, self._slots.size - self._queue.count(LaneName.RETRY))
+        returning = max(0, self.slots.size - self._queue.count(LaneName.RETRY))
         try:
             if not self.bound.is_set():
                 await self._bind()
@@ -212,8 +207,8 @@ class Worker:
         """Start what waits here, as far as there are places."""
         if not self._queue or not self._view.fresh or self._is_paused():
             return
-        while self._queue and self._slots.free and not self._stopping.is_set():
-            run = Run(self._queue.pop(), self._slots.take())
+        while self._queue and self.slots.free and not self._stopping.is_set():
+            run = Run(self._queue.pop(), self.slots.take())
             self._runs[id(run.delivery)] = run
             run.runner = asyncio.create_task(self._process(run))
             self._runners.add(run.runner)
@@ -226,7 +221,7 @@ class Worker:
         try:
             if run.wanted:
                 finished = await self._executor.execute(run)
-                self._mean.add(finished.ended - run.started)
+                self.mean_run.add(finished.ended - run.started)
         except asyncio.CancelledError:
             if run.wanted:
                 raise
@@ -255,7 +250,7 @@ class Worker:
             _log.exception("could not settle; the task comes back by its lease")
         finally:
             self._keeper.release(run.delivery)
-            self._slots.changed.set()
+            self.slots.changed.set()
 
     async def _end(self) -> None:
         """Drain: give back what has not started, or waits for its limits; let runs finish, cut off
