@@ -116,6 +116,53 @@ async def test_a_command_that_cannot_be_started_is_tried_again() -> None:
         await news.until(lambda: supervisor.processes()[0].restarts >= 2)
 
 
+async def test_processes_start_by_turns() -> None:
+    """One that is ready, and one that dies, lets the next one start."""
+    news = News()
+    supervisor = Supervisor(
+        [_spec(LIVING), _spec(DYING), _spec(LIVING)], SystemClock(), starting=1, changed=news
+    )
+    most = 0
+
+    def look() -> None:
+        nonlocal most
+        found = [info.state is State.STARTING for info in supervisor.processes()]
+        most = max(most, sum(found))
+        news()
+
+    supervisor.changed = look
+    run = asyncio.create_task(supervisor.run())
+    await news.until(
+        lambda: [i.state is State.READY for i in supervisor.processes()] == [True, False, True]
+    )
+    supervisor.stop()
+    await run
+    assert most == 1
+
+
+async def test_a_process_that_waits_for_its_turn_is_ended_without_one() -> None:
+    silent = Spec("r", command=[sys.executable, "-c", "import signal; signal.pause()"])
+    news = News()
+    supervisor = Supervisor([silent, silent], SystemClock(), starting=1, changed=news)
+    run = asyncio.create_task(supervisor.run())
+    await news.until(lambda: any(info.pid for info in supervisor.processes()))
+    assert [info.pid is not None for info in supervisor.processes()] == [True, False]
+    supervisor.stop()
+    async with asyncio.timeout(20):
+        await run
+
+
+async def test_a_process_that_is_added_is_kept_and_one_that_is_let_go_is_forgotten() -> None:
+    async with _running(_spec(GENTLE, "a")) as (supervisor, news, run):
+        await supervisor.ready(20)
+        keeper = supervisor.add(_spec(GENTLE, "b"))
+        await news.until(lambda: keeper.info.state is State.READY)
+        keeper.stop()
+        await news.until(lambda: len(supervisor.processes()) == 1)
+        assert (keeper.info.state, keeper.info.exit_code) == (State.ENDED, 7)
+        assert not run.done()
+
+
 async def test_stop_asks_and_waits() -> None:
     async with _running(_spec(GENTLE)) as (supervisor, _, run):
         await supervisor.ready(20)

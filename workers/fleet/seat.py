@@ -18,6 +18,7 @@ import structlog
 
 from bus.backoff import Backoff
 from contracts.clock import Clock
+from workers.fleet.turns import Turn, Turns
 
 _log = structlog.get_logger("muster.supervisor")
 
@@ -85,6 +86,7 @@ class Seat:
         *,
         rng: random.Random,
         backoff: Backoff,
+        turns: Turns,
         changed: Callable[[], None],
     ) -> None:
         self.spec = spec
@@ -93,6 +95,7 @@ class Seat:
         self._clock = clock
         self._rng = rng
         self._backoff = backoff
+        self._turns = turns
         self._changed = changed
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -144,27 +147,32 @@ class Seat:
         self._become(State.ENDED)
 
     async def _live(self, grace: float) -> None:
-        """One life of the process, from its start to its end."""
+        """One life of the process, from its start, when it is its turn, to its end."""
+        turn = await self._turns.take(self._stopping)
+        if turn is None:
+            return
         self._become(State.STARTING)
         try:
-            async with self._running() as process:
+            async with self._running(turn) as process:
                 await self._until(process.wait(), self._stopping)
                 if self._stopping.is_set() and process.returncode is None:
                     await self._end(process, grace)
                 self._exit_code = process.returncode
         except OSError as error:
             _log.error("worker cannot be started", role=self.spec.role, error=str(error))
+        finally:
+            turn.over()
         self._process = self._created = None
         self.health = ""
 
     @asynccontextmanager
-    async def _running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def _running(self, turn: Turn) -> AsyncIterator[asyncio.subprocess.Process]:
         """The process started; dead when the block is left, whatever leaves it."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
                 process = await self._start(theirs)
-            hearing = asyncio.create_task(self._hear(ours))
+            hearing = asyncio.create_task(self._hear(ours, turn))
             try:
                 yield process
             finally:
@@ -193,13 +201,14 @@ class Seat:
         self._changed()
         return process
 
-    async def _hear(self, channel: socket.socket) -> None:
-        """Wait until the process says that it is ready."""
+    async def _hear(self, channel: socket.socket, turn: Turn) -> None:
+        """Wait until the process says that it is ready: then the next one may start."""
         channel.setblocking(False)
         with suppress(OSError):
             if said := await asyncio.get_running_loop().sock_recv(channel, 512):
                 self.health = said.decode(errors="replace").partition(" ")[2].strip()
                 self.once_ready.set()
+                turn.over()
                 if self._state is State.STARTING:
                     self._become(State.READY)
 

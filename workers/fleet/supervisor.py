@@ -9,6 +9,7 @@ from bus.backoff import Backoff
 from contracts.clock import Clock
 from workers.fleet.errors import NotReady
 from workers.fleet.seat import RESTART, Info, Seat, Spec, State
+from workers.fleet.turns import Turns, at_once
 
 __all__ = ["Info", "Spec", "State", "Supervisor"]
 
@@ -20,9 +21,9 @@ def _nobody() -> None:
 class Supervisor:
     """One process per spec: what dies is started again, with full jitter from 0.2 to 30 s.
 
-    `grace`: seconds a process has to end once it is asked to (SIGTERM), before it is killed.
-    When the supervisor itself is killed, its processes notice and drain. `changed` is called
-    after every change of `processes`. For one event loop; `run` once.
+    At most `starting` start at a time. `grace`: seconds a process has to end once it is asked to
+    (SIGTERM), before it is killed. When the supervisor itself is killed, its processes notice and
+    drain. `changed` is called after every change of `processes`. For one event loop; `run` once.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Supervisor:
         grace: float = 30.0,
         backoff: Backoff = RESTART,
         rng: random.Random | None = None,
+        starting: int | None = None,
         changed: Callable[[], None] = _nobody,
     ) -> None:
         self.changed = changed
@@ -40,6 +42,7 @@ class Supervisor:
         self._grace = grace
         self._backoff = backoff
         self._rng = rng or random.Random()
+        self._turns = Turns(starting or at_once(), clock)
         self._stopping = asyncio.Event()
         self._told = False
         self._ended = asyncio.Event()
@@ -56,6 +59,7 @@ class Supervisor:
             self._clock,
             rng=self._rng,
             backoff=self._backoff,
+            turns=self._turns,
             changed=self._tell,
         )
         if not self._stopping.is_set():
