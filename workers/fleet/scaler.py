@@ -27,10 +27,12 @@ from workers.fleet.scaling import DOWN_AFTER, Past, Seen, decide
 _log = structlog.get_logger("muster.scaler")
 
 LOOK = 1.0
-"""Seconds between two looks while there is anything to do."""
+"""Seconds between two looks while there is something to do."""
 
 IDLE_LOOK = 5.0
-"""Seconds between two looks while nothing waits and nothing runs: a question per lane each."""
+IDLE_AFTER = 30.0
+"""Seconds between two looks, each a question per lane, once nothing has waited or run for so many
+seconds."""
 
 _TELL = 5.0
 """Seconds after which the reason is told anew, if only that has changed."""
@@ -68,6 +70,7 @@ class Scaler:
         self._stopping = asyncio.Event()
         self._revision: Revision | None = None
         self._renewed = 0.0
+        self._busy_at = self._look_at = clock.monotonic()
         self._courses: dict[str, _Course] = {}
 
     async def run(self) -> None:
@@ -79,7 +82,8 @@ class Scaler:
         )
         whole.cancel()
         while not stop.done():
-            pause = asyncio.create_task(self._clock.sleep(await self._turn()))
+            await self._turn()
+            pause = asyncio.create_task(self._clock.sleep(min(LOOK, self._lease / 4)))
             await asyncio.wait({stop, pause}, return_when=asyncio.FIRST_COMPLETED)
             pause.cancel()
         if self._revision is not None:
@@ -92,18 +96,20 @@ class Scaler:
         """Follow no more."""
         self._stopping.set()
 
-    async def _turn(self) -> float:
-        """One look, if it is ours to look; the seconds until the next one."""
+    async def _turn(self) -> None:
+        """Keep the seat if it is ours, or there is one to take; look when it is time to."""
         demand = demands(self._board.machines(), self._board.wishes())
         ranges = {role: d for role, d in demand.items() if isinstance(d.shared, Range)}
+        now = self._clock.monotonic()
         try:
             if not ranges or not await self._is_ours():
                 self._courses.clear()
-                return LOOK
-            return LOOK if await self._look(ranges) else IDLE_LOOK
+            elif now >= self._look_at:
+                if await self._look(ranges):
+                    self._busy_at = now
+                self._look_at = now + (LOOK if now - self._busy_at < IDLE_AFTER else IDLE_LOOK)
         except BusError as error:
             _log.debug("cannot follow the work; trying again", error=str(error))
-            return LOOK
 
     async def _is_ours(self) -> bool:
         """Take the seat if it is free; renew it if it is ours."""
@@ -117,7 +123,7 @@ class Scaler:
         try:
             value = self._name.encode()
             self._revision = await self._bus.store.put(
-                keys.SCALER, value, ttl=max(self._lease, 2 * IDLE_LOOK), expect=expect
+                keys.SCALER, value, ttl=self._lease, expect=expect
             )
         except Conflict:
             return False
