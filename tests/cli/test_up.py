@@ -90,7 +90,8 @@ def test_workers_end_when_their_supervisor_is_killed(folder: Muster) -> None:
     record = _record(folder.folder)
     os.kill(record["pid"], signal.SIGKILL)
     _until(lambda: _gone([worker["pid"] for worker in record["workers"]]))
-    assert folder("up", "greeter", "--detach").code == 0
+    again = folder("up", "greeter", "--detach", "--json")
+    assert again.json["workers"] == {"greeter": 1}, "nobody waits for the killed one's lease"
 
 
 def test_ctrl_c_drains_and_ends_everything(folder: Muster) -> None:

@@ -62,6 +62,14 @@ def test_places_that_are_needed(
     assert demand(Seen(0.0, waiting, running, 8, mean_run)) == pytest.approx(places)
 
 
+def test_a_queue_that_grows_brings_as_many_as_the_arrivals_need() -> None:
+    """Fifty a second of half a second each: twenty-five places, after two looks."""
+    past = Past(1)
+    for second, waiting in enumerate([0, 42, 84]):
+        past, _ = decide(Seen(float(second), waiting, 4, 4, 0.5), past, LIMITS)
+    assert past.wanted == 7
+
+
 def test_a_wave_brings_many_and_they_go_when_it_is_over() -> None:
     fleet = Fleet(LIMITS)
     wanted = fleet.run(200, lambda second: 60.0 if 10 <= second < 100 else 1.0)

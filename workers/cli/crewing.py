@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bus.bus import Bus
+from bus.keyvalue import keys
+from bus.keyvalue.protocol import KeyValue
 from contracts.clock import SystemClock
+from workers.fleet import standing
 from workers.fleet.asking import hears_bus
 from workers.fleet.crew import Crew
 from workers.fleet.machine import Machine, Offer
@@ -44,6 +48,14 @@ class Parts:
         self.crew.stop()
         self.scaler.stop()
         self.supervisor.stop()
+
+
+async def forget_killed(store: KeyValue, state: Path) -> None:
+    """Free the seats of the supervisor that ran in this folder before and was killed: that we may
+    run here shows that it does not, and nobody need wait for its sign of life to lapse."""
+    left = standing.find(state)
+    if left is not None and left.machine:
+        await store.delete(keys.machine(left.machine))
 
 
 def parts_of(

@@ -12,7 +12,7 @@ import psutil
 from bus.bus import Bus
 from contracts.clock import SystemClock
 from workers.cli import output, services
-from workers.cli.crewing import Parts, parts_of
+from workers.cli.crewing import Parts, forget_killed, parts_of
 from workers.cli.masking import masked
 from workers.fleet import standing
 from workers.fleet.errors import NotReady
@@ -52,7 +52,9 @@ async def keep_up(plan: Plan) -> None:
         bus = await open_bus(plan.loaded, source="/muster/up")
         try:
             await _bind(bus, plan)
+            await forget_killed(bus.store, plan.loaded.state)
             parts = parts_of(plan.loaded, bus, plan.offers, plan.specs, supervisor)
+            record.of(parts.crew.name)
             await _keep(plan, parts, record, began)
         finally:
             await bus.close()
@@ -124,6 +126,10 @@ class Record:
             history=self.history,
             owns=tuple(owns),
         )
+
+    def of(self, machine: str) -> None:
+        """It is that of this machine of the fleet."""
+        self.standing = self.standing.model_copy(update={"machine": machine})
 
     def write(self, supervisor: Supervisor) -> None:
         """Write how things stand now."""

@@ -1,7 +1,8 @@
 """How many processes a role needs: a pure function of what waits and runs, and of its own past.
 
 By Little's law, what runs on average is the rate of arrivals times the length of a run: as many
-places are needed, and more while a backlog is worked off. Up at once, down only when it was too
+places are needed, and more while a backlog is worked off. What arrives is what runs now and by how
+much the queue grows. Up at once, down only when it was too
 much for a whole window: a load that wavers by a tenth never makes the number go up again after it
 went down (`tests/fleet/test_scaling.py` shows both).
 """
@@ -40,11 +41,13 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Past:
     """`wanted` since the last decision. `enough`: for each look of the window, when it was and
-    how many would have been enough with room; `before`: what the last look asked for."""
+    how many would have been enough with room; `before`: what the last look asked for, `seen`: what
+    it saw."""
 
     wanted: int
     enough: tuple[tuple[float, int], ...] = ()
     before: int | None = None
+    seen: Seen | None = None
 
 
 def decide(
@@ -55,7 +58,7 @@ def decide(
     More are wanted when two looks in a row ask for them, from none at once: one look may fall on a
     batch that is gone a moment later.
     """
-    places = demand(seen)
+    places = demand(seen, growth(seen, past.seen))
     needed = limits.clip(_processes(seen, places, limits))
     enough = limits.clip(_processes(seen, places / ROOM, limits))
     begin = seen.at - down_after
@@ -67,14 +70,23 @@ def decide(
         wanted, window = sure, ()
     elif full and (most := max(n for _, n in window)) < wanted:
         wanted = most
-    return Past(wanted, window, needed), _why(seen, places)
+    return Past(wanted, window, needed, seen), _why(seen, places)
 
 
-def demand(seen: Seen) -> float:
-    """Places that are needed: for what runs, and for what waits as far as it shall run at once to
-    be worked off within `WITHIN` seconds."""
+def growth(seen: Seen, before: Seen | None) -> float:
+    """By how many tasks a second the queue grows."""
+    if before is None or seen.at <= before.at:
+        return 0.0
+    return max(0.0, (seen.waiting - before.waiting) / (seen.at - before.at))
+
+
+def demand(seen: Seen, growing: float = 0.0) -> float:
+    """Places that are needed: for what runs, for what arrives beyond that (`growing`, in tasks a
+    second), and for what waits as far as it shall run at once to be worked off within `WITHIN`
+    seconds. Never more than there are tasks."""
     run = UNKNOWN_RUN if seen.mean_run is None else seen.mean_run
-    return seen.running + seen.waiting * min(1.0, run / WITHIN)
+    more = seen.waiting * min(1.0, run / WITHIN) + growing * run
+    return seen.running + min(float(seen.waiting), more)
 
 
 def _processes(seen: Seen, places: float, limits: Range) -> int:

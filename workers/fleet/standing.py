@@ -39,14 +39,15 @@ class Kept(_Frozen):
 
 class Standing(_Frozen):
     """A supervisor and its processes. `history`: where it is kept, if it is; `owns`: the embedded
-    servers that end with it. `ready`: seconds it took until every worker was, or None. Times are
-    UTC epoch seconds."""
+    servers that end with it; `machine`: its name in the fleet. `ready`: seconds it took until every
+    worker was, or None. Times are UTC epoch seconds."""
 
     pid: int
     created: float
     bus: str
     history: str | None = None
     owns: tuple[str, ...] = ()
+    machine: str = ""
     ready: float | None = None
     workers: tuple[Kept, ...] = ()
 
