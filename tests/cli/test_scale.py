@@ -79,7 +79,7 @@ def ready(muster: Muster) -> int:
 
 
 def test_two_machines_share_a_role_and_one_takes_over_the_other(
-    fleet: Callable[[str], Muster],
+    fleet: Callable[[str], Muster], happened: Callable[[str], None]
 ) -> None:
     """Killed with its workers, a machine's processes run on the other within three leases."""
     one, two = fleet("one"), fleet("two")
@@ -98,7 +98,9 @@ def test_two_machines_share_a_role_and_one_takes_over_the_other(
     victims = [found.pid, *(kept.pid for kept in found.workers if kept.pid)]
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
-    assert until(lambda: ready(one) == 4) < 3 * LEASE
+    seconds = until(lambda: ready(one) == 4)
+    happened(f"a machine was killed: its 2 processes were ready on the other after {seconds:.1f} s")
+    assert seconds < 3 * LEASE
     assert one("publish", "greeter.x", '{"name": "Ada"}', "--wait").code == 0
     assert not any(psutil.pid_exists(pid) and _lives(pid) for pid in victims)
 
@@ -169,7 +171,9 @@ def test_it_is_kept_where_no_fleet_is_up(fleet: Callable[[str], Muster]) -> None
     ended = one("scale", "greeter=3")
     assert ended.out == "scaled greeter (to 3, no fleet is up: it holds when one comes)\n"
     assert staff(one)["wanted"] == 3
-    assert one("up", "greeter", "--detach", "--json").json["workers"] == {"greeter": 3}
+    assert one("up", "greeter=1", "--detach", "--json").json["workers"] == {"greeter": 3}
+    log = (one.folder / ".muster" / "up.log").read_text(encoding="utf-8")
+    assert "greeter=1 does not count: " in log
 
 
 @pytest.mark.parametrize(

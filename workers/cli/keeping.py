@@ -109,6 +109,10 @@ async def _tell_ready(plan: Plan, parts: Parts, record: "Record", began: float) 
     else:
         output.say(f"crew     {standing.named(counts)}")
         output.say(f"ready    after {record.ready:g} s; Ctrl-C ends it")
+    for role, order in parts.crew.board.wishes().orders.items():
+        if role in plan.offers and plan.offers[role].own is not None:
+            told = f"{role}={plan.offers[role].own} does not count"
+            output.note(f"{told}: {order.by} has scaled it (`muster scale --reset {role}`)")
 
 
 class Record:

@@ -69,7 +69,7 @@ def parse(text: str, *, queue_depth: int | None = None) -> int | Range:
     found = _AUTO.match(text)
     if found is None:
         also = " with a queue depth" if queue_depth is not None else ""
-        raise _wrong(text, f"it is no number and no auto:MIN..MAX{also}")
+        raise _wrong(text, f"it is no number from 0 to {MOST} and no auto:MIN..MAX{also}")
     least, most = int(found[1]), int(found[2])
     if most > MOST:
         raise _wrong(text, f"a role has at most {MOST} processes in a fleet")
