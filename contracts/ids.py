@@ -28,6 +28,11 @@ def key_id(tenant: str, topic: str, key: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"key\n{tenant}\n{topic}\n{key}"))
 
 
+def tick_id(schedule: str, tick: float) -> str:
+    """The id of the task that a schedule publishes for `tick`, whoever publishes it."""
+    return str(uuid.uuid5(_NAMESPACE, f"tick\n{schedule}\n{tick:.3f}"))
+
+
 def content_id(headers: dict[str, str], body: bytes) -> str:
     """The name of bytes that carry no readable id: sha256 over body and sorted headers."""
     digest = hashlib.sha256(body)

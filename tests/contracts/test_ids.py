@@ -5,7 +5,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.ids import child_id, content_id, key_id, new_id
+from contracts.ids import child_id, content_id, key_id, new_id, tick_id
 
 NOW = 1_700_000_000.123
 
@@ -42,6 +42,13 @@ def test_a_child_keeps_its_name_over_runs_and_releases() -> None:
 def test_a_key_keeps_its_id_over_releases() -> None:
     """Golden: the key is the id."""
     assert key_id("default", "support.ticket", "order-7") == "8f48fc9c-2bd5-5fd6-b0eb-09c9fabd5273"
+
+
+def test_a_tick_keeps_its_id_over_releases() -> None:
+    """Golden: whoever takes over from another release's scheduler publishes the same task."""
+    assert tick_id("daily", 1_768_478_400.0) == "88595111-3dd9-543b-b376-ea0a705c16bd"
+    assert tick_id("daily", 1_768_478_400.25) != tick_id("daily", 1_768_478_400.0)
+    assert tick_id("daily", 1_768_478_400.0) != tick_id("hourly", 1_768_478_400.0)
 
 
 @given(st.integers(1, 5), st.sampled_from(["a", "b"]), st.binary(max_size=3))

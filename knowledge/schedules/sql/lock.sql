@@ -1,0 +1,2 @@
+-- $1 name
+SELECT * FROM schedules WHERE name = $1 FOR UPDATE
