@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from deploy import postgres, postgres_server
+from deploy import ports, postgres, postgres_server
 from tests.cli.running import GREETER, Muster
 from tests.servers import PostgresServer
 
@@ -61,7 +61,7 @@ def test_up_starts_it_and_down_ends_it(folder: Muster) -> None:
     assert {checks[what]["state"] for what in ("history", "durability", "connections")} == {"ok"}
     assert "fsync is on, synchronous_commit is on" in checks["durability"]["said"]
     down = folder("down", "--json")
-    assert sorted(down.json["ended"]) == ["bus", "greeter", "history", "supervisor"]
+    assert sorted(down.json["ended"]) == ["bus", "greeter", "history", "scheduler", "supervisor"]
     assert not psutil.pid_exists(server.pid)
 
 
@@ -102,6 +102,14 @@ def test_a_fleet_may_keep_none(folder: Muster) -> None:
     assert (up.code, up.json["history"]) == (0, "none")
     assert not (folder.folder / ".muster" / "postgres").exists()
     assert "none is kept" in _checks(folder)["history"]["said"]
+
+
+def test_a_port_for_probes_is_the_workers_own(folder: Muster) -> None:
+    """Services beside it answer on others."""
+    folder.environment["MUSTER_HEALTH_PORT"] = str(ports.free())
+    up = folder("up", "greeter", "--detach", "--json")
+    assert up.code == 0, up.err
+    assert up.json["workers"] == {"greeter": 1, "scheduler": 1}
 
 
 def test_data_of_another_version_stop_up_and_leave_nothing(folder: Muster) -> None:

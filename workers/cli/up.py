@@ -49,7 +49,9 @@ def up(
 
 def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
     """Check everything that can be checked before anything starts."""
+    from workers import services
     from workers.cli.keeping import Plan
+    from workers.fleet.machine import Offer
     from workers.fleet.seat import Spec, worker_command
     from workers.wiring import all_roles
 
@@ -62,8 +64,12 @@ def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
         if value is not None
     }
     folder = ("--folder", str(loaded.folder))
-    specs = {r: Spec(r, environment, [*worker_command(r), *folder]) for r in offers}
     listens = {r: known[r].listens for r, offer in offers.items() if _most(offer)}
+    specs = {r: Spec(r, environment, [*worker_command(r), *folder]) for r in offers}
+    apart = {**environment, "MUSTER_HEALTH_PORT": "0"}
+    for service in services.wanted(loaded, known):
+        specs[service] = Spec(service, apart, [*worker_command(service), *folder])
+        offers[service] = Offer()
     return Plan(loaded, specs, offers, listens, given.json)
 
 

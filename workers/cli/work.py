@@ -24,17 +24,24 @@ def work(
     ] = None,
     supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
 ) -> None:
-    """Work on roles in this process until Ctrl-C or SIGTERM, then drain."""
-    from workers import wiring
+    """Work on roles in this process until Ctrl-C or SIGTERM, then drain.
+
+    `scheduler` is a service role: it publishes what schedules say, any number of them.
+    """
+    from workers import services, wiring
     from workers.fleet.supervised import end_with_supervisor, say_ready
     from workers.sdk.discovery import pick
     from workers.telemetry import configure_logs
 
     loaded = Given.of(ctx).loaded()
     settings = loaded.settings
+    service = services.named(roles)
     if supervised:
         end_with_supervisor(settings.fleet.drain + _KILL_AFTER)
     configure_logs(style=settings.log.format, level=settings.log.level)
+    if service is not None:
+        _run(service(loaded, say_ready if supervised else lambda _: None))
+        return
     known = wiring.all_roles(loaded, wanted=roles if supervised else ())
     chosen = [_with(role, concurrency) for role in pick(known, dict.fromkeys(roles))]
     if supervised:

@@ -17,9 +17,9 @@ from workers.settings import Loaded
 from workers.wiring import open_bus
 
 
-async def record(loaded: Loaded, ready: Callable[[], None]) -> None:
-    """Record until SIGTERM or SIGINT; `ready` is called once it is bound and can be seen. A history
-    that is away is waited for. Raises `Unreachable` when the broker was away for `fleet.give_up`
+async def record(loaded: Loaded, ready: Callable[[str], None]) -> None:
+    """Record until SIGTERM or SIGINT; `ready` is called once it is bound and can be seen, with the
+    URL of its probes. A history that is away is waited for. Raises `Unreachable` when the broker was away for `fleet.give_up`
     seconds, `PortTaken`, `SettingsError`, and what history raises that waiting does not mend."""
     clock, who = SystemClock(), Identity.of_this_process()
 
@@ -34,9 +34,8 @@ async def record(loaded: Loaded, ready: Callable[[], None]) -> None:
         recorder = Recorder(bus, connect, clock, name=who.name, lease=loaded.settings.fleet.lease)
         watch.over(recorder, bus.contact)
         look = _look(recorder, who, clock.wall(), url)
-        shown = Presence(
-            bus.store, clock, look, ready=recorder.ready, shown=ready, heard=bus.contact.heard
-        )
+        tell, heard = partial(ready, url), bus.contact.heard
+        shown = Presence(bus.store, clock, look, ready=recorder.ready, shown=tell, heard=heard)
         member = Membership(bus, clock, RECORDER, [EVENTS], ready=recorder.ready)
         try:
             await serve([Watched(recorder, watch), watch, shown, member])
