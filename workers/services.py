@@ -14,6 +14,7 @@ from workers.fleet.scheduler import Scheduler
 from workers.health.probed import Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.address import history_url, kept, schema
+from workers.history.serving import record
 from workers.sdk.errors import RoleError
 from workers.settings import Loaded
 from workers.wiring import open_bus
@@ -34,8 +35,9 @@ async def open_schedules(loaded: Loaded) -> Schedules:
 
 async def schedule(loaded: Loaded, ready: Ready) -> None:
     """Publish what schedules say until SIGTERM or SIGINT; `ready` is called when the broker is
-    reached, with the URL of its probes. Raises `Unreachable` when that was away for `fleet.give_up` seconds, `PortTaken` or
-    `SettingsError`. A history database that is away is waited for."""
+    reached, with the URL of its probes. Raises `Unreachable` when that was away for
+    `fleet.give_up` seconds, `PortTaken` or `SettingsError`. A history database that is away is
+    waited for."""
     clock, who = SystemClock(), Identity.of_this_process()
 
     async def gave_up() -> None:
@@ -54,7 +56,7 @@ async def schedule(loaded: Loaded, ready: Ready) -> None:
             await bus.close()
 
 
-SERVICES: Mapping[str, Service] = MappingProxyType({"scheduler": schedule})
+SERVICES: Mapping[str, Service] = MappingProxyType({"recorder": record, "scheduler": schedule})
 """What `muster work NAME` runs instead of a role."""
 
 

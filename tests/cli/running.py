@@ -104,13 +104,16 @@ class Muster:
 
 
 @contextmanager
-def worked(url: str, folder: Path, role: str, source: str, *, drain: str = "2") -> Iterator[Muster]:
+def worked(
+    url: str, folder: Path, role: str, source: str, *, drain: str = "2", history: str = "none"
+) -> Iterator[Muster]:
     """The command in `folder` with one role, on a fleet of its own where one worker runs it."""
     muster = Muster(
         folder,
         MUSTER_BUS_URL=url,
         MUSTER_FLEET_NAME=f"cli-{secrets.token_hex(4)}",
         MUSTER_FLEET_DRAIN=drain,
+        MUSTER_HISTORY_URL=history,
     )
     muster.write(f"agents/{role}.py", source)
     ended = muster("up", role, "--detach")

@@ -46,6 +46,7 @@ def test_moments() -> None:
             "postgresql://me:x@/db?host=/run/pg&passfile=x",
             "postgresql://me:***@/db?host=/run/pg&passfile=***",
         ),
+        ("postgresql://me@/db", "postgresql://me@/db"),
         ("postgresql://me:a/b@host/db", "postgresql://***@host/db"),
         ("postgresql://me:a?b@host/db?sslpassword=x", "postgresql://***@host/db?sslpassword=***"),
         ("postgresql://me:x@[::1", "***"),

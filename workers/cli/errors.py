@@ -30,6 +30,10 @@ class NotRecordedYet(MusterError):
     retryable = True
 
 
+class Exists(MusterError):
+    """There is something of this name already."""
+
+
 class InvalidJson(MusterError):
     """Text that is not JSON; the details say where."""
 
@@ -103,7 +107,7 @@ def _refused() -> _Kinds:
 
     ours = (InvalidJson, PastDeadline, DecodeError, InvalidPayload, DocumentError, FolderUnusable)
     theirs = (bus.AccessDenied, bus.Conflict, bus.NotDead, bus.ReplayRefused, bus.TooLarge)
-    return (*ours, *theirs, bus.QuotaExceeded)
+    return (*ours, *theirs, bus.QuotaExceeded, Exists)
 
 
 def code_of(error: BaseException) -> int:

@@ -21,7 +21,8 @@ def masked(url: str) -> str:
     if "@" in host:
         credentials, _, host = host.rpartition("@")
         user, colon, _ = credentials.partition(":")
-        host = f"{user}:***@{host}" if colon else f"***@{host}"
+        token = not colon and not parts.scheme.startswith("postgres")  # there it is a name only
+        host = f"***@{host}" if token else f"{user}{':***' if colon else ''}@{host}"
     query = "&".join(_pair(pair) for pair in parts.query.split("&") if pair)
     return urlunsplit(parts._replace(netloc=host, query=query))
 

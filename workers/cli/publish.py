@@ -81,7 +81,7 @@ def publish(
 
 
 def _checked_and_published(loaded: "Loaded", order: Order) -> int:
-    _check_locally(loaded, order)
+    check_locally(loaded, order.topic, order.payloads)
     return asyncio.run(_publish(loaded, order))
 
 
@@ -113,7 +113,7 @@ def _options(
         deadline=_deadline(deadline, start, now),
         key=key,
         key_for=_hold(key_for),
-        budget=_micro_dollars(budget),
+        budget=micro_dollars(budget),
         tenant=tenant,
         reply=reply,
     )
@@ -186,7 +186,8 @@ def _deadline(text: str | None, start: float | None, now: float) -> float | None
     return moment - now
 
 
-def _micro_dollars(text: str | None) -> int | None:
+def micro_dollars(text: str | None) -> int | None:
+    """An amount of dollars in micro-dollars. Raises `WrongUsage`."""
     if text is None:
         return None
     try:
@@ -202,7 +203,7 @@ def _micro_dollars(text: str | None) -> int | None:
     )
 
 
-def _check_locally(loaded: "Loaded", order: Order) -> None:
+def check_locally(loaded: "Loaded", topic: str, payloads: Sequence[Payload]) -> None:
     """Refuse payloads that do not fit a role of this folder which would get them.
 
     Roles that cannot be imported here are left to the worker: a caller needs none.
@@ -217,9 +218,9 @@ def _check_locally(loaded: "Loaded", order: Order) -> None:
         return
     bad: list[MusterError] = []
     for role in roles.values():
-        if not matches_any(role.listens, order.topic):
+        if not matches_any(role.listens, topic):
             continue
-        for payload in order.payloads:
+        for payload in payloads:
             try:
                 role.read(payload.encoded())
             except InvalidPayload as error:

@@ -1,7 +1,7 @@
 """Durations and moments as people write them."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from workers.cli.errors import WrongUsage
 
@@ -32,6 +32,28 @@ def moment(text: str, option: str, *, now: float) -> float:
         raise _wrong(text, option, "neither a duration nor a time") from error
 
 
+def moment_in(text: str, option: str, zone: tzinfo, *, now: float) -> float:
+    """As `moment`, but an ISO time that names no zone is one of `zone`; one that a change of the
+    clock leaves out there is refused, of one that comes twice the first is meant."""
+    if _DURATION.match(text.strip()) is not None:
+        return moment(text, option, now=now)
+    try:
+        found = datetime.fromisoformat(text.strip())
+        if found.tzinfo is not None:
+            return found.timestamp()
+        found = found.replace(tzinfo=zone)
+        again = found.astimezone(UTC).astimezone(zone)
+    except (ValueError, OverflowError, OSError) as error:
+        raise _wrong(text, option, "neither a duration nor a time") from error
+    if again.replace(tzinfo=None) != found.replace(tzinfo=None):
+        raise WrongUsage(
+            f"{option} cannot be {text!r}",
+            details=f"the clock in {zone} leaves that time out",
+            actions=("give an earlier or a later time",),
+        )
+    return found.timestamp()
+
+
 def _wrong(text: str, option: str, what: str) -> WrongUsage:
     return WrongUsage(
         f"{option} cannot be {text!r}",
@@ -51,3 +73,10 @@ def ago(age: float) -> str:
         if age >= 2 * size:
             return f"{age / size:.0f}{unit}"
     return f"{max(0.0, age):.0f}s"
+
+
+def iso(moment: float, zone: str) -> str:
+    """A moment as people in `zone` write it, to the second."""
+    from knowledge.schedules.ticks import zone_of
+
+    return datetime.fromtimestamp(moment, zone_of(zone)).isoformat(sep=" ", timespec="seconds")

@@ -26,7 +26,8 @@ def work(
 ) -> None:
     """Work on roles in this process until Ctrl-C or SIGTERM, then drain.
 
-    `scheduler` is a service role: it publishes what schedules say, any number of them.
+    `recorder` and `scheduler` are service roles: one moves what happens into history, the other
+    publishes what schedules say. Any number of each may run.
     """
     from workers import services, wiring
     from workers.fleet.supervised import end_with_supervisor, say_ready

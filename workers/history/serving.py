@@ -19,8 +19,9 @@ from workers.wiring import open_bus
 
 async def record(loaded: Loaded, ready: Callable[[str], None]) -> None:
     """Record until SIGTERM or SIGINT; `ready` is called once it is bound and can be seen, with the
-    URL of its probes. A history that is away is waited for. Raises `Unreachable` when the broker was away for `fleet.give_up`
-    seconds, `PortTaken`, `SettingsError`, and what history raises that waiting does not mend."""
+    URL of its probes. A history that is away is waited for. Raises `Unreachable` when the broker
+    was away for `fleet.give_up` seconds, `PortTaken`, `SettingsError`, and what history raises
+    that waiting does not mend."""
     clock, who = SystemClock(), Identity.of_this_process()
 
     async def gave_up() -> None:
