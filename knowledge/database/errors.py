@@ -64,10 +64,9 @@ def translated(where: str, *, greeting: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, EOFError) as error:
-        raise from_driver(error, where) from error  # TimeoutError is an OSError
-    except asyncpg.InternalClientError as error:
-        raise (_not_postgres if greeting else _unreachable)(error, where) from error
+    except _OF_THE_DRIVER as error:
+        stranger = greeting and isinstance(error, asyncpg.InternalClientError)
+        raise (_not_postgres if stranger else from_driver)(error, where) from error
 
 
 def from_driver(error: Exception, where: str) -> DatabaseError:
@@ -165,13 +164,19 @@ def _said(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
+_OF_THE_DRIVER = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # of which TimeoutError is one
+    EOFError,
+)
 _MEANINGS = (
     ((asyncpg.InvalidCatalogNameError,), _no_database),
     (
         (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InsufficientPrivilegeError),
         _denied,
     ),
-    ((asyncpg.ProtocolViolationError,), _not_postgres),
     (
         (
             asyncpg.CannotConnectNowError,
@@ -203,4 +208,5 @@ _MEANINGS = (
     ((asyncpg.ClientConfigurationError,), _bad_address),
     ((asyncpg.InterfaceError,), _interface),
     ((OSError, EOFError), _gone),
+    ((asyncpg.InternalClientError,), _unreachable),  # an answer that was cut off
 )

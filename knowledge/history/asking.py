@@ -63,12 +63,17 @@ def pattern(text: str | None) -> str | None:
     if not text:
         return None
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{clean(escaped)}%"
+    return f"%{escaped}%"
 
 
 def clean(text: str) -> str:
     """`text` as the database can be asked for it: what it cannot hold, it does not have."""
     return text.encode("utf-8", "replace").decode().replace("\x00", "�")
+
+
+def cleaned(*values: Any) -> list[Any]:
+    """Arguments of a question, texts among them clean."""
+    return [clean(value) if isinstance(value, str) else value for value in values]
 
 
 def most(limit: int) -> int:
@@ -94,7 +99,7 @@ def place(after: str | None, kinds: tuple[type | tuple[type, ...], ...]) -> Sequ
         return [None] * len(kinds)
     try:
         found = from_json(urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-    except ValueError:
+    except ValueError:  # no ASCII, no base64, no JSON
         found = None
     if isinstance(found, list) and [*map(_fits, found, kinds)] == [True] * len(kinds):
         return found

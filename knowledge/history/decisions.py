@@ -10,7 +10,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from contracts.outcomes import Reason
 from knowledge.database.database import Database
 from knowledge.database.statements import statement
-from knowledge.history.asking import DeathFilter, clean, most, pattern, place, token
+from knowledge.history.asking import DeathFilter, clean, cleaned, most, pattern, place, token
 from knowledge.history.reading import watermark
 from knowledge.history.records import Death, Deed, Fate, Page
 
@@ -47,17 +47,16 @@ async def decide(database: Database, task: str, role: str, fate: Fate, said: Not
     """See `History.decide`."""
     async with database.transaction() as link:
         await _note(link, said)
-        arguments = (clean(task), clean(role), fate.value, clean(said.by))
+        arguments = cleaned(task, role, fate.value, said.by)
         dead = await link.fetchrow(_sql("decided"), *arguments)
     return dead is not None
 
 
 async def deaths(database: Database, f: DeathFilter, after: str | None, limit: int) -> Page[Death]:
     """See `History.deaths`."""
-    arguments = (
+    arguments = cleaned(
         *(f.task, f.role, f.tenant, f.reason, f.since, f.until, f.open, pattern(f.text)),
-        *place(after, ((int, float), str, str, int)),
-        most(limit) + 1,
+        *(*place(after, ((int, float), str, str, int)), most(limit) + 1),
     )
     async with database.transaction(fresh_plans=True) as link:
         mark = await watermark(link)
@@ -76,7 +75,7 @@ async def deeds(
     limit: int,
 ) -> Page[Deed]:
     """See `History.audit`."""
-    arguments = (*who, *span, *place(after, (int,)), most(limit) + 1)
+    arguments = cleaned(*who, *span, *place(after, (int,)), most(limit) + 1)
     async with database.transaction(fresh_plans=True) as link:
         mark = await watermark(link)
         rows = await link.fetch(_sql("audited"), *arguments)

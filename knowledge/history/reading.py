@@ -12,7 +12,17 @@ from pydantic_core import from_json
 from contracts.events import Event, Kind
 from knowledge.database.database import Database
 from knowledge.database.statements import statement
-from knowledge.history.asking import Filter, clean, most, pattern, place, stored, token, wanted
+from knowledge.history.asking import (
+    Filter,
+    clean,
+    cleaned,
+    most,
+    pattern,
+    place,
+    stored,
+    token,
+    wanted,
+)
 from knowledge.history.records import (
     Answer,
     Page,
@@ -100,7 +110,7 @@ async def results(database: Database, id_: str, role: str | None) -> Answer[Sequ
     """See `History.result`."""
     async with _asking(database) as link:
         mark = await watermark(link)
-        rows = await link.fetch(_sql("result"), clean(id_), role)
+        rows = await link.fetch(_sql("result"), *cleaned(id_, role))
     return Answer([_result(row) for row in rows], mark.upto)
 
 
@@ -114,7 +124,7 @@ async def usage(
     parts = ["day" in by, "tenant" in by, "role" in by]
     async with _asking(database) as link:
         mark = await watermark(link)
-        rows = await link.fetch(_sql("usage"), *span, *whose, *parts)
+        rows = await link.fetch(_sql("usage"), *span, *cleaned(*whose), *parts)
     return Answer([Usage(**dict(row)) for row in rows], mark.upto)
 
 
@@ -123,19 +133,10 @@ def _asking(database: Database) -> "AbstractAsyncContextManager[Link]":
 
 
 def _arguments(f: Filter, id_: str | None, after: str | None, limit: int) -> list[Any]:
-    return [
-        f.role,
-        f.topic,
-        f.tenant,
-        stored(f.states),
-        wanted(f.states),
-        f.since,
-        f.until,
-        pattern(f.text),
-        None if id_ is None else clean(id_),
-        *place(after, ((int, float), str, str)),
-        limit,
-    ]
+    return cleaned(
+        *(f.role, f.topic, f.tenant, stored(f.states), wanted(f.states), f.since, f.until),
+        *(pattern(f.text), id_, *place(after, ((int, float), str, str)), limit),
+    )
 
 
 def _task(row: "Record", now: float) -> TaskRecord:
