@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from knowledge.database.address import described
-from knowledge.database.errors import BadAddress, Closed, translated
+from knowledge.database.errors import BadAddress, Busy, Closed, translated
 from knowledge.database.migrating import migrate, packaged
 
 if TYPE_CHECKING:
@@ -101,8 +101,24 @@ class Database:
                     details=self.where,
                     actions=("open it again",),
                 )
-            async with self._pool.acquire(timeout=_CONNECT) as link:
+            link = await self._acquire()
+            try:
                 yield link
+            finally:
+                await self._pool.release(link)
+
+    async def _acquire(self) -> "Link":
+        try:
+            return await self._pool.acquire(timeout=_CONNECT)
+        except TimeoutError as error:
+            if self._pool.get_size() < self._pool.get_max_size():
+                raise
+            raise Busy(
+                "every connection to the history database is in use",
+                details=f"{self.where}: {self._pool.get_size()}, for {_CONNECT:g} s",
+                actions=("try again", "ask fewer questions at once"),
+                retry_after=1.0,
+            ) from error
 
     @asynccontextmanager
     async def transaction(self, *, fresh_plans: bool = False) -> AsyncIterator["Link"]:

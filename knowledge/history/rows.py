@@ -6,7 +6,6 @@ mended where it is only told, and raises `Unrecordable` where it names something
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from math import isfinite
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -25,6 +24,14 @@ COLUMNS = (
 
 _INT = 2**31 - 1
 _BIGINT = 2**63 - 1
+_LAST = 253_402_300_799.0
+"""The end of the year 9999, after which there are no dates."""
+
+_SECONDS = 1e9
+_MONEY = 10**15
+"""Of one run at most, micro-dollars: sums of what is more would end in an error one day, and with
+it keep out everything that is to be added to them."""
+
 _APART = frozenset({"payload", "result"})
 
 
@@ -37,7 +44,7 @@ def to_row(event: Event) -> Row:
     data = event.data
     meaning = MEANINGS[event.kind]
     at = _time(event.at)
-    seconds = _number(data.get("seconds"))
+    seconds = _number(data.get("seconds"), _SECONDS)
     published, replayed = meaning.step is Step.PUBLISHED, meaning.step is Step.REPLAYED
     return (
         told(event),
@@ -54,17 +61,17 @@ def to_row(event: Event) -> Row:
         _due(event.kind, at, data),
         _started(event.kind, at, seconds),
         seconds,
-        _count(data.get("cost")),
+        _count(data.get("cost"), _MONEY),
         _text(data.get("reason")),
         _text(data.get("error")),
-        _number(data.get("share")),
+        _number(data.get("share"), 1.0),
         _text(data.get("by") or event.worker if replayed else data.get("note")),
         _text(data.get("payload")),
         _text(data.get("result")),
         _count(data.get("payload_bytes")),
         _count(data.get("result_bytes")),
         _text(data.get("priority")) or "normal" if published else None,
-        _number(data.get("deadline")),
+        _number(data.get("deadline"), _LAST),
         _text(data.get("parent")),
         _subjects(data.get("subjects")),
         _rest(data),
@@ -91,18 +98,15 @@ def told(event: Event) -> int:
 
 
 def _time(value: Any) -> float:
-    number = _number(value)
+    number = _number(value, _LAST)
     if number is None:
         raise Unrecordable(f"{value!r} is not a time")
     return number
 
 
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value) if isinstance(value, int | float) else None
-    except OverflowError:
-        return None
-    return number if number is not None and isfinite(number) else None
+def _number(value: Any, most: float) -> float | None:
+    """`value` if it is a number from 0 to `most`; not a number is none."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= most else None
 
 
 def _whole(value: Any, most: int) -> int:
@@ -111,8 +115,8 @@ def _whole(value: Any, most: int) -> int:
     return value
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and 0 <= value <= _BIGINT else None
+def _count(value: Any, most: int = _BIGINT) -> int | None:
+    return value if isinstance(value, int) and 0 <= value <= most else None
 
 
 def _name(value: Any) -> str:
@@ -144,9 +148,9 @@ def _subjects(value: Any) -> list[str] | None:
 
 def _due(kind: Kind, at: float, data: Mapping[str, Any]) -> float | None:
     if kind is Kind.PUBLISHED:
-        return _number(data.get("due")) or None
-    after = _number(data.get("after"))
-    return None if after is None else at + after
+        return _number(data.get("due"), _LAST) or None
+    after = _number(data.get("after"), _LAST)
+    return None if after is None else min(at + after, _LAST)
 
 
 def _started(kind: Kind, at: float, seconds: float | None) -> float | None:

@@ -138,6 +138,25 @@ async def test_a_statement_that_waits_too_long_for_a_lock_may_be_repeated(
     await _lock(database)
 
 
+async def test_more_questions_at_once_than_connections_wait_for_each_other(
+    history_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await Database.open(history_url, connections=2)
+
+    async def ask() -> None:
+        async with database.link() as link:
+            await link.fetchval("SELECT pg_sleep(0.01)")
+
+    await asyncio.gather(*(ask() for _ in range(20)))
+    monkeypatch.setattr("knowledge.database.database._CONNECT", 0.05)
+    async with database.link(), database.link():
+        with pytest.raises(Busy) as caught:
+            await ask()
+    assert caught.value.retryable
+    await ask()
+    await database.close()
+
+
 async def test_a_closed_database_says_so(history_url: str) -> None:
     database = await Database.open(history_url)
     await database.close()

@@ -30,11 +30,6 @@ async def _again(history: History, batch: list[Event]) -> bool:
             await asyncio.sleep(0.05)  # as the recorder does: it tries for as long as it takes
 
 
-async def _until(safe: list[str], count: int) -> None:
-    while len(safe) < count:
-        await asyncio.sleep(0)
-
-
 @pytest.mark.long(300)
 async def test_what_was_recorded_survives_a_kill_of_the_server(
     own_postgres: Callable[[], PostgresServer], happened: Callable[[str], None]
@@ -43,7 +38,7 @@ async def test_what_was_recorded_survives_a_kill_of_the_server(
     history = await History.open(server.url, SystemClock())
     safe: list[str] = []
     repeated = 0
-    stop = asyncio.Event()
+    stop, grown = asyncio.Event(), asyncio.Event()
 
     async def write() -> None:
         nonlocal repeated
@@ -51,10 +46,14 @@ async def test_what_was_recorded_survives_a_kill_of_the_server(
             tasks = [task_id() for _ in range(20)]
             repeated += await _again(history, [e for task in tasks for e in story(task)])
             safe.extend(tasks)
+            grown.set()
 
     writers = [asyncio.create_task(write()) for _ in range(2)]
     for _ in range(KILLS):
-        await _until(safe, len(safe) + random.randint(100, 1000))
+        enough = len(safe) + random.randint(100, 1000)
+        while len(safe) < enough:
+            grown.clear()
+            await grown.wait()
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
     stop.set()

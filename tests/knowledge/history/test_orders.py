@@ -39,31 +39,33 @@ def happenings(draw: st.DrawFn) -> list[Event]:
     return events
 
 
+Telling = tuple[list[Event], list[list[Event]]]
+
+
 @st.composite
-def tellings(draw: st.DrawFn) -> tuple[list[Event], list[list[Event]]]:
+def tellings(draw: st.DrawFn) -> Telling:
     """What happened, and batches that tell all of it: in any order, some twice."""
     events = draw(happenings())
     again = draw(st.lists(st.sampled_from(events), max_size=8))
     order = draw(st.permutations([*events, *again]))
-    cuts = sorted(draw(st.sets(st.integers(1, len(order) - 1), max_size=4)) if order[1:] else [])
+    cuts = [n for n in range(1, len(order)) if draw(st.booleans())]
     return events, [list(order[a:b]) for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tellings(), st.booleans())
-def test_any_order_tells_one_history(
-    history_url: str, telling: tuple[list[Event], list[list[Event]]], at_once: bool
-) -> None:
+def test_any_order_tells_one_history(history_url: str, telling: Telling, at_once: bool) -> None:
     events, batches = telling
     model = Model(events)
-    seen, used = asyncio.run(_told(history_url, batches, at_once))
+    seen, used = asyncio.run(tell(history_url, batches, at_once=at_once))
     assert seen == model.roles()
     assert used == model.usage()
 
 
-async def _told(
-    url: str, batches: Sequence[Sequence[Event]], at_once: bool
+async def tell(
+    url: str, batches: Sequence[Sequence[Event]], *, at_once: bool
 ) -> tuple[list[Seen], tuple[int, int, float]]:
+    """What is seen of the task when all batches are told, and what they added to the usage."""
     history = await History.open(url, SystemClock())
     try:
         before = await _used(history)

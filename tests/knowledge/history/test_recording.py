@@ -258,6 +258,9 @@ async def test_the_watermark_never_goes_back(history: History) -> None:
         told(Kind.STARTED, "half \ud800"),
         told(Kind.STARTED, "x", at=float("nan")),
         told(Kind.STARTED, "x", at=float("inf")),
+        told(Kind.STARTED, "x", at=1e300),
+        told(Kind.STARTED, "x", at=-1e10),
+        told(Kind.STARTED, "x", published=1e300),
         told(Kind.STARTED, "x", copy=2**31),
         told(Kind.STARTED, "x", copy=-1),
         told(Kind.STARTED, "x", number=2**63),
@@ -301,3 +304,15 @@ async def test_data_of_another_type_than_expected_refuses_nothing(
     task = task_id()
     batch = [told(kind, task, n, **data) for n, kind in enumerate(Kind)]
     assert (await history.record(batch)).fresh == len(Kind)
+
+
+@pytest.mark.parametrize("absurd", [{"seconds": 1e308}, {"cost": 2**63 - 1}, {"cost": 10**15}])
+async def test_an_absurd_figure_does_not_break_the_sum_of_the_others(
+    history: History, absurd: dict[str, float]
+) -> None:
+    for _ in range(12):
+        batch = [told(Kind.SUCCEEDED, task_id(), **absurd)]
+        assert (await history.record(batch)).refused == 0
+    assert (await history.record(story(task_id()))).fresh == 5
+    [used] = (await history.usage(by=[])).found
+    assert used.succeeded == 13
