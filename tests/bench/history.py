@@ -66,7 +66,7 @@ async def _record(history: History, told: Sequence[Event], batch: int, hands: in
 
     async def hand() -> None:
         for events_ in batches:
-            await history.record(events_, watermark_age=0.1)
+            await history.record(events_, upto=time.time() - 1.0)
 
     await asyncio.gather(*(hand() for _ in range(hands)))
 

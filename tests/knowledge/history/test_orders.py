@@ -47,9 +47,11 @@ def tellings(draw: st.DrawFn) -> Telling:
     """What happened, and batches that tell all of it: in any order, some twice."""
     events = draw(happenings())
     again = draw(st.lists(st.sampled_from(events), max_size=8))
-    order = draw(st.permutations([*events, *again]))
+    order = list(draw(st.permutations([*events, *again])))
+    late = [e for e in events if e.kind is Kind.PUBLISHED] if draw(st.booleans()) else []
+    order = [*(e for e in order if e not in late), *late]
     cuts = [n for n in range(1, len(order)) if draw(st.booleans())]
-    return events, [list(order[a:b]) for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
+    return events, [order[a:b] for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])

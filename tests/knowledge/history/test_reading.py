@@ -145,9 +145,8 @@ async def test_what_is_not_known_is_an_empty_answer(history: History, name: str)
 async def test_each_answer_says_as_of_when_it_is_true(history: History) -> None:
     task = task_id()
     assert (await history.task(task)).as_of == 0.0
-    await history.record(story(task), watermark_age=0.5)
-    upto = (await history.watermark()).upto
-    assert upto > 0
+    upto = (await history.watermark()).now
+    await history.record(story(task), upto)
     assert (await history.task(task)).as_of == upto
     assert (await history.tasks()).as_of == upto
     assert (await history.runs(task)).as_of == upto

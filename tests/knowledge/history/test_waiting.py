@@ -22,14 +22,14 @@ async def test_a_task_that_is_known_is_answered_at_once(history: History) -> Non
 async def test_an_unknown_task_is_denied_once_history_has_caught_up(history: History) -> None:
     looking = asyncio.create_task(history.look(task_id(), patience=60))
     while not looking.done():
-        await history.record([], watermark_age=0.0)
+        await history.record([], (await history.watermark()).now)
     assert isinstance(await looking, NoSuchTask)
 
 
 async def test_what_is_recorded_while_somebody_waits_is_found(history: History) -> None:
     task = task_id()
     looking = asyncio.create_task(history.look(task, patience=60))
-    await history.record([], watermark_age=3600.0)
+    await history.record([], (await history.watermark()).now - 3600.0)
     await history.record([told(Kind.PUBLISHED, task)])
     found = await looking
     assert isinstance(found, Answer)
@@ -39,7 +39,7 @@ async def test_history_that_stays_behind_says_by_how_much(database: Database) ->
     """No time passes but on the clock that is waited by: two seconds of it."""
     clock = ManualClock()
     history = History(database, clock)
-    await history.record([], watermark_age=30.0)
+    await history.record([], (await history.watermark()).now - 30.0)
     looking = asyncio.create_task(history.look(task_id()))
     start = clock.monotonic()
     while not looking.done():
