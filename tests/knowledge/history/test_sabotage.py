@@ -1,13 +1,11 @@
 """The property of `test_orders` is one that can fail: each broken statement is found by it."""
 
-import asyncio
-
 import pytest
 from hypothesis import Phase, find, settings
 
 from knowledge.database.statements import statement
 from tests.knowledge.history.model import Model
-from tests.knowledge.history.test_orders import Telling, tell, tellings
+from tests.knowledge.history.test_orders import Telling, opened, tellings
 
 SABOTAGE = {
     "an end is undone by what comes later": (
@@ -55,12 +53,12 @@ def test_a_broken_statement_is_found(
         return text.replace(good, bad)
 
     monkeypatch.setattr("knowledge.history.recording.statement", broken)
-    few = settings(max_examples=300, phases=[Phase.generate], database=None)
-    find(tellings(), lambda telling: _differs(history_url, telling), settings=few)
+    few = settings(max_examples=500, phases=[Phase.generate], database=None)
+    with opened(history_url) as tell:
 
+        def differs(telling: Telling) -> bool:
+            events, batches = telling
+            model = Model(events)
+            return tell(batches, False) != (model.roles(), model.usage())
 
-def _differs(url: str, telling: Telling) -> bool:
-    events, batches = telling
-    model = Model(events)
-    seen, used = asyncio.run(tell(url, batches, at_once=False))
-    return seen != model.roles() or used != model.usage()
+        find(tellings(), differs, settings=few)
