@@ -201,6 +201,7 @@ _MEANINGS = (
             asyncpg.DataError,
             asyncpg.IntegrityConstraintViolationError,
             asyncpg.ProgramLimitExceededError,
+            asyncpg.CardinalityViolationError,
             asyncpg.UntranslatableCharacterError,
         ),
         _unfitting,

@@ -22,7 +22,7 @@ _MERGES = (
     ("letters", {Kind.FAILED}),
     ("replays", {Kind.REPLAYED}),
 )
-"""Statements and the kinds of events they are about, in the order they rely on."""
+"""Statements and the kinds of events they are about; they may be run in any order."""
 
 _KIND = COLUMNS.index("kind")
 _PUBLISHED = COLUMNS.index("published")
@@ -110,17 +110,13 @@ async def _write(link: "Link", schema: str, rows: Sequence[Row]) -> int:
     await link.execute(_sql("incoming"))
     await link.copy_records_to_table("incoming", records=rows, columns=COLUMNS)
     await link.execute(_sql("turn"), schema)
-    published = [row[_PUBLISHED] for row in rows]
-    if 0 in published:
+    if any(row[_PUBLISHED] == 0 for row in rows):
         await link.execute(_sql("unpublished"))
-        published = [row[0] for row in await link.fetch("SELECT DISTINCT published FROM incoming")]
     fresh: int = await link.fetchval(_sql("events"))
     kinds = {row[_KIND] for row in rows}
     for name, of in _MERGES:
         if not of.isdisjoint(kinds):
             await link.execute(_sql(name))
-    if kinds != {Kind.PUBLISHED}:
-        await link.execute(_sql("handled"), min(published), max(published))
     return fresh
 
 

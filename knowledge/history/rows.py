@@ -46,6 +46,8 @@ def to_row(event: Event) -> Row:
     at = _time(event.at)
     seconds = _number(data.get("seconds"), _SECONDS)
     published, replayed = meaning.step is Step.PUBLISHED, meaning.step is Step.REPLAYED
+    if not published and not event.role:
+        raise Unrecordable("only what is published may be for whoever is bound")
     return (
         told(event),
         event.kind.value,

@@ -24,28 +24,51 @@ FROM incoming
 WHERE step > 1
 ORDER BY published, task, role, copy, step DESC, at DESC, told DESC
 ON CONFLICT (published, task, role, copy) DO UPDATE SET
-    (started, attempt, worker, pid, outcome, step, at, told, seconds, cost, reason, error) = (
-        SELECT
-            least(r.started, excluded.started),
-            m.attempt, m.worker, m.pid, m.outcome, m.step, m.at, m.told, m.seconds, m.cost,
-            m.reason, m.error
-        FROM (
-            VALUES
-            (
-                r.attempt, r.worker, r.pid, r.outcome, r.step, r.at, r.told, r.seconds, r.cost,
-                r.reason, r.error
-            ),
-            (
-                excluded.attempt, excluded.worker, excluded.pid, excluded.outcome, excluded.step,
-                excluded.at, excluded.told, excluded.seconds, excluded.cost, excluded.reason,
-                excluded.error
-            )
-        ) AS m (
-            attempt, worker, pid, outcome, step, at, told, seconds, cost, reason, error
-        )
-        ORDER BY m.step DESC, m.at DESC, m.told DESC
-        LIMIT 1
-    )
+    started = least(r.started, excluded.started),
+    attempt = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.attempt
+        ELSE r.attempt
+    END,
+    worker = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.worker
+        ELSE r.worker
+    END,
+    pid = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.pid
+        ELSE r.pid
+    END,
+    outcome = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.outcome
+        ELSE r.outcome
+    END,
+    seconds = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.seconds
+        ELSE r.seconds
+    END,
+    cost = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.cost
+        ELSE r.cost
+    END,
+    reason = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.reason
+        ELSE r.reason
+    END,
+    error = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.error
+        ELSE r.error
+    END,
+    step = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.step
+        ELSE r.step
+    END,
+    at = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.at
+        ELSE r.at
+    END,
+    told = CASE
+        WHEN (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told) THEN excluded.told
+        ELSE r.told
+    END
 WHERE (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told)
     OR excluded.started < r.started
     OR (r.started IS NULL AND excluded.started IS NOT NULL)

@@ -261,6 +261,7 @@ async def test_the_watermark_never_goes_back(history: History) -> None:
         told(Kind.STARTED, "x", at=1e300),
         told(Kind.STARTED, "x", at=-1e10),
         told(Kind.STARTED, "x", published=1e300),
+        told(Kind.STARTED, "x", role=""),
         told(Kind.STARTED, "x", copy=2**31),
         told(Kind.STARTED, "x", copy=-1),
         told(Kind.STARTED, "x", number=2**63),
@@ -304,6 +305,19 @@ async def test_data_of_another_type_than_expected_refuses_nothing(
     task = task_id()
     batch = [told(kind, task, n, **data) for n, kind in enumerate(Kind)]
     assert (await history.record(batch)).fresh == len(Kind)
+
+
+async def test_events_that_disagree_about_one_task_are_kept(history: History) -> None:
+    task = task_id()
+    batch = [
+        told(kind, task, n, role=role, tenant=tenant, topic=f"{tenant}.x", correlation=role)
+        for n, kind in enumerate(Kind)
+        for role, tenant in (("a", "x"), ("b", "y"), ("a", "z"))
+    ]
+    recorded = await history.record(batch)
+    assert recorded.refused == 0
+    assert len((await history.events(task)).found) == recorded.fresh
+    assert [t.state for t in (await history.task(task)).found] == [State.CANCELLED] * 2
 
 
 @pytest.mark.parametrize("absurd", [{"seconds": 1e308}, {"cost": 2**63 - 1}, {"cost": 10**15}])

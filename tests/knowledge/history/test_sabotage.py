@@ -26,11 +26,15 @@ SABOTAGE = {
     ),
     "a run is told by its first event only": (
         "runs",
-        "WHERE (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told)",
-        "WHERE false",
+        "WHERE (excluded.step, excluded.at, excluded.told) > (r.step, r.at, r.told)\n    OR",
+        "WHERE",
     ),
-    "what somebody has taken goes on waiting": ("handled", "t.state = 'waiting'", "false"),
-    "a publication that is told late waits again": ("published", "r.step > 0", "false"),
+    "what somebody has taken goes on waiting": ("tasks", "role <> ''", "false"),
+    "a publication that is told late waits again": (
+        "published",
+        "priority = excluded.priority,",
+        "priority = excluded.priority, state = 'waiting',",
+    ),
     "usage counts what was counted": (
         "events",
         "FROM fresh\n    WHERE",
