@@ -62,8 +62,9 @@ class History:
         """Keep `events`: when this returned they are on disk, all of them and once, however
         often, in whatever order and by however many they are told.
 
-        One transaction. What no table can hold is left out and counted as `refused`, and never
-        keeps others from being recorded. With `upto`, a moment that `watermark` told as `now`, the
+        Up to 2,000 events are one transaction, kept as a whole or not at all; more are several.
+        What no table can hold is left out and counted as `refused`, and never keeps others from
+        being recorded. With `upto`, a moment that `watermark` told as `now`, the
         caller says that everything the bus accepted before it is recorded with this call.
         """
         return await recording.record(self.database, events, upto)

@@ -1,6 +1,7 @@
 """Events into tables: one transaction per batch, as a whole or not at all."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,16 @@ _MERGES = (
 
 _KIND = COLUMNS.index("kind")
 _PUBLISHED = COLUMNS.index("published")
+
+EVENTS = 2000
+"""Events of one transaction at most: more are not written faster, only held for longer."""
+
+BYTES = 8 * 1024 * 1024
+"""Of payloads and results in one transaction, roughly: as much as a connection keeps in memory."""
+
+_HANDS = 2
+"""Transactions under way: one is prepared and copied while the other is merged."""
+
 _NAMED = 10
 """Refused events that are named; the others are counted."""
 
@@ -51,39 +62,79 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Rows, and the ids of their events."""
+    """Events and their rows."""
 
     rows: Sequence[Row]
-    ids: Sequence[str]
+    events: Sequence[Event]
 
     def halves(self) -> tuple["_Batch", "_Batch"]:
         half = len(self.rows) // 2
         return (
-            _Batch(self.rows[:half], self.ids[:half]),
-            _Batch(self.rows[half:], self.ids[half:]),
+            _Batch(self.rows[:half], self.events[:half]),
+            _Batch(self.rows[half:], self.events[half:]),
         )
 
 
 async def record(database: Database, events: Sequence[Event], upto: float | None) -> Recorded:
     """See `History.record`."""
+    parts = list(_parts(events))
+    if len(parts) <= 1:
+        return await _record(database, events, upto)
+    recorded = await _record_all(database, parts)
+    return recorded + await _record(database, (), upto)
+
+
+def _parts(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """`events` in order, as many at a time as one transaction may have."""
+    begin = size = 0
+    for number, event in enumerate(events):
+        if number - begin == EVENTS or size > BYTES:
+            yield events[begin:number]
+            begin, size = number, 0
+        bodies = (event.data.get("payload"), event.data.get("result"))
+        size += sum(len(body) for body in bodies if isinstance(body, str))
+    if events:
+        yield events[begin:]
+
+
+async def _record_all(database: Database, parts: Sequence[Sequence[Event]]) -> Recorded:
+    """Each part in a transaction; when one fails the others under way are given up, too."""
+    left = iter(parts)
+
+    async def work() -> Recorded:
+        done = Recorded()
+        for part in left:
+            done += await _record(database, part, None)
+        return done
+
+    hands = [asyncio.create_task(work()) for _ in range(_HANDS)]
+    try:
+        return sum(await asyncio.gather(*hands), Recorded())
+    finally:
+        for hand in hands:
+            hand.cancel()
+        await asyncio.gather(*hands, return_exceptions=True)
+
+
+async def _record(database: Database, events: Sequence[Event], upto: float | None) -> Recorded:
     batch, refused = _batch(events)
     return refused + await _keep(database, batch, upto)
 
 
 def _batch(events: Sequence[Event]) -> tuple[_Batch, Recorded]:
-    rows, ids = [], []
+    rows, kept = [], []
     refused = Recorded()
     for event in events:
         try:
             rows.append(to_row(event))
-            ids.append(event.id)
+            kept.append(event)
         except Unrecordable:
-            refused += _refused(event.id)
-    return _Batch(rows, ids), refused
+            refused += _refused(event)
+    return _Batch(rows, kept), refused
 
 
-def _refused(event: str) -> Recorded:
-    name = event[:200].encode("utf-8", "replace").decode()
+def _refused(event: Event) -> Recorded:
+    name = event.id[:200].encode("utf-8", "replace").decode()
     return Recorded(events=1, refused=1, named=(name,))
 
 
@@ -102,7 +153,7 @@ async def _keep(database: Database, batch: _Batch, upto: float | None) -> Record
             return await _keep(database, first, None) + await _keep(database, second, upto)
         if not batch.rows:
             raise
-        return _refused(batch.ids[0]) + await _keep(database, _Batch((), ()), upto)
+        return _refused(batch.events[0]) + await _keep(database, _Batch((), ()), upto)
 
 
 async def _write(link: "Link", schema: str, rows: Sequence[Row]) -> int:

@@ -3,14 +3,12 @@
 The mix is that of a fleet: per task one event of its publication, a start for every second one
 (short runs are told by their end alone) and an end with a payload and a result of 200 bytes each.
 A publication and its end are some batches apart. The server is the embedded one: fsync and
-synchronous_commit are on. Batches go through one `History` by two hands, as the recorder does it:
-one prepares and copies while the other is merged.
+synchronous_commit are on.
 """
 
 import argparse
-import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from random import Random
 from statistics import median
@@ -26,8 +24,6 @@ from tests.servers import PostgresServer, open_folder
 
 BODY = '{"x": "' + "p" * 191 + '"}'
 """200 bytes of JSON text."""
-
-HANDS = 2
 
 
 def events(tasks: int, rng: Random) -> list[Event]:
@@ -47,7 +43,7 @@ def _task(at: float, rng: Random) -> Iterator[Event]:
     yield run(kind=Kind.SUCCEEDED, at=at + 0.4, data=data)
 
 
-async def measure(url: str, rounds: int, tasks: int, batch: int, hands: int) -> list[float]:
+async def measure(url: str, rounds: int, tasks: int, batch: int) -> list[float]:
     """Events per second of each round; all rounds fill the same tables."""
     history = await History.open(url, SystemClock())
     await history.retain(time.time())
@@ -55,20 +51,11 @@ async def measure(url: str, rounds: int, tasks: int, batch: int, hands: int) -> 
     for number in range(rounds):
         told = events(tasks, Random(number))
         before = time.perf_counter()
-        await _record(history, told, batch, hands)
+        for begin in range(0, len(told), batch):
+            await history.record(told[begin : begin + batch], upto=time.time() - 1.0)
         rates.append(len(told) / (time.perf_counter() - before))
     await history.close()
     return rates
-
-
-async def _record(history: History, told: Sequence[Event], batch: int, hands: int) -> None:
-    batches = iter([told[n : n + batch] for n in range(0, len(told), batch)])
-
-    async def hand() -> None:
-        for events_ in batches:
-            await history.record(events_, upto=time.time() - 1.0)
-
-    await asyncio.gather(*(hand() for _ in range(hands)))
 
 
 async def _filled(url: str) -> tuple[int, int]:
@@ -86,18 +73,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=20_000, help="per round, 2.5 events each")
-    parser.add_argument("--batch", type=int, default=2000, help="events in one transaction")
-    parser.add_argument("--hands", type=int, default=HANDS, help="batches on their way at once")
+    parser.add_argument("--batch", type=int, default=10_000, help="events recorded in one call")
     o = parser.parse_args()
     with open_folder() as folder:
         server = PostgresServer(folder / "state")
         server.start()
         try:
-            rates = uvloop.run(measure(server.url, o.rounds, o.tasks, o.batch, o.hands))
+            rates = uvloop.run(measure(server.url, o.rounds, o.tasks, o.batch))
             size, count = uvloop.run(_filled(server.url))
         finally:
             server.stop()
-    print(f"{o.rounds} rounds of {o.tasks:,} tasks, batches of {o.batch:,}, {o.hands} at once")
+    print(f"{o.rounds} rounds of {o.tasks:,} tasks, {o.batch:,} events a call")
     print(f"events/s: least {min(rates):,.0f}, median {median(rates):,.0f}, most {max(rates):,.0f}")
     print(f"on disk: {size / count:,.0f} bytes an event, {size / count * 2.5:,.0f} a task")
 
