@@ -133,9 +133,11 @@ def _asking(database: Database) -> "AbstractAsyncContextManager[Link]":
 
 
 def _arguments(f: Filter, id_: str | None, after: str | None, limit: int) -> list[Any]:
+    states = stored(f.states)
     return cleaned(
-        *(f.role, f.topic, f.tenant, stored(f.states), wanted(f.states), f.since, f.until),
+        *(f.role, f.topic, f.tenant, states, wanted(f.states), f.since, f.until),
         *(pattern(f.text), id_, *place(after, ((int, float), str, str)), limit),
+        states[0] if states and len(states) == 1 else None,
     )
 
 

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from contracts.events import Event, Kind
+from contracts.ids import key_id
 from knowledge.history.history import History
 from knowledge.history.states import State
 from tests.knowledge.history.telling import T0, story, task_id, told
@@ -197,7 +198,7 @@ async def test_a_key_that_is_used_again_later_is_a_publication_of_its_own(
     history: History,
 ) -> None:
     """Its first run is copy 0 again: what an earlier publication came to does not hide it."""
-    task, day = task_id(), 86_400.0
+    task, day = key_id("default", "text.write", "daily"), 86_400.0
     await history.record(story(task))
     await history.record(
         [
@@ -216,7 +217,7 @@ async def test_a_publication_that_was_only_repeated_is_not_waiting_for_ever(
     history: History,
 ) -> None:
     """The broker dropped the second: no run will ever tell of it."""
-    task = task_id()
+    task = key_id("default", "text.write", "again")
     await history.record(story(task))
     await history.record([told(Kind.PUBLISHED, task, 30, published=T0 + 30)])
     assert await _state(history, task) == State.SUCCEEDED
