@@ -8,19 +8,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from bus.backend import Backend, Lane, LaneName, Message
-from bus.errors import Conflict, NotDead, ReplayRefused, TooLarge, Unroutable
+from bus import refusals
+from bus import replays as told
+from bus.backend import MAX_BODY, Backend, Lane, LaneName, Message
+from bus.errors import Conflict, TooLarge, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import Entry, KeyValue, Revision
 from bus.lanes import slice_of
-from contracts.envelope import DEFAULT_TENANT, REPLAYED, SUSPECT
+from contracts.envelope import DEFAULT_TENANT
 from contracts.errors import DecodeError
 from contracts.outcomes import Reason
 
@@ -32,9 +33,6 @@ _MAX_META = 49 * 1024
 
 MAX_REPLAYS = 3
 """Replays of one task before `force` is asked for."""
-
-REPLAYS = "muster-replays"
-"""Header that counts replays, so that a task which dies again is known."""
 
 
 class State(StrEnum):
@@ -62,6 +60,31 @@ class DeadLetter:
     state: State = State.DEAD
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+    @property
+    def tenant(self) -> str:
+        """Whose task it is."""
+        return unquote(self.headers.get("muster-tenant", DEFAULT_TENANT))
+
+    @property
+    def replayed_by(self) -> str:
+        """Who replayed it last (user@host); empty if nobody did, or it is not known."""
+        return told.said_in(self.headers, told.REPLAYED_BY)
+
+    @property
+    def forced(self) -> bool:
+        """Whether its last replay went over the guard."""
+        return told.FORCED in self.headers
+
+    @property
+    def edited_by(self) -> str:
+        """Who changed its payload last (user@host); empty if nobody did."""
+        return told.said_in(self.headers, told.EDITED_BY)
+
+    @property
+    def edited(self) -> str:
+        """When that was, in RFC 3339; empty if never."""
+        return told.said_in(self.headers, told.EDITED)
 
     def encode(self) -> bytes:
         """As the value of its entry."""
@@ -101,6 +124,13 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def guard(letter: DeadLetter, *, force: bool) -> None:
+    """Raise `ReplayRefused` for a letter that was replayed `MAX_REPLAYS` times, unless `force`."""
+    if letter.replays >= MAX_REPLAYS and not force:
+        why = f"it died each time, last of {letter.reason}: {letter.error[:120]}"
+        raise refusals.replayed_often(letter.id, letter.replays, why)
+
+
 class DeadLetters:
     """The dead letters of all groups. Safe to use from several processes at once."""
 
@@ -126,19 +156,25 @@ class DeadLetters:
         async for entry in entries(self._store, keys.dead(group), page=100):
             yield _readable(entry)
 
-    async def replay(self, group: str, task: str, *, now: float, force: bool = False) -> DeadLetter:
+    async def replay(
+        self, group: str, task: str, *, now: float, force: bool = False, by: str = ""
+    ) -> DeadLetter:
         """Give the task back to its group with all attempts, and forget the dead letter.
 
         Taken exactly once, however many ask at once; an interrupted replay stays visible as
-        `replaying` and asking again completes it under the same dedupe key. Raises `NotDead`,
-        `ReplayRefused` after `MAX_REPLAYS`, and whatever publishing raises.
+        `replaying` and asking again completes it under the same dedupe key. `by` (user@host) and
+        whether it was forced stay with the task. Raises `NotDead`, `ReplayRefused` after
+        `MAX_REPLAYS`, and whatever publishing raises.
         """
         entry = await self._entry(group, task)
         letter = decode(entry.value)
         revision = entry.revision
         claimed = letter
         if letter.state is State.DEAD:
-            claimed, revision = await self._claim(letter, revision, force)
+            forced = letter.replays >= MAX_REPLAYS
+            headers = told.signed(letter.headers, by=by, forced=forced)
+            claim = self._claim(replace(letter, headers=headers), revision, force)
+            claimed, revision = await claim
         try:
             await self._backend.publish([_again(claimed, now)])
         except (Unroutable, TooLarge):  # nothing of it was sent
@@ -147,14 +183,37 @@ class DeadLetters:
         await self._store.delete(entry.key, expect=revision)
         return claimed
 
+    async def edit(self, seen: DeadLetter, body: bytes, *, by: str, now: float) -> DeadLetter:
+        """Give the dead task another body. `seen`: the letter as it was looked at; `by`
+        (user@host) and when stay with the task. Raises `NotDead`, also while it is being replayed,
+        `Conflict` where somebody else has changed it since, `TooLarge`."""
+        if len(body) > MAX_BODY:
+            raise TooLarge(
+                f"the payload has {len(body):,} bytes",
+                details=f"a task may have {MAX_BODY:,}",
+                actions=("make it smaller",),
+            )
+        entry = await self._entry(seen.group, seen.id)
+        letter = decode(entry.value)
+        if letter.state is State.REPLAYING:
+            raise refusals.on_its_way(seen.group, seen.id)
+        if letter != seen:
+            raise refusals.changed(seen.group, seen.id)
+        new = replace(letter, body=body, headers=told.edited(letter.headers, by=by, at=now))
+        try:
+            await self._store.put(entry.key, new.encode(), expect=entry.revision)
+        except Conflict as error:
+            raise refusals.changed(seen.group, seen.id) from error
+        return new
+
     async def purge(self, group: str, task: str) -> DeadLetter:
         """Forget the dead letter, or raise `NotDead`: also while it is being replayed, since its
         task may be on its way already."""
         entry = await self._entry(group, task)
         if decode(entry.value).state is State.REPLAYING:
-            raise _on_its_way(group, task)
+            raise refusals.on_its_way(group, task)
         if not await self._store.delete(entry.key, expect=entry.revision):
-            raise _taken(group, task)
+            raise refusals.taken(group, task)
         return decode(entry.value)
 
     async def _give_back(self, letter: DeadLetter, revision: Revision) -> None:
@@ -166,12 +225,7 @@ class DeadLetters:
     async def _claim(
         self, letter: DeadLetter, revision: Revision, force: bool
     ) -> tuple[DeadLetter, Revision]:
-        if letter.replays >= MAX_REPLAYS and not force:
-            raise ReplayRefused(
-                f"{letter.id} has been replayed {letter.replays} times already",
-                details=f"it died each time, last of {letter.reason}: {letter.error[:120]}",
-                actions=("mend the cause first", "or repeat with --force"),
-            )
+        guard(letter, force=force)
         claimed = replace(
             letter, state=State.REPLAYING, copy=letter.copy + 1, replays=letter.replays + 1
         )
@@ -179,16 +233,12 @@ class DeadLetters:
         try:
             return claimed, await self._store.put(key, claimed.encode(), expect=revision)
         except Conflict as error:
-            raise _taken(letter.group, letter.id) from error
+            raise refusals.taken(letter.group, letter.id) from error
 
     async def _entry(self, group: str, task: str) -> Entry:
         entry = await self._store.get(keys.dead(group, task))
         if entry is None:
-            raise NotDead(
-                f"{task} is not a dead letter of {group}",
-                details="it was never dead, or has been replayed or purged",
-                actions=("list them with `muster dlq ls`",),
-            )
+            raise refusals.not_dead(group, task)
         return entry
 
 
@@ -210,53 +260,15 @@ def _readable(entry: Entry) -> DeadLetter:
 
 
 def _again(letter: DeadLetter, now: float) -> Message:
-    """The next copy of a dead task: all attempts back, a deadline that has passed dropped. One
-    that died of a crash stays suspect."""
-    headers = {n: v for n, v in letter.headers.items() if n != "muster-attempt"}
-    headers[REPLAYS] = str(letter.replays)
-    if letter.reason is Reason.CRASH:
-        headers[SUSPECT] = "1"
-    if "ce-id" in headers:
-        headers[REPLAYED] = repr(now)
-        headers["muster-copy"] = str(letter.copy)
-    if _passed(headers.get("muster-deadline"), now):
-        del headers["muster-deadline"]
-    tenant = unquote(headers.get("muster-tenant", DEFAULT_TENANT))
+    """The next copy of a dead task. One that died of a crash stays suspect."""
+    suspect = letter.reason is Reason.CRASH
+    copies = {"copy": letter.copy, "replays": letter.replays}
     return Message(
         id=letter.id,
         copy=letter.copy,
         topic=letter.topic,
         body=letter.body,
-        headers=headers,
-        lane=Lane(LaneName.RETRY, slice_of(tenant)),
+        headers=told.again(letter.headers, suspect=suspect, now=now, **copies),
+        lane=Lane(LaneName.RETRY, slice_of(letter.tenant)),
         group=letter.group,
     )
-
-
-def _passed(deadline: str | None, now: float) -> bool:
-    try:
-        return deadline is not None and float(deadline) <= now
-    except ValueError:
-        return False
-
-
-def _taken(group: str, task: str) -> NotDead:
-    return NotDead(
-        f"{task} is no longer a dead letter of {group}",
-        details="somebody else replayed or purged it at the same moment",
-        actions=("list what is left with `muster dlq ls`",),
-    )
-
-
-def _on_its_way(group: str, task: str) -> NotDead:
-    return NotDead(
-        f"{task} is being replayed to {group}",
-        details="a replay has begun; its task may be on its way already",
-        actions=(f"complete it: `muster dlq replay {task}`",),
-    )
-
-
-def replays_in(headers: Mapping[str, Any]) -> int:
-    """How often the task with these headers has been replayed."""
-    value = str(headers.get(REPLAYS, "0"))
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0

@@ -9,8 +9,9 @@ from pydantic_core import from_json
 
 from bus.backend import Delivery, Lane, LaneName, Message
 from bus.backoff import Backoff
-from bus.deadletters import DeadLetter, cut, replays_in
+from bus.deadletters import DeadLetter, cut
 from bus.lanes import slice_of
+from bus.replays import replays_in
 from contracts.envelope import Envelope, Priority, decode, encode
 from contracts.events import Event, Kind
 from contracts.ids import content_id

@@ -81,6 +81,11 @@ def quoted(value: str) -> str:
     return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~-.\\")
 
 
+def shown(value: str) -> str:
+    """The text that was `quoted`, for a person; what cannot be read stays as it is."""
+    return unquote(value, errors="replace")
+
+
 def missing(headers: Mapping[str, str], name: str, otherwise: str) -> str:
     """Why a header is wrong: it is missing, or what `otherwise` says."""
     return otherwise if name in headers else "is missing"

@@ -69,9 +69,11 @@ class LetterStays(DeadLetters):
     """A replay leaves the dead letter where it was, to be replayed again."""
 
     @override
-    async def replay(self, group: str, task: str, *, now: float, force: bool = False) -> DeadLetter:
+    async def replay(
+        self, group: str, task: str, *, now: float, force: bool = False, by: str = ""
+    ) -> DeadLetter:
         letter = await self.get(group, task)
-        replayed = await super().replay(group, task, now=now, force=force)
+        replayed = await super().replay(group, task, now=now, force=force, by=by)
         await self.put(letter)
         return replayed
 
@@ -85,6 +87,27 @@ class ReplaysUnguarded(DeadLetters):
         self, letter: DeadLetter, revision: Revision, force: bool
     ) -> tuple[DeadLetter, Revision]:
         return await super()._claim(letter, revision, True)
+
+
+@breaks(17, "test_who_replayed_and_forced_is_told_when_the_task_dies_again")
+class ReplaysUnsigned(DeadLetters):
+    """Nobody can tell afterwards who replayed a task."""
+
+    @override
+    async def replay(
+        self, group: str, task: str, *, now: float, force: bool = False, by: str = ""
+    ) -> DeadLetter:
+        return await super().replay(group, task, now=now, force=force)
+
+
+@breaks(17, "test_of_two_people_who_edit_the_second_is_refused")
+class LastEditWins(DeadLetters):
+    """Who edits a letter does not see that it was changed since he looked at it."""
+
+    @override
+    async def edit(self, seen: DeadLetter, body: bytes, *, by: str, now: float) -> DeadLetter:
+        latest = await self.get(seen.group, seen.id)
+        return await super().edit(latest, body, by=by, now=now)
 
 
 @breaks(19, POISON, replaces=plan)
