@@ -46,6 +46,10 @@ class Deserted(MusterError):
     """Groups whose workers are all gone: what is published for them only waits."""
 
 
+class Unconfirmed(MusterError):
+    """A question to a person where none could be asked: nothing was done."""
+
+
 class Interrupted(MusterError):
     """Ctrl-C, where there is more to say than that."""
 
@@ -105,7 +109,15 @@ def _refused() -> _Kinds:
     from workers.documents.errors import DocumentError
     from workers.sdk.errors import InvalidPayload
 
-    ours = (InvalidJson, PastDeadline, DecodeError, InvalidPayload, DocumentError, FolderUnusable)
+    ours = (
+        InvalidJson,
+        PastDeadline,
+        Unconfirmed,
+        DecodeError,
+        InvalidPayload,
+        DocumentError,
+        FolderUnusable,
+    )
     theirs = (bus.AccessDenied, bus.Conflict, bus.NotDead, bus.ReplayRefused, bus.TooLarge)
     return (*ours, *theirs, bus.QuotaExceeded, Exists)
 

@@ -15,9 +15,9 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
-def note(text: str) -> None:
+def note(text: str, *, end: str = "\n") -> None:
     """A line on standard error: about the work, not its result."""
-    typer.echo(text, err=True)
+    typer.echo(text + end, err=True, nl=False)
 
 
 def as_json(value: Any) -> None:
@@ -60,5 +60,9 @@ def _plain(cell: object) -> str:
     """Text that rich takes as it is, without line breaks and control characters."""
     from rich.markup import escape
 
-    text = str(cell).replace("\n", " ")
-    return escape("".join(c if c.isprintable() else "�" for c in text))
+    return escape(printable(str(cell).replace("\n", " ")))
+
+
+def printable(text: str) -> str:
+    """`text` without characters that would drive a terminal."""
+    return "".join(c if c.isprintable() or c == "\t" else "�" for c in text)

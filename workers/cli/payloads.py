@@ -42,7 +42,7 @@ def read(argument: str, *, lines: bool) -> list[Payload]:
     """
     text = _text(argument)
     if not lines:
-        return [Payload(_parse(text))]
+        return [Payload(parse(text))]
     return _parse_lines(text)
 
 
@@ -74,7 +74,7 @@ def _parse_lines(text: str) -> list[Payload]:
         if not line.strip():
             continue
         try:
-            payload = Payload(_parse(line, number), number)
+            payload = Payload(parse(line, number), number)
             _check_size(payload)
             found.append(payload)
         except (InvalidJson, TooLarge) as error:
@@ -105,7 +105,8 @@ def _check_size(payload: Payload) -> None:
         )
 
 
-def _parse(text: str, line: int = 0) -> Any:
+def parse(text: str, line: int = 0) -> Any:
+    """The JSON value in `text`, which is `line` of a file (0: all of it). Raises `InvalidJson`."""
     try:
         return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:

@@ -5,11 +5,9 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
-
 from contracts.errors import MusterError
 from workers.cli import output
-from workers.cli.errors import Interrupted, WrongUsage, report
+from workers.cli.errors import Interrupted, Unconfirmed, report
 from workers.cli.options import Given
 
 if TYPE_CHECKING:
@@ -33,17 +31,17 @@ def with_fleet(given: Given, main: "Callable[[FleetClient], Coroutine[Any, Any, 
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Return when a person agrees, or `yes` was given. Raises `WrongUsage` where nobody can be
-    asked, `Interrupted` for a no."""
+    """Return when a person agrees, or `yes` was given. Raises `Unconfirmed` where nobody can
+    be asked, `Interrupted` for a no."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise WrongUsage(
+        raise Unconfirmed(
             f"nobody can be asked: {question}",
-            details="this concerns many tasks, and standard input is no terminal",
+            details="a person has to agree, and standard input is no terminal",
             actions=("repeat it with --yes",),
         )
-    typer.echo(f"{question} [y/N] ", err=True, nl=False)
+    output.note(f"{question} [y/N] ", end="")
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise Interrupted(
             "nothing was done",

@@ -54,10 +54,21 @@ def moment_in(text: str, option: str, zone: tzinfo, *, now: float) -> float:
     return found.timestamp()
 
 
+def past(text: str, option: str, *, now: float) -> float:
+    """The UTC epoch second meant by a duration before `now`, or by a time as in `moment`."""
+    found = _DURATION.match(text.strip())
+    if found is None or (not found[2] and float(found[1]) >= _EPOCH):
+        return moment(text, option, now=now)
+    ago = seconds(text, option)
+    if ago < 0:
+        raise _wrong(text, option, "an age from 0 on")
+    return now - ago
+
+
 def _wrong(text: str, option: str, what: str) -> WrongUsage:
     return WrongUsage(
         f"{option} cannot be {text!r}",
-        details=f"it is not {what}" if what.startswith("a ") else f"it is {what}",
+        details=f"it is not {what}" if what.startswith(("a ", "an ")) else f"it is {what}",
         actions=("write 90, 90s, 5m, 2h or 1d; a time as 2030-01-31T08:00:00+00:00",),
     )
 

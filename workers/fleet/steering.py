@@ -97,7 +97,8 @@ class Steering:
                 actions=("list what is dead: `muster dlq ls`",),
             )
         now = self._clock.wall()
-        return [await self.bus.dead.replay(x.group, x.id, now=now, force=force) for x in letters]
+        replay, by = self.bus.dead.replay, whoami()
+        return [await replay(x.group, x.id, now=now, force=force, by=by) for x in letters]
 
     async def _check_role(self, role: str) -> dict[object, Lag]:
         """What lies in the lanes of a role that is bound; raises `UnknownRole` else."""
