@@ -13,7 +13,6 @@ from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetter, DeadLetters
 from bus.errors import TooLarge, Unroutable
 from bus.forgetting import Forgetter
-from bus.keyvalue import keys
 from bus.keyvalue.protocol import KeyValue
 from bus.lanes import Puller
 from bus.limits import Reservations
@@ -99,10 +98,9 @@ class Bus:
         await self._members.stay(group, patterns)
 
     async def unbind(self, group: str, *, drop: bool = False) -> None:
-        """Retire a group; see `Backend.unbind`."""
+        """Retire a group, and forget who was in it; see `Backend.unbind`."""
         await self._backend.unbind(group, drop=drop)
-        self._members.leave(group)
-        await self.store.delete(keys.seen(group))
+        await self._members.forget(group)
 
     async def publish(
         self,

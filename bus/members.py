@@ -66,10 +66,14 @@ class Members:
         self._seen[group] = found
         await self._sign(group)
 
-    def leave(self, group: str) -> None:
-        """Forget what this process knows of `group`: it is no longer bound."""
+    async def forget(self, group: str) -> None:
+        """Forget all that was asked for in `group`, and when a member was there: it is no longer
+        bound, and whoever joins next is not bound to what others once asked for."""
         for known in (self._bound, self._seen, self._signed):
             known.pop(group, None)
+        for note in await self._store.list(keys.listens(group)):
+            await self._store.delete(note.key)
+        await self._store.delete(keys.seen(group))
 
     async def _note(self, group: str, patterns: frozenset[str]) -> None:
         value = to_json(sorted(patterns))
@@ -85,6 +89,15 @@ class Members:
         if now - self._signed.get(group, -SIGN_EVERY) >= SIGN_EVERY:
             await self._store.put(keys.seen(group), to_json(self._clock.wall()))
             self._signed[group] = now
+
+
+async def versions(store: KeyValue, group: str) -> list[tuple[str, ...]]:
+    """What the versions of a group's members ask for that were there in the last minute."""
+    found: list[tuple[str, ...]] = []
+    async for note in entries(store, keys.listens(group)):
+        with suppress(ValueError, TypeError):  # a foreign hand
+            found.append(tuple(map(str, from_json(note.value))))
+    return found
 
 
 async def last_seen(store: KeyValue) -> dict[str, float]:

@@ -77,6 +77,15 @@ class Limit:
             raise _invalid(f"by={self.by!r}", 'use "role", "tenant" or such as "payload.customer"')
 
     @property
+    def text(self) -> str:
+        """As a person reads it: `10/s, at most 3 at once, by tenant`."""
+        burst = f" in bursts of {self.burst}" if self.burst > 1 else ""
+        rate = f"{self.rate}{burst}" if self.rate is not None else ""
+        running = f"at most {self.concurrency} at once" if self.concurrency is not None else ""
+        by = f"by {self.by}" if self.by != "role" else ""
+        return ", ".join(filter(None, (rate, running, by)))
+
+    @property
     def path(self) -> tuple[str, ...]:
         """The words that lead to the field of the payload it goes by; none if it does not."""
         return tuple(self.by.split(".")[1:]) if self.by.startswith("payload.") else ()

@@ -6,7 +6,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from time import process_time
 from urllib.parse import urlsplit
+
+import psutil
 
 from bus.backend import Backend, Delivery
 from bus.bus import Bus
@@ -247,7 +250,7 @@ class _Shown:
 
 
 def _presence(host: Host, role: Role, bus: Bus, clock: Clock, shown: _Shown) -> Presence:
-    since = clock.wall()
+    since, process = clock.wall(), psutil.Process()
 
     def look() -> Alive:
         worker = host.worker(role.name)
@@ -269,6 +272,10 @@ def _presence(host: Host, role: Role, bus: Bus, clock: Clock, shown: _Shown) -> 
             mean_run=worker.mean_run.value,
             places=worker.slots.size,
             pressure=shown.relief.state.cause,
+            listens=role.listens,
+            limits=tuple(limit.text for limit in role.limits),
+            memory=process.memory_info().rss,
+            cpu=process_time(),
         )
 
     heard = bus.contact.heard

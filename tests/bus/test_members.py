@@ -6,7 +6,7 @@ import pytest
 
 from bus.bus import Bus
 from bus.errors import Unroutable
-from bus.members import DESERTED, SIGN_EVERY, Members, deserted, last_seen
+from bus.members import DESERTED, SIGN_EVERY, Members, deserted, last_seen, versions
 from contracts.clock import ManualClock
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import SOON
@@ -116,6 +116,20 @@ async def test_a_group_whose_members_are_gone_is_told_from_others(world: World) 
     assert set(deserted(["g"], seen, now + DESERTED)) == {"g"}
     await bus.unbind("g")
     assert set(await last_seen(bus.store)) == {"h"}
+
+
+@pytest.mark.promise(22)
+async def test_a_group_that_was_retired_begins_anew(world: World) -> None:
+    """22: what an earlier version asked for does not come back with the next one."""
+    old, new = await version(world, "work.old"), await version(world, "work.new")
+    await old.join()
+    assert await versions(old.bus.store, "g") == [("work.old",)]
+    await old.bus.unbind("g")
+    assert await versions(old.bus.store, "g") == []
+    await new.join()
+    assert await new.is_served("new")
+    with pytest.raises(Unroutable):
+        await new.bus.publish([envelope("old", topic="work.old")])
 
 
 @pytest.mark.promise(22)

@@ -1,16 +1,23 @@
 """Paused roles: nothing starts, what runs goes on, and nothing waits for the end of a pause."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
+from bus.errors import Conflict, Unroutable
+from bus.keyvalue import keys
 from bus.stops import Kind
 from contracts.envelope import decode
 from contracts.errors import InvalidValue
 from contracts.results import Status
+from tests.bus.rooms import letter
 from tests.engine.fleets import LEASE, ManualFleet, made
 from tests.engine.test_leases import Gate, gated
+from workers.fleet.errors import RoleInUse
+from workers.fleet.presence import Alive
 from workers.sdk.context import Context
 from workers.sdk.errors import UnknownRole
 
@@ -157,3 +164,27 @@ async def test_many_ids_are_cancelled_in_one_call(fleet: ManualFleet) -> None:
 
 async def _all(tasks: Any) -> Any:
     return await asyncio.gather(*(task.outcome() for task in tasks))
+
+
+async def test_a_role_is_retired_when_nobody_works_and_nothing_waits(fleet: ManualFleet) -> None:
+    """Its pause ends with it, its dead letters stay; what waits is lost only when told to."""
+    client, store = fleet.client, fleet.bus.store
+    await fleet.bus.join("worker", ["work.#"])
+    await fleet.bus.dead.put(letter(group="worker"))
+    await client.pause("worker")
+    shown = Alive(role="worker", worker="w", pid=7, host="h", since=0.0, at=0.0, concurrency=1)
+    await store.put(keys.alive("worker", "w"), to_json(asdict(shown)))
+    with pytest.raises(RoleInUse, match="1 worker of worker"):
+        await client.retire("worker", drop=True)
+    await store.delete(keys.alive("worker", "w"))
+    await client.publish("work.a", None)
+    with pytest.raises(Conflict):
+        await client.retire("worker")
+    assert list(await fleet.bus.stops.paused()) == ["worker"]
+    await client.retire("worker", drop=True)
+    assert await fleet.bus.stops.paused() == {}
+    with pytest.raises(Unroutable):
+        await client.publish("work.a", None)
+    with pytest.raises(UnknownRole):
+        await client.retire("worker")
+    assert [each.group async for each in fleet.bus.dead.all()] == ["worker"]

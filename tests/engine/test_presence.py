@@ -96,6 +96,18 @@ async def test_a_change_is_shown_within_a_second(scene: Scene) -> None:
     assert await scene.seen() == [scene.state]
 
 
+async def test_memory_and_time_used_are_shown_but_are_no_news(scene: Scene) -> None:
+    """They change all the time: an idle worker leaves its broker alone."""
+    scene.ready.set()
+    await scene.clock.advance(0)
+    await scene.clock.advance(0)
+    scene.state = replace(ALIVE, memory=1_000, cpu=0.5)
+    await scene.clock.advance(LOOK)
+    assert [one.memory for one in await scene.seen()] == [0]
+    await scene.clock.advance(RENEW)
+    assert [(one.memory, one.cpu) for one in await scene.seen()] == [(1_000, 0.5)]
+
+
 async def test_it_says_good_bye(scene: Scene) -> None:
     scene.ready.set()
     await scene.clock.advance(0.1)

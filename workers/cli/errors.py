@@ -107,6 +107,7 @@ def _refused() -> _Kinds:
     from bus import errors as bus
     from deploy.errors import FolderUnusable
     from workers.documents.errors import DocumentError
+    from workers.fleet.errors import RoleInUse
     from workers.sdk.errors import InvalidPayload
 
     ours = (
@@ -119,7 +120,7 @@ def _refused() -> _Kinds:
         FolderUnusable,
     )
     theirs = (bus.AccessDenied, bus.Conflict, bus.NotDead, bus.ReplayRefused, bus.TooLarge)
-    return (*ours, *theirs, bus.QuotaExceeded, Exists)
+    return (*ours, *theirs, bus.QuotaExceeded, Exists, RoleInUse)
 
 
 def code_of(error: BaseException) -> int:

@@ -24,6 +24,7 @@ COMMANDS = MappingProxyType(
         "ps": ("workers.cli.ps:ps", "Show roles, workers and what waits for them."),
         "scale": ("workers.cli.scale:scale", "Show or set how many processes each role has."),
         "lag": ("workers.cli.lag:lag", "Show what waits for each group, and deserted groups."),
+        "roles": ("workers.cli.roles:app", "Show what is bound to what; retire a role."),
         "task": ("workers.cli.task:app", "Cancel tasks under way; retry dead ones."),
         "pause": ("workers.cli.pausing:pause", "Keep roles from starting anything."),
         "resume": ("workers.cli.pausing:resume", "Let paused roles start tasks again."),

@@ -19,3 +19,7 @@ class NotReady(WorkerError):
     """Processes that were started are not ready in time; they are still being tried."""
 
     retryable = True
+
+
+class RoleInUse(WorkerError):
+    """A role that is to be retired has living workers, which would bind it again."""

@@ -25,7 +25,13 @@ class Alive:
     """A worker of one role in one process. `since` and `at` are UTC epoch seconds; the counts
     are of this process since it started. `mean_run`: seconds a run takes of late, None before the
     first has ended. `health`: the URL under which it answers probes. `places`: how many of its
-    `concurrency` it uses at present, because of `pressure` on the machine."""
+    `concurrency` it uses at present, because of `pressure` on the machine. `listens` and `limits`:
+    as its own version of the role declares them, for people to read.
+
+    `memory` is what its process holds, in bytes, without child processes; `cpu` the seconds of
+    processor time it has used. `runs` and `waits`: how often a run and the wait before it took how
+    long, by the buckets of `workers.telemetry`; empty if it does not tell.
+    """
 
     role: str
     worker: str
@@ -44,6 +50,12 @@ class Alive:
     mean_run: float | None = None
     places: int | None = None
     pressure: str = ""
+    listens: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    memory: int = 0
+    cpu: float = 0.0
+    runs: tuple[int, ...] = ()
+    waits: tuple[int, ...] = ()
 
 
 _ADAPTER = TypeAdapter(Alive)
@@ -110,8 +122,7 @@ class Presence:
         """Whether what is shown is old, or no longer so."""
         last = self._last
         old = self._clock.monotonic() - self._put_at >= RENEW
-        same = last is not None and replace(state, at=last.at, mean_run=last.mean_run) == last
-        return old or not same
+        return last is None or old or _lasting(state) != _lasting(last)
 
     async def _put(self) -> None:
         state = self._look()
@@ -124,6 +135,11 @@ class Presence:
         if self._last is None:
             self._shown()
         self._last, self._put_at = state, self._clock.monotonic()
+
+
+def _lasting(state: Alive) -> Alive:
+    """Without what changes all the time: alone it is no news, else no idle worker were quiet."""
+    return replace(state, at=0.0, mean_run=None, memory=0, cpu=0.0)
 
 
 async def present(store: KeyValue, role: str = "") -> list[Alive]:

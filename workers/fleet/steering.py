@@ -1,4 +1,4 @@
-"""What a person decides about tasks under way: cancel, purge, pause, resume, retry."""
+"""What a person decides about tasks under way: cancel, purge, pause, resume, retry; and retire."""
 
 import getpass
 import os
@@ -16,6 +16,8 @@ from contracts.clock import Clock
 from contracts.envelope import MAX_ID
 from contracts.errors import InvalidValue
 from contracts.topics import near
+from workers.fleet.errors import RoleInUse
+from workers.fleet.presence import present
 from workers.sdk.errors import UnknownRole
 
 
@@ -85,6 +87,24 @@ class Steering:
         if not lifted:
             await self._check_role(role)
         return lifted
+
+    async def retire(self, role: str, *, drop: bool = False) -> None:
+        """Forget `role`: what only it listened to is no longer accepted, and a pause of it ends.
+        With `drop` what waits for it is lost without an outcome; its dead letters stay. Raises
+        `UnknownRole`, `RoleInUse` while a worker of it lives, `Conflict` while anything waits and
+        is not dropped, `Unreachable`."""
+        await self._check_role(role)
+        working = await present(self.bus.store, role)
+        if working:
+            where = ", ".join(sorted({f"{one.pid} on {one.host}" for one in working}))
+            many = len(working) > 1
+            raise RoleInUse(
+                f"{len(working)} worker{'s' * many} of {role} still live{'s' * (not many)}",
+                details=f"they would bind it again: process {where}",
+                actions=("end them first; one that was killed is forgotten after 15 s",),
+            )
+        await self.bus.unbind(role, drop=drop)
+        await self.bus.stops.lift(Kind.PAUSE, role)
 
     async def retry(self, task: str, *, force: bool = False) -> list[DeadLetter]:
         """Give a dead task back to every role in which it is dead, with all its attempts. Earlier
