@@ -19,6 +19,8 @@
 | scale | scale/scaler | the supervisor that scales | each supervisor | one lease |
 | machine | machine/NAME | a supervisor, four times a lease | the others, ps, scale | one lease |
 | seat | seat/ROLE/NUMBER | the machine that has the seat | the others | until it is given up |
+| listener | listener/GROUP/bound | who hears events for a while | the next one | until unbind |
+| listener | listener/GROUP/alive | the same, three times a minute | the next one | 60 s |
 | seen | seen/GROUP | members of a group, once a minute | lag, doctor | until unbind |
 | stop | stop/KIND/NAME, stop/all | cancel, purge, pause | each worker process | 400 days, or ever |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
@@ -146,3 +148,9 @@ def seats() -> str:
 def binding(group: str = "") -> str:
     """Key of a group's binding, or the prefix of all."""
     return f"binding/{group}"
+
+
+def listener(group: str = "", what: str = "") -> str:
+    """Prefix of what is known of somebody who only listens, or of all; `what`: that it is
+    `bound`, or that it is `alive`."""
+    return f"listener/{group}/{what}" if group else "listener/"

@@ -25,7 +25,7 @@ COMMANDS = MappingProxyType(
         "scale": ("workers.cli.scale:scale", "Show or set how many processes each role has."),
         "lag": ("workers.cli.lag:lag", "Show what waits for each group, and deserted groups."),
         "roles": ("workers.cli.roles:app", "Show what is bound to what; retire a role."),
-        "task": ("workers.cli.task:app", "Cancel tasks under way; retry dead ones."),
+        "task": ("workers.cli.task:app", "Cancel and retry tasks; see what happens."),
         "pause": ("workers.cli.pausing:pause", "Keep roles from starting anything."),
         "resume": ("workers.cli.pausing:resume", "Let paused roles start tasks again."),
         "queue": ("workers.cli.queues:app", "Empty the queue of a role."),

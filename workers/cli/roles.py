@@ -46,6 +46,8 @@ class Found:
             return "no worker for a day"
         if self.pause is not None:
             return "paused"
+        if self.row.role.startswith("listener-"):
+            return "only listens"
         return "" if self.members else "nobody works"
 
     def as_json(self) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""`muster task`: cancel and retry."""
+"""`muster task`: cancel, retry, and hear what happens."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from contracts.events import Kind
+from workers.cli import times
 from workers.cli.errors import NotFound, WrongUsage
 from workers.cli.options import Given
 from workers.cli.steering import confirm, for_each, show, with_fleet
@@ -16,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.callback()
 def task() -> None:
-    """Tasks under way, and dead ones that are wanted after all."""
+    """Tasks under way, what happens to them, and dead ones that are wanted after all."""
 
 
 @app.command()
@@ -118,3 +120,31 @@ def retry(
         return {"done": "retried", "id": id_, "roles": " ".join(x.group for x in letters)}
 
     return for_each(Given.of(ctx), tasks, act)
+
+
+@app.command()
+def tail(
+    ctx: typer.Context,
+    task: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Of this task and what it calls.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="Only of this role.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only of these topics: support.#.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
+    kind: Annotated[list[Kind] | None, typer.Option(help="Only such events.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    seconds: Annotated[str | None, typer.Option("--for", help="End after: 30s, 5m.")] = None,
+) -> None:
+    """Show what happens to tasks while it happens, until Ctrl-C."""
+    from workers.cli.tail import Wish, follow
+
+    wish = Wish(
+        task,
+        role=role,
+        topic=topic,
+        tenant=tenant,
+        kinds=tuple(kind or ()),
+        limit=limit,
+        seconds=times.seconds(seconds, "--for") if seconds is not None else None,
+    )
+    follow(Given.of(ctx), wish)
