@@ -14,6 +14,7 @@ import psutil
 from bus.backend import Backend, Delivery
 from bus.bus import Bus
 from bus.errors import BusError, Unreachable
+from bus.examined import Examined
 from bus.keyvalue.protocol import KeyValue
 from bus.places import Places
 from contracts.clock import Clock, SystemClock
@@ -55,17 +56,20 @@ def bus_url(loaded: Loaded) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A backend and a store on one connection, which `close` lets go of."""
+    """A backend and a store on one connection, which `close` lets go of. `examine`: what the
+    broker tells of itself."""
 
     backend: Backend
     store: KeyValue
     close: Callable[[], Awaitable[None]]
+    examine: Callable[[], Awaitable[Examined]]
 
 
 async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
     """Connect to this fleet's broker. Raises `Unreachable`, `AccessDenied`, `Unsafe`."""
     from bus.backends.nats.backend import NatsBackend
     from bus.backends.nats.connect import connect
+    from bus.backends.nats.examine import examine
     from bus.keyvalue.nats import NatsKeyValue
 
     fleet, room = loaded.settings.fleet, loaded.settings.bus.max_bytes
@@ -79,7 +83,7 @@ async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
         name=name,
         max_bytes=room,
     )
-    return Parts(NatsBackend(link), NatsKeyValue(link), link.close)
+    return Parts(NatsBackend(link), NatsKeyValue(link), link.close, partial(examine, link))
 
 
 async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:
@@ -88,6 +92,11 @@ async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:
     parts = await open_parts(loaded, clock, source)
     if expected(loaded):
         await _keep_events(parts)
+    return bus_over(parts, loaded, clock, source=source)
+
+
+def bus_over(parts: Parts, loaded: Loaded, clock: Clock, *, source: str) -> Bus:
+    """The bus made of `parts`, which it closes."""
     return Bus(
         parts.backend,
         parts.store,

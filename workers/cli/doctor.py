@@ -1,8 +1,8 @@
 """`muster doctor`: checks this machine, the roles, the bus and the history database."""
 
 import asyncio
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,29 +14,53 @@ if TYPE_CHECKING:
     from workers.cli.checks import Check
 
 
-def doctor(ctx: typer.Context) -> int:
-    """Check everything a fleet stands on; each line says ok, warn or fail, and what to do."""
-    from workers.cli import checks, history_checks
+def doctor(
+    ctx: typer.Context,
+    monitor: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the broker's server tells of itself."),
+    ] = None,
+) -> int:
+    """Check everything a fleet stands on; what is not well says why it matters, and what to do.
+
+    Exit code 3 where a service cannot be reached, 1 where anything is red.
+    """
+    from workers.cli import broker, checks, history_checks, machine
     from workers.cli.errors import code_of, three_lines
 
     given = Given.of(ctx)
     loaded = given.loaded()
-    found = [*checks.machine(loaded), checks.roles(loaded), *asyncio.run(checks.bus(loaded))]
-    found += asyncio.run(history_checks.history(loaded))
-    errors = [check.error for check in found if check.error is not None]
-    code = max((code_of(error) for error in errors), default=0)
+    known = checks.roles(loaded)
+    processes = max(1, checks.replicas(loaded))
+    found = [
+        *machine.machine(loaded, processes=processes),
+        known,
+        *asyncio.run(broker.bus(loaded, monitor=monitor)),
+        *asyncio.run(history_checks.history(loaded)),
+    ]
+    code = checks.code(found)
     if given.json:
-        output.as_json({"checks": [_shape(check) for check in found], "exit_code": code})
+        output.as_json({"checks": [check.as_json() for check in found], "exit_code": code})
         return code
-    rows = [[check.state, check.what, check.said, check.do] for check in found]
-    output.table(["", "CHECK", "FOUND", "WHAT TO DO"], rows)
-    worst: MusterError | None = max(errors, key=code_of, default=None)
+    errors = [check.error for check in found if check.error is not None]
+    worst = max(errors, key=code_of, default=None)
+    _show(found, worst)
     if worst is not None:
         output.note(three_lines(worst))
     return code
 
 
-def _shape(check: "Check") -> dict[str, object]:
-    shape = asdict(check)
-    shape.pop("error")
-    return shape
+def _show(found: "Sequence[Check]", worst: "MusterError | None") -> None:
+    """A line for each; then what is not well, but for the worst, which comes last."""
+    from workers.cli.checks import State
+
+    rows = [[check.state, check.what, check.said] for check in found]
+    red = {number for number, check in enumerate(found) if check.state is State.FAIL}
+    output.table(["", "CHECK", "FOUND"], rows, red=red)
+    for check in found:
+        if check.state is State.OK or (worst is not None and check.error is worst):
+            continue
+        output.say(f"{check.state:<5}{check.what}: {output.printable(check.said)}")
+        if check.reason:
+            output.say(f"  why: {output.printable(check.reason)}")
+        output.say(f"   do: {output.printable(check.do)}")

@@ -65,12 +65,17 @@ async def listening(
 
 async def sweep(bus: Bus) -> list[str]:
     """Retire the groups of listeners that gave no sign of life for a minute, and name them."""
+    found = await left(bus)
+    for group in found:
+        await _retire(bus, group)
+    return found
+
+
+async def left(bus: Bus) -> list[str]:
+    """The groups whose listeners gave no sign of life for a minute."""
     known = [entry.key.split("/")[1:] async for entry in entries(bus.store, keys.listener())]
     living = {group for group, what in known if what == "alive"}
-    left = [group for group, what in known if what == "bound" and group not in living]
-    for group in left:
-        await _retire(bus, group)
-    return left
+    return [group for group, what in known if what == "bound" and group not in living]
 
 
 async def _retire(bus: Bus, group: str) -> None:

@@ -5,7 +5,7 @@ published one on its own; both cost more than the message itself. `NatsClient` k
 connection, its parser, its reconnecting, and passes messages of `listen` straight to a function.
 It relies on these parts of nats-py (2.16), which a test holds it to: `_process_msg`, `_subs`,
 `_sid`, `_transport` (and its `_io_writer`), `_ps`, `_pongs`, `_process_err`, `_process_pong`,
-`_process_op_err`, `_process_connect_init`, `_attempt_reconnect`.
+`_process_op_err`, `_process_connect_init`, `_attempt_reconnect`, `_server_info`.
 """
 
 import asyncio
@@ -52,6 +52,16 @@ class NatsClient(Client):
     def listening(self) -> bool:
         """Whether the server may send more than answers: somebody listens besides the inbox."""
         return len(self._subs) > 1
+
+    @property
+    def server_version(self) -> str:
+        """The server's version, such as `2.15.1`."""
+        return str(self._server_info.get("version", ""))
+
+    @property
+    def server_id(self) -> str:
+        """What the server calls itself, and no other does."""
+        return str(self._server_info.get("server_id", ""))
 
     @property
     def unsent(self) -> int:

@@ -97,7 +97,7 @@ def test_the_client_library_has_the_parts_we_rely_on() -> None:
     for name in "err pong op_err connect_init".split():
         assert inspect.iscoroutinefunction(getattr(Client, f"_process_{name}"))
     assert inspect.iscoroutinefunction(Client._attempt_reconnect)
-    parts = {"_subs", "_sid", "_transport", "_ps", "_pongs", "_pings_outstanding"}
+    parts = {"_subs", "_sid", "_transport", "_ps", "_pongs", "_pings_outstanding", "_server_info"}
     assert parts <= set(vars(Client()))
     assert "_io_writer" in vars(TcpTransport())  # type: ignore[no-untyped-call]
     assert inspect.iscoroutinefunction(Parser.parse)

@@ -1,0 +1,23 @@
+"""What a broker tells of itself, for a person who wants to know whether it can be relied on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A broker as a client sees it; None where it cannot say. Bytes, and seconds.
+
+    `identity`: what no other server has. `ahead`: how far its clock is before ours, true to
+    `doubt` either way. `used` of `limit`: what the fleet's tasks fill, and may fill. `storage`:
+    what this account may store, all fleets together; `stored` what it does.
+    """
+
+    program: str
+    version: str
+    identity: str
+    ahead: float | None = None
+    doubt: float = 0.0
+    used: int | None = None
+    limit: int | None = None
+    storage: int | None = None
+    stored: int | None = None
