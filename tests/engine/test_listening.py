@@ -29,8 +29,10 @@ async def test_what_is_told_inside_is_heard_and_nothing_is_left_behind(fleet: Ma
     await fleet.start(made(hello))
     async with listening(fleet.bus, "tail", clock=fleet.clock) as events:
         task = await fleet.client.publish("work.a", None)
-        event = await fleet.within(_of(anext(events)))
-        assert (event.task, event.kind) == (task.id, Kind.SUCCEEDED)
+        heard: list[Event] = []
+        while not heard or heard[-1].kind is not Kind.SUCCEEDED:
+            heard.append(await fleet.within(_of(anext(events))))
+        assert {event.task for event in heard} == {task.id}
         assert len(await listeners(fleet)) == 1
     assert await listeners(fleet) == []
     assert await fleet.bus.store.list(keys.listener()) == []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 20_000
 """Ids of events that are known to have been told."""
 
-_SAID = ("note", "reason", "error")
+_SAID = ("note", "reason", "error", "by")
 """What of an event's data is shown, the first that is there."""
 
 

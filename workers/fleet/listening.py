@@ -102,8 +102,8 @@ async def _events(
         try:
             found = await bus.pull(group, free=50, wait=5.0)
             events = [event for delivery in found for event in _told(delivery.message.body)]
-            for delivery in found:
-                await bus.forget(delivery)
+            if found:
+                await bus.forget_all(found)
         except Unroutable:  # retired while we were cut off
             await bus.bind(group, [EVENTS])
             continue
