@@ -23,6 +23,7 @@ COMMANDS = MappingProxyType(
         "publish": ("workers.cli.publish:publish", "Publish a task, or a file of them."),
         "ps": ("workers.cli.ps:ps", "Show roles, workers and what waits for them."),
         "scale": ("workers.cli.scale:scale", "Show or set how many processes each role has."),
+        "top": ("workers.cli.top:top", "Show live what waits, runs and fails."),
         "lag": ("workers.cli.lag:lag", "Show what waits for each group, and deserted groups."),
         "roles": ("workers.cli.roles:app", "Show what is bound to what; retire a role."),
         "task": ("workers.cli.task:app", "Cancel and retry tasks; see what happens."),
