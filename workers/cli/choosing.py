@@ -10,7 +10,7 @@ import typer
 
 from contracts.errors import MusterError
 from contracts.outcomes import Reason
-from workers.cli import times
+from workers.cli import completing, times
 from workers.cli.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 SHORTEST = 8
 """Characters of an id that stand for the whole one."""
 
-RoleOption = Annotated[str | None, typer.Option("--role", help="Only of this role.")]
+RoleOption = Annotated[
+    str | None,
+    typer.Option("--role", help="Only of this role.", autocompletion=completing.roles),
+]
 ReasonOption = Annotated[Reason | None, typer.Option("--reason", help="Only of this reason.")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Only of this tenant.")]
 TextOption = Annotated[

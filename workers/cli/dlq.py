@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.limits import parse_rate
-from workers.cli import choosing, letters, output
+from workers.cli import choosing, completing, letters, output
 from workers.cli.choosing import (
     Choice,
     NewerOption,
@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-TasksArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]…")]
+TasksArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]…", autocompletion=completing.letters)
+]
+TaskArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="Its id, or 8 characters of it.", autocompletion=completing.letters
+    ),
+]
 AllOption = Annotated[bool, typer.Option("--all", help="All of --role.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Also one replayed often.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -78,7 +86,7 @@ async def _latest(bus: "Bus", choice: Choice, limit: int) -> "tuple[list[DeadLet
 @app.command()
 def show(
     ctx: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="ID", help="Its id, or 8 characters of it.")],
+    task: TaskArgument,
     role: RoleOption = None,
 ) -> None:
     """Show all of a dead letter: headers, body, error."""
@@ -100,7 +108,7 @@ def show(
 @app.command()
 def edit(
     ctx: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="ID", help="Its id, or 8 characters of it.")],
+    task: TaskArgument,
     role: RoleOption = None,
     payload: Annotated[
         str | None, typer.Option(metavar="JSON|@FILE|-", help="The payload, without an editor.")

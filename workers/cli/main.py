@@ -36,6 +36,7 @@ COMMANDS = MappingProxyType(
         "new": ("workers.cli.new:app", "Write a working role with its test."),
         "config": ("workers.cli.config:config", "Show the settings and where each came from."),
         "doctor": ("workers.cli.doctor:doctor", "Check this machine, roles, bus and history."),
+        "completion": ("workers.cli.completion:completion", "Print what completes words."),
         "bench": ("workers.cli.bench:bench", "Measure throughput, latency and memory."),
     }
 )

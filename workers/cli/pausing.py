@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli import completing
 from workers.cli.options import Given
 from workers.cli.steering import for_each
 
 if TYPE_CHECKING:
     from workers.fleet.client import FleetClient
 
-Roles = Annotated[list[str], typer.Argument(metavar="ROLE…")]
+Roles = Annotated[list[str], typer.Argument(metavar="ROLE…", autocompletion=completing.roles)]
 
 
 def pause(

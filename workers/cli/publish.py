@@ -11,7 +11,7 @@ import typer
 
 from contracts.envelope import Priority
 from contracts.errors import MusterError
-from workers.cli import output, times
+from workers.cli import completing, output, times
 from workers.cli.errors import PastDeadline, WrongUsage
 from workers.cli.options import Given
 from workers.cli.payloads import Payload, read, refused
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from workers.fleet.client import FleetClient, Task
     from workers.fleet.options import Options
     from workers.settings import Loaded
+
+TopicArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Dotted words, such as code.review.python.", autocompletion=completing.topics
+    ),
+]
 
 AT_ONCE = 500
 """Tasks of one call to the broker."""
@@ -43,7 +50,7 @@ class Order:
 
 def publish(
     ctx: typer.Context,
-    topic: Annotated[str, typer.Argument(help="Dotted words, such as code.review.python.")],
+    topic: TopicArgument,
     payload: Annotated[str, typer.Argument(metavar="JSON|@FILE|-", help="What the task says.")],
     priority: Annotated[Priority, typer.Option(help="high, normal or low.")] = Priority.NORMAL,
     delay: Annotated[str | None, typer.Option(help="Start after: 90, 90s, 5m, 2h.")] = None,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.cli import completing
 from workers.cli.options import Given
 from workers.cli.steering import confirm, show, with_fleet
 
@@ -21,7 +22,7 @@ def queue() -> None:
 @app.command()
 def purge(
     ctx: typer.Context,
-    role: Annotated[str, typer.Argument(help="Whose queue.")],
+    role: Annotated[str, typer.Argument(help="Whose queue.", autocompletion=completing.roles)],
     reason: Annotated[str, typer.Option(help="Why; told to whoever waits.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli import output, times
+from workers.cli import completing, output, times
 from workers.cli.connected import with_bus
 from workers.cli.errors import NotFound
 from workers.cli.options import Given
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-RoleArgument = Annotated[str, typer.Argument(metavar="ROLE")]
+RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", autocompletion=completing.roles)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.events import Kind
-from workers.cli import times
+from workers.cli import completing, times
+from workers.cli.choosing import RoleOption
 from workers.cli.errors import NotFound, WrongUsage
 from workers.cli.options import Given
 from workers.cli.steering import confirm, for_each, show, with_fleet
@@ -25,7 +26,10 @@ def task() -> None:
 def cancel(
     ctx: typer.Context,
     tasks: Annotated[list[str] | None, typer.Argument(metavar="[ID]…")] = None,
-    role: Annotated[str | None, typer.Option(help="All published to this role so far.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="All published to this role so far.", autocompletion=completing.roles),
+    ] = None,
     tenant: Annotated[str | None, typer.Option(help="All of this tenant so far.")] = None,
     subject: Annotated[str | None, typer.Option(help="All about this subject so far.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All of this fleet so far.")] = False,
@@ -105,7 +109,7 @@ def ls(
 @app.command()
 def retry(
     ctx: typer.Context,
-    tasks: Annotated[list[str], typer.Argument(metavar="ID…")],
+    tasks: Annotated[list[str], typer.Argument(metavar="ID…", autocompletion=completing.letters)],
     force: Annotated[bool, typer.Option("--force", help="Also one replayed often.")] = False,
 ) -> int:
     """Give dead tasks back to every role in which they are dead, with all their attempts."""
@@ -128,8 +132,11 @@ def tail(
     task: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Of this task and what it calls.")
     ] = None,
-    role: Annotated[str | None, typer.Option(help="Only of this role.")] = None,
-    topic: Annotated[str | None, typer.Option(help="Only of these topics: support.#.")] = None,
+    role: RoleOption = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(help="Only of these topics: support.#.", autocompletion=completing.topics),
+    ] = None,
     tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
     kind: Annotated[list[Kind] | None, typer.Option(help="Only such events.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.cli import completing
 from workers.cli.errors import WrongUsage
 from workers.cli.options import Given
 
@@ -23,6 +24,7 @@ def up(
         typer.Argument(
             metavar="[ROLE[=N]]…",
             help="Only these; N processes here until the role is scaled. Default: all.",
+            autocompletion=completing.declared,
         ),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when ready.")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli import completing
 from workers.cli.options import Given
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ _KILL_AFTER = 5.0
 
 def work(
     ctx: typer.Context,
-    roles: Annotated[list[str], typer.Argument(metavar="ROLE…", help="Roles to work on.")],
+    roles: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ROLE…", help="Roles to work on.", autocompletion=completing.declared
+        ),
+    ],
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="Tasks of each role at once.")
     ] = None,
