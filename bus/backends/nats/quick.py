@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from bus.backends.nats.names import names_of
 from bus.backends.nats.wire import parse_headers, pub
@@ -32,15 +32,15 @@ class _Line:
         self._inbox = f"_INBOX.{os.urandom(8).hex()}"
 
     def greet(self, url: str) -> None:
-        """Say who we are, listen to answers."""
+        """Say who we are, as the client library does; listen to answers."""
         self._in_time()
         self._stream.readline()
         parts = urlsplit(url)
         told: dict[str, Any] = {"verbose": False, "headers": True, "no_responders": True}
         if parts.password is not None:
-            told |= {"user": unquote(parts.username or ""), "pass": unquote(parts.password)}
+            told |= {"user": parts.username or "", "pass": parts.password}
         elif parts.username:
-            told["auth_token"] = unquote(parts.username)
+            told["auth_token"] = parts.username
         hello = f"CONNECT {json.dumps(told)}\r\nSUB {self._inbox} 1\r\n"
         self._socket.sendall(hello.encode())
 
