@@ -53,9 +53,9 @@ def do_with(
     if dry_run:
         return _show(given, with_bus(given, meant), order)
     if order.asks and not tasks:
-        choice = choice.until(began)  # those the person is told of
+        asked, choice = choice, choice.until(began)  # those the person is told of
         count = len(with_bus(given, meant))
-        confirm(f"{order.name.capitalize()} {_many(count)}{_of(choice)} for good?", yes=not count)
+        confirm(f"{order.name.capitalize()} {_many(count)}{_of(asked)} for good?", yes=not count)
 
     async def run(bus: "Bus") -> int:
         found = await meant(bus)

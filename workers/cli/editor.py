@@ -83,8 +83,12 @@ class Draft:
         if error is None or self._as_it_was():
             shutil.rmtree(self._file.parent, ignore_errors=True)
         elif isinstance(error, MusterError):
-            error.actions = (f"what you typed is in {self._file}", *error.actions)
-            error.actions += (f"take it with --payload @{self._file}",)
+            own = () if isinstance(error, InvalidJson) else error.actions
+            kept = (
+                f"what you typed is in {self._file}",
+                "mend it, then take it with --payload @FILE",
+            )
+            error.actions = (*kept, *own)
         else:
             sys.stderr.write(f"what you typed is in {self._file}\n")
 
