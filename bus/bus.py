@@ -60,7 +60,6 @@ class Bus:
     ) -> None:
         self.store = store
         self.contact = Contact(lambda: backend.extend(()), clock)
-        self.dead = DeadLetters(store, backend)
         self.outcomes = Outcomes(store)
         self._backend = backend
         self._clock = clock
@@ -69,6 +68,7 @@ class Bus:
         self._members = Members(store, clock, backend.bind)
         unread = Unread(self._unread, clock)
         self._announcer = Announcer(self._send_unasked, clock, source, unread)
+        self.dead = DeadLetters(store, backend, self._announcer.messages)
         self._rng = rng or random.Random()
         self.rates = Reservations(store, clock, self._rng)
         self.places = Places(store, clock, self._rng, lease)

@@ -4,7 +4,7 @@ An entry is one line of JSON, then the body as it came: a body of the greatest s
 into one value.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -23,6 +23,7 @@ from bus.keyvalue.protocol import Entry, KeyValue, Revision
 from bus.lanes import slice_of
 from contracts.envelope import DEFAULT_TENANT
 from contracts.errors import DecodeError
+from contracts.events import Event
 from contracts.outcomes import Reason
 
 MAX_ERROR = 8 * 1024
@@ -131,12 +132,23 @@ def guard(letter: DeadLetter, *, force: bool) -> None:
         raise refusals.replayed_often(letter.id, letter.replays, why)
 
 
-class DeadLetters:
-    """The dead letters of all groups. Safe to use from several processes at once."""
+def _untold(events: Sequence[Event]) -> Sequence[Message]:  # noqa: ARG001 - nobody listens
+    return ()
 
-    def __init__(self, store: KeyValue, backend: Backend) -> None:
+
+class DeadLetters:
+    """The dead letters of all groups. Safe to use from several processes at once. `told` makes the
+    messages that tell events; they leave in one call with what is replayed."""
+
+    def __init__(
+        self,
+        store: KeyValue,
+        backend: Backend,
+        told: Callable[[Sequence[Event]], Sequence[Message]] = _untold,
+    ) -> None:
         self._store = store
         self._backend = backend
+        self._told = told
 
     async def put(self, letter: DeadLetter) -> None:
         """Keep `letter`; one of the same task that is already there gives way to it."""
@@ -176,7 +188,9 @@ class DeadLetters:
             claim = self._claim(replace(letter, headers=headers), revision, force)
             claimed, revision = await claim
         try:
-            await self._backend.publish([_again(claimed, now)])
+            message = _again(claimed, now)
+            telling = self._told(told.telling(message, now=now))
+            await self._backend.publish([message, *telling])
         except (Unroutable, TooLarge):  # nothing of it was sent
             await self._give_back(letter, revision)
             raise

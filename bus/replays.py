@@ -6,7 +6,10 @@ Headers travel with a task; its dead letter goes when it is replayed.
 from collections.abc import Mapping
 from typing import Any
 
-from contracts.envelope import REPLAYED, SUSPECT
+from bus.backend import Message
+from contracts.envelope import REPLAYED, SUSPECT, decode
+from contracts.errors import DecodeError
+from contracts.events import Event, Kind
 from contracts.headers import quoted, rfc3339, shown
 
 REPLAYS = "muster-replays"
@@ -55,6 +58,32 @@ def again(
     if _passed(found.get("muster-deadline"), now):
         del found["muster-deadline"]
     return found
+
+
+def telling(message: Message, *, now: float) -> list[Event]:
+    """What is told of a replay; nothing of bytes that are no task."""
+    try:
+        task = decode(message.headers, message.body)
+    except DecodeError:
+        return []
+    by = said_in(message.headers, REPLAYED_BY)
+    return [
+        Event(
+            kind=Kind.REPLAYED,
+            at=now,
+            task=task.id,
+            topic=task.topic,
+            role=message.group or "",
+            copy=message.copy,
+            attempt=0,
+            worker=by,
+            pid=0,
+            published=task.time,
+            tenant=task.tenant,
+            correlation=task.correlation,
+            data={"by": by} if by else {},
+        )
+    ]
 
 
 def replays_in(headers: Mapping[str, Any]) -> int:

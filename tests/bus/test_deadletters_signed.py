@@ -1,16 +1,21 @@
 """Promise 17: who replayed, forced or changed a dead letter stays with it, and with its task."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from bus.backend import MAX_BODY
+from bus.backend import MAX_BODY, Message
 from bus.deadletters import MAX_REPLAYS, State
 from bus.errors import Conflict, NotDead, TooLarge, Unreachable
 from bus.settling import Finished, Policy, plan
+from contracts.clock import ManualClock
 from contracts.envelope import decode as decode_envelope
+from contracts.events import Kind, decode_events
 from contracts.outcomes import Reject
+from contracts.topics import EVENTS
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import SOON, take
-from tests.bus.rooms import NOW, letter
+from tests.bus.rooms import NOW, letter, memory_bus
 from tests.bus.test_deadletters import Office
 
 ADA = "ada@möbius host"
@@ -72,6 +77,31 @@ async def test_an_interrupted_replay_tells_whose_it_was(world: World) -> None:
     await world.within(SOON, office.letters.replay("g", "t1", now=NOW, by="bob@x"))
     await dies_again(office)
     assert (await office.letters.get("g", "t1")).replayed_by == ADA
+
+
+@pytest.mark.promise(24)
+async def test_a_replay_is_told_in_the_very_call_that_sends_the_task() -> None:
+    """24: with who did it; of bytes that are no task there is nothing to tell."""
+    bus, backend, _ = memory_bus(ManualClock())
+    await bus.bind("g", ["work.#"])
+    await bus.bind("ear", [EVENTS])
+    calls: list[list[str]] = []
+    publish = backend.publish
+
+    async def noted(messages: Sequence[Message], *, follow_up: bool = False) -> None:
+        calls.append([message.topic for message in messages])
+        await publish(messages, follow_up=follow_up)
+
+    backend.publish = noted  # type: ignore[method-assign]
+    await bus.dead.put(letter())
+    await bus.dead.put(letter("noise", headers={}, body=b"\xff"))
+    await bus.dead.replay("g", "t1", now=NOW, by=ADA)
+    await bus.dead.replay("g", "noise", now=NOW, by=ADA)
+    assert calls == [["work.a", EVENTS], ["work.a"]]
+    (heard,) = await bus.pull("ear", free=2)
+    (event,) = decode_events(heard.message.body)
+    assert (event.kind, event.task, event.role, event.copy) == (Kind.REPLAYED, "t1", "g", 3)
+    assert event.data["by"] == ADA
 
 
 @pytest.mark.promise(17)

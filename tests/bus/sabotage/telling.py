@@ -8,6 +8,7 @@ from bus.announcing import Announcer
 from bus.backend import Message, is_owed
 from bus.backends.memory_broker import MemoryBroker
 from bus.publishing import Publishing
+from bus.replays import telling
 from contracts.events import TERMINAL, Event
 from contracts.topics import EVENTS
 from tests.bus.sabotage.registry import breaks
@@ -43,6 +44,12 @@ class ToldLater(Publishing):
         *tasks, _ = self._messages(sent)  # type: ignore[arg-type]
         await self._backend.publish(tasks)
         return [None] * len(sent)
+
+
+@breaks(24, "test_a_replay_is_told_in_the_very_call_that_sends_the_task", replaces=telling)
+def replays_untold(message: Message, *, now: float) -> list[Event]:
+    """Nobody hears that a dead letter was given back: it looks dead until it ends again."""
+    return []
 
 
 @breaks(24, "test_what_muster_tells_survives_a_killed_broker")
