@@ -76,6 +76,14 @@ def test_a_role_is_retired_when_nothing_waits_or_what_waits_is_given_up(muster: 
     assert [each["id"] for each in muster("dlq", "ls", "--json").json] == ["t1"]
 
 
+def test_the_group_of_history_is_not_retired(muster: Muster) -> None:
+    muster.environment["MUSTER_HISTORY_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
+    assert muster("roles", "ls").code == 0
+    ended = muster("roles", "rm", "recorder", "--drop", "--yes")
+    assert ended.code == 5
+    assert "history.url = none" in ended.lines[2]
+
+
 def test_who_paused_a_role_is_shown_and_its_retirement_ends_the_pause(muster: Muster) -> None:
     put(muster, letter("t1"))
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from contracts.topics import RECORDER
 from workers.cli import completing, output, times
 from workers.cli.connected import with_bus
 from workers.cli.errors import NotFound
 from workers.cli.options import Given
 from workers.cli.ps import LANES, Row, bound_groups
 from workers.cli.steering import confirm, show, with_fleet
+from workers.fleet.listening import PREFIX
 
 if TYPE_CHECKING:
     from bus.bus import Bus
@@ -46,7 +48,9 @@ class Found:
             return "no worker for a day"
         if self.pause is not None:
             return "paused"
-        if self.row.role.startswith("listener-"):
+        if self.row.role == RECORDER:
+            return "moves events into history"
+        if self.row.role.startswith(PREFIX):
             return "only listens"
         return "" if self.members else "nobody works"
 

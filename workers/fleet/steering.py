@@ -15,7 +15,7 @@ from bus.stops import Kind, Mark
 from contracts.clock import Clock
 from contracts.envelope import MAX_ID
 from contracts.errors import InvalidValue
-from contracts.topics import near
+from contracts.topics import RECORDER, near
 from workers.fleet.errors import RoleInUse
 from workers.fleet.presence import present
 from workers.sdk.errors import UnknownRole
@@ -94,6 +94,12 @@ class Steering:
         `UnknownRole`, `RoleInUse` while a worker of it lives, `Conflict` while anything waits and
         is not dropped, `Unreachable`."""
         await self._check_role(role)
+        if role == RECORDER:
+            raise RoleInUse(
+                "the group that moves events into history is not retired",
+                details="every process of the fleet binds it again, and what it drops is missing",
+                actions=("keep no history: history.url = none",),
+            )
         working = await present(self.bus.store, role)
         if working:
             where = ", ".join(sorted({f"{one.pid} on {one.host}" for one in working}))
