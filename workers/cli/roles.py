@@ -48,7 +48,7 @@ class Found:
             return "no worker for a day"
         if self.pause is not None:
             return "paused"
-        if self.row.role == RECORDER:
+        if self.row.role == RECORDER and self.members:
             return "moves events into history"
         if self.row.role.startswith(PREFIX):
             return "only listens"

@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from contracts.events import Event, Kind
+from contracts.events import TOLD_BY_PUBLISHERS, Event, Kind
 from contracts.topics import check_pattern, matches
 from workers.cli import output
 from workers.cli.choosing import SHORTEST
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 20_000
 """Ids of events that are known to have been told."""
 
-_SAID = ("note", "reason", "error", "by")
+_SAID = ("note", "reason", "error")
 """What of an event's data is shown, the first that is there."""
 
 
@@ -132,9 +132,8 @@ def _line(event: Event) -> str:
     said = next((str(event.data[name]) for name in _SAID if event.data.get(name)), "")
     share = event.data.get("share")
     if isinstance(share, float | int):
-        said = f"{share:4.0%} {said}"
-    text = (
-        f"{when} {event.kind:<9} {event.role:<14} {event.task} #{event.attempt} "
-        f"{event.worker} {took} {said.partition(chr(10))[0]}"
-    )
+        said = f"{share:.0%} {said}"
+    who = event.worker if event.kind in TOLD_BY_PUBLISHERS else f"#{event.attempt} {event.worker}"
+    told = f"{when} {event.kind:<9} {event.role:<14} {event.task} {who}"
+    text = " ".join(filter(None, (told, took, said.partition("\n")[0].strip())))
     return output.printable(text).rstrip()
