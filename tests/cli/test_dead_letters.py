@@ -11,6 +11,7 @@ import pytest
 from contracts.outcomes import Reason
 from tests.cli.letters import dead, letter, put, replayed
 from tests.cli.running import Muster
+from tests.cli.terminal import terminal
 from tests.servers import NatsServer
 from workers.fleet.steering import whoami
 
@@ -158,6 +159,15 @@ def test_ctrl_c_in_a_replay_of_many_leaves_nothing_half_done(muster: Muster) -> 
     ended = muster(*again[1:-2])
     assert (ended.code, ended.err) == (0, f"replayed {12 - done} of {12 - done}\n")
     assert set(dead(muster)) == {"t00"}
+
+
+def test_on_a_terminal_many_letters_are_a_bar_and_a_sum(muster: Muster) -> None:
+    put(muster, *(letter(f"t{n:02}") for n in range(25)))
+    with terminal(muster, "dlq", "replay", "--all", "--role", "greeter", "--rate", "50/s") as seen:
+        seen.until("/25", "replayed 25 of 25")
+        assert seen.ended() == 0
+        assert "replayed t00" not in seen.shown
+    assert dead(muster) == {}
 
 
 def test_letters_are_purged_by_what_they_are(muster: Muster) -> None:

@@ -46,13 +46,14 @@ def table(
 
 
 def _fitting(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """The numbers of the columns that fit side by side, the most important first of all."""
+    """The numbers of the columns that fit side by side: the most important, until one does not."""
     kept: list[int] = []
     left = width
     for number in sorted(range(len(columns)), key=lambda n: columns[n].rank):
-        if widths[number] <= left or not kept:
-            kept.append(number)
-            left -= widths[number] + _GAP
+        if widths[number] > left and kept:
+            break
+        kept.append(number)
+        left -= widths[number] + _GAP
     return sorted(kept)
 
 
