@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from workers.fleet.meter import BOUNDS, Meter, Rates, quantile
+from workers.fleet.meter import BOUNDS, Meter, Rates, quantile, summed
 from workers.fleet.presence import Alive
 
 ONE = Alive(role="coder", worker="w1", pid=1, host="h", since=0.0, at=0.0, concurrency=8)
@@ -86,6 +86,11 @@ def test_buckets_of_another_version_say_nothing() -> None:
     meter = noted((0.0, [ONE]), (2.0, [replace(ONE, runs=(7, 7), succeeded=2)]))
     assert quantile(meter.runs("coder"), 0.5) is None
     assert _succeeded(meter) == 1.0
+
+
+def test_buckets_of_several_are_summed() -> None:
+    assert summed([[1, 2], [3, 4]]) == (4, 6)
+    assert summed([]) == ()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.99])

@@ -30,10 +30,12 @@ TextOption = Annotated[
     str | None, typer.Option("--text", help="Only with this in error, topic or payload.")
 ]
 OlderOption = Annotated[
-    str | None, typer.Option("--older", help="Only those that died before: 1h ago, or a time.")
+    str | None,
+    typer.Option("--older", metavar="AGE|TIME", help="Only dead for longer than 1h, 2d, …"),
 ]
 NewerOption = Annotated[
-    str | None, typer.Option("--newer", help="Only those that died since: 1h ago, or a time.")
+    str | None,
+    typer.Option("--newer", metavar="AGE|TIME", help="Only dead for less than 1h, 2d, …"),
 ]
 
 

@@ -147,6 +147,11 @@ class Meter:
         return last.sums[role].minus(first.sums[role]), last.at - first.at, began
 
 
+def summed(counts: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    """Bucket by bucket; empty where there is nothing to sum."""
+    return tuple(map(sum, zip(*counts, strict=True)))
+
+
 def quantile(counts: Iterable[int], share: float) -> float | None:
     """The bound below which `share` of the counted lie, in seconds: infinite above the last
     bound, None where nothing was counted."""
