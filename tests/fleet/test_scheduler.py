@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import asyncpg
 import pytest
 
 from bus.backend import Lane, LaneName
@@ -180,30 +182,54 @@ async def test_several_schedulers_publish_each_tick_once(world: World) -> None:
     assert sorted(await world.published()) == sorted(expected)
 
 
-async def test_one_that_cannot_write_down_what_it_did_doubles_nothing(world: World) -> None:
-    """Its session is ended between publishing and moving on; another has the tick then."""
-    store = await world.open()
-    await store.add(_made("a", MINUTELY))
-    bus, publish, cut = world.connect(), Bus.publish, asyncio.Event()
-    killer = await Database.open(world.url)
+class CutOff:
+    """A bus after whose first publish every session that has claimed something is ended."""
 
-    async def published(*arguments: object, **more: object) -> frozenset[str]:
-        held = await publish(bus, *arguments, **more)  # type: ignore[arg-type]
-        if not cut.is_set():
-            cut.set()
-            async with killer.link() as link:
-                await link.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE state = 'idle in transaction' AND datname = current_database()"
-                )
+    def __init__(self, world: World) -> None:
+        self.bus = world.connect()
+        self.done = asyncio.Event()
+        self._url = world.url
+        self._publish = self.bus.publish
+        self.bus.publish = self.publish  # type: ignore[method-assign]
+
+    async def publish(self, *arguments: Any, **more: Any) -> frozenset[str]:
+        """In place of `Bus.publish`."""
+        held = await self._publish(*arguments, **more)
+        if not self.done.is_set():
+            killer = await asyncpg.connect(self._url)
+            await killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE state = 'idle in transaction' AND datname = current_database()"
+            )
+            await killer.close()
+            self.done.set()
         return held
 
-    bus.publish = published  # type: ignore[method-assign]
-    async with world.running(bus):
-        await world.until(cut.is_set)
+
+async def test_one_that_cannot_write_down_what_it_did_doubles_nothing(world: World) -> None:
+    """Its session is ended between publishing and moving on; it has the tick again then."""
+    store = await world.open()
+    await store.add(_made("a", MINUTELY))
+    cut_off = CutOff(world)
+    async with world.running(cut_off.bus):
+        await world.until(cut_off.done.is_set)
         await world.eventually(lambda: _fired(store, "a"))
     assert await world.published() == _ids("a", 0)
-    await killer.close()
+
+
+async def test_nor_does_one_that_takes_over_long_after_the_brokers_window(world: World) -> None:
+    """The whole fleet went down between publishing and moving on, for ten minutes."""
+    store = await world.open()
+    await store.add(_made("once", Timing(None, START + 1, "UTC")))
+    cut_off = CutOff(world)
+    async with world.running(cut_off.bus) as scheduler:
+        await world.until(cut_off.done.is_set)
+        scheduler.stop()
+    assert await _fired(store, "once") == 0
+    await world.clock.advance(600.0)
+    async with world.running(world.bus):
+        await world.eventually(lambda: _fired(store, "once"))
+    assert await world.published() == _ids("once", 1)
 
 
 async def test_a_topic_nobody_listens_to_is_tried_until_somebody_does(world: World) -> None:

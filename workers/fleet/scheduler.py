@@ -96,12 +96,16 @@ class Scheduler:
         """Fire what is due; the seconds until the next look."""
         if self._schedules is None:
             self._schedules = await self._open()
-        now = self._clock.wall()
-        async with self._schedules.claim(now, limit=_AT_ONCE) as claim:
+        due = await self._schedules.due()
+        if due is not None and due <= self._clock.wall():
+            await self._fire_due(self._schedules, self._clock.wall())
+            due = await self._schedules.due()
+        return LOOK if due is None else min(LOOK, max(_SOON, due - self._clock.wall()))
+
+    async def _fire_due(self, schedules: Schedules, now: float) -> None:
+        async with schedules.claim(now, limit=_AT_ONCE) as claim:
             fired = (self._fire(schedule, now) for schedule in claim.schedules)
             await claim.settle(await asyncio.gather(*fired))
-        due = await self._schedules.due()
-        return LOOK if due is None else min(LOOK, max(_SOON, due - self._clock.wall()))
 
     async def _fire(self, schedule: Schedule, now: float) -> Moved | PutOff:
         """Publish the tasks of a schedule that is due, and say what becomes of it."""

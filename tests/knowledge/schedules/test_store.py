@@ -187,6 +187,6 @@ async def test_a_claimer_that_stands_still_loses_its_claim(
             await claim.settle([Moved("a", NOW + 60, NOW, 1)])
 
     with pytest.raises(DatabaseError):
-        await stand_still()
+        await asyncio.wait_for(stand_still(), 30.0)
     assert await _names(other) == ["a"]
     await other.close()
