@@ -15,7 +15,7 @@
 | rate | rate/quota/TENANT | publish, before it sends | publish | until the window ends |
 | listens | listens/GROUP/VERSION | members of a group: their patterns | the others | 60 s |
 | scale | scale/wanted/ROLE | `muster scale` | each supervisor | until reset |
-| scale | scale/auto/ROLE | the supervisor that scales | each supervisor, scale | until reset |
+| scale | scale/auto/ROLE | the supervisor that scales | each supervisor, scale | for ever |
 | scale | scale/scaler | the supervisor that scales | each supervisor | one lease |
 | machine | machine/NAME | a supervisor, four times a lease | the others, ps, scale | one lease |
 | seat | seat/ROLE/NUMBER | the machine that has the seat | the others | until it is given up |

@@ -206,3 +206,16 @@ async def test_a_store_that_was_away_for_all_moves_nothing(connect: Connect) -> 
         await asyncio.sleep(LEASE)
         assert [*one.supervisor.seats(), *two.supervisor.seats()] == keepers
         assert not any(keeper.stopping for keeper in keepers)
+
+
+@pytest.mark.parametrize("connect", ["memory"], indirect=True)
+async def test_a_machine_that_stood_still_keeps_what_nobody_has_taken(connect: Connect) -> None:
+    """Its sign of life has lapsed meanwhile, but it was not cut off: it did not run."""
+    async with hall(connect) as fleet:
+        one = await fleet.machine(a=2)
+        await one.crew.ready(20)
+        keepers = one.supervisor.seats()
+        time.sleep(2 * LEASE)  # noqa: ASYNC251 - the whole loop shall stand still
+        await asyncio.sleep(LEASE)
+        assert one.supervisor.seats() == keepers
+        assert not any(keeper.stopping for keeper in keepers)

@@ -177,3 +177,18 @@ async def test_nobody_looks_where_no_role_has_a_range() -> None:
         await asyncio.sleep(1.5)
         assert await at.leader() is None
         assert await at.asked() is None
+
+
+async def test_a_range_that_is_asked_for_anew_begins_with_what_is_there() -> None:
+    """Also by whoever followed the role before, when it had another number."""
+    async with scene() as at:
+        await at.shows(running=8)
+        await at.wants(Range(min=1, max=8))
+        at.follow("one")
+        await at.publish(160)
+        await at.until_asked(3)
+        await at.wants(6, present=3)
+        await at.wants(Range(min=1, max=8), present=6)
+        assert await at.asked() == 6
+        await at.publish(320)
+        await at.until_asked(7)

@@ -78,7 +78,7 @@ async def _scale(given: Given, orders: "Mapping[str, int | Range]", reset: Seque
         if orders or reset:
             await _check_known([*orders, *reset], given, bus, fleet)
             await _order(given, bus, fleet, orders)
-            await _take_back(given, bus, reset)
+            await _take_back(given, bus, fleet, reset)
             return 0
         await _show(given, bus, fleet)
         return 0
@@ -117,11 +117,12 @@ async def _order(
         show(given, {"done": "scaled", "role": role, "to": f"to {replicas}", "note": note})
 
 
-async def _take_back(given: Given, bus: "Bus", roles: Sequence[str]) -> None:
+async def _take_back(given: Given, bus: "Bus", fleet: "Fleet", roles: Sequence[str]) -> None:
     from workers.fleet import orders
 
     for role in roles:
-        found = await orders.take_back(bus.store, role)
+        present = fleet.seats(role)
+        found = await orders.take_back(bus.store, role, time.time(), present=present)
         note = None if found else "they decided before"
         show(given, {"done": "reset", "role": role, "to": "to its settings", "note": note})
 

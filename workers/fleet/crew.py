@@ -240,9 +240,13 @@ class Crew:
     async def _guard_for_ever(self) -> None:
         """Once the store has not answered for longer than our sign of life lasts, others may run
         our seats. Those of our workers that still hear the bus would double them."""
+        silence = 0.0
         while True:
+            before, signed = self._clock.monotonic(), self._signed
             await self._clock.sleep(LOOK)
-            if self._clock.monotonic() - self._signed <= self._deaf:
+            ran = min(self._clock.monotonic() - before, 2 * LOOK)  # a stopped process hears nobody
+            silence = silence + ran if self._signed == signed else 0.0
+            if silence <= self._deaf:
                 continue
             held = self._seats.held().items()
             ready = [(place, h.keeper) for place, h in held if h.keeper.info.state is State.READY]

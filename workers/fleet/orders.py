@@ -63,18 +63,23 @@ async def give(store: KeyValue, role: str, wanted: Order, *, present: int) -> No
     """Want so many of `role` from now on, until it is taken back. A range begins with the
     processes that are `present`. Raises what the store raises."""
     if isinstance(wanted.replicas, Range):
-        begin = Auto(wanted.replicas.clip(present), "as many as there were", wanted.at)
-        await store.put(keys.auto(role), encode(begin))
+        await _begin(store, role, present, wanted.at)
     else:
         await store.delete(keys.auto(role))
     await store.put(keys.wanted(role), encode(wanted))
 
 
-async def take_back(store: KeyValue, role: str) -> bool:
-    """Let the settings decide again; False when they did."""
-    found = await store.delete(keys.wanted(role))
-    await store.delete(keys.auto(role))
-    return found
+async def take_back(store: KeyValue, role: str, now: float, *, present: int) -> bool:
+    """Let the settings decide again, a range of theirs as by `give`; False when they did."""
+    if await store.get(keys.wanted(role)) is None:
+        return False
+    await _begin(store, role, present, now)
+    return await store.delete(keys.wanted(role))
+
+
+async def _begin(store: KeyValue, role: str, present: int, now: float) -> None:
+    begin = Auto(present, "as many as there were", now)
+    await store.put(keys.auto(role), encode(begin))
 
 
 async def orders(store: KeyValue) -> dict[str, Order]:

@@ -170,7 +170,7 @@ class Scaler:
 
     async def _decide(self, role: str, seen: Seen, limits: Range, *, anybody: bool) -> None:
         """Where nobody works yet, one is enough to find out how much there is to do."""
-        course = self._courses.get(role) or self._begun(role, limits)
+        course = self._course(role, limits)
         if anybody:
             past, why = decide(seen, course.past, limits, down_after=self._down_after)
         else:
@@ -189,7 +189,10 @@ class Scaler:
         course.past = past
         self._courses[role] = course
 
-    def _begun(self, role: str, limits: Range) -> _Course:
-        """From where the last scaler left it."""
+    def _course(self, role: str, limits: Range) -> _Course:
+        """From where the last scaler left it, or whoever asked for a range anew."""
         told = self._board.wishes().autos.get(role) or Auto(limits.min, "", 0.0)
+        known = self._courses.get(role)
+        if known is not None and known.told.wanted == told.wanted:
+            return known
         return _Course(Past(limits.clip(told.wanted)), told)
