@@ -112,6 +112,34 @@ def _lives(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
+def test_a_bus_that_was_away_moves_no_process(
+    own_nats: Callable[[], NatsServer], fleet: Callable[[str], Muster]
+) -> None:
+    """For several leases, on two machines: every sign of life has lapsed when it is back."""
+    server, one, two = own_nats(), fleet("one"), fleet("two")
+    for each in (one, two):
+        each.environment["MUSTER_BUS_URL"] = server.url
+        assert each("up", "greeter", "--detach").code == 0
+    assert one("scale", "greeter=4").code == 0
+    until(lambda: (ready(one), ready(two)) == (2, 2))
+    until(lambda: staff(one)["ready"] == 4)
+    before = [*pids(one), *pids(two)]
+    server.kill()
+    time.sleep(4 * LEASE)  # the outage itself
+    server.start()
+    until(lambda: len(staff(one)["where"]) == 2 and staff(one)["ready"] == 4)
+    assert one("publish", "greeter.x", '{"name": "Ada"}', "--wait").code == 0
+    time.sleep(2 * LEASE)  # in which seats would be taken
+    assert [*pids(one), *pids(two)] == before
+
+
+def pids(muster: Muster) -> list[int]:
+    """The processes of a folder, by its record."""
+    found = standing.find(muster.folder / ".muster")
+    return sorted(kept.pid or 0 for kept in found.workers) if found else []
+
+
 def test_up_with_a_number_holds_until_somebody_scales_and_after_a_reset(
     fleet: Callable[[str], Muster],
 ) -> None:

@@ -38,8 +38,8 @@ SETTLE = 1.0
 see different things for a moment."""
 
 DEAF = 6.0
-"""Seconds without the store before a machine asks its workers whether they hear the bus: they
-say so themselves after five."""
+"""Seconds without the store, a lease at least, before a machine asks its workers whether they hear
+the bus: they say so themselves after five. Machines have as long to be heard again after it."""
 
 _GOODBYE = 2.0
 """Seconds in which a machine that ends gives up its seats; else they lapse."""
@@ -80,6 +80,7 @@ class Crew:
         self._settled = asyncio.Event()
         self._news = asyncio.Event()
         self._signed = clock.monotonic()
+        self._patient_until = self._signed
         self._surplus: dict[str, float] = {}
 
     @property
@@ -145,6 +146,8 @@ class Crew:
         me = replace(self._me, at=self._clock.wall(), processes=self._processes())
         key, value = keys.machine(me.name), machine.encode(me)
         revision = await self._store.put(key, value, ttl=self._lease)
+        if now - self._signed > self._lease:
+            self._patient_until = self._clock.monotonic() + self._deaf
         self._signed = now
         self.board.put(Entry(key, value, revision))
         self.board.changed.set()
@@ -183,16 +186,18 @@ class Crew:
                 news.cancel()
 
     async def _look(self) -> None:
-        """Compare what is held with our share, and do something about it."""
+        """Compare what is held with our share, and do something about it. When the store was away,
+        the others have time to show themselves again before their seats are taken."""
         await self._seats.check()
         machines = self.board.machines()
         living = {one.name for one in machines}
         if self.name not in living:
             return
         wanted = demands(machines, self.board.wishes())
-        await self._clear(wanted, living, oldest=machines[0].name == self.name)
+        patient = self._clock.monotonic() < self._patient_until
+        await self._clear(wanted, living, oldest=not patient and machines[0].name == self.name)
         holders = {place: entry.value.decode() for place, entry in self.board.seats().items()}
-        taken = by_role({place: who for place, who in holders.items() if who in living})
+        taken = by_role({p: who for p, who in holders.items() if patient or who in living})
         share = shares(wanted, machines, {r: Counter(held.values()) for r, held in taken.items()})
         for role in self._specs:
             hall = Hall(wanted[role].total, set(taken.get(role, ())), self._seats.of(role))
