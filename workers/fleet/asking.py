@@ -20,8 +20,12 @@ async def hears_bus(keeper: Seat) -> bool:
 
 
 def _is_ready(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - our own
+        with direct.open(url, timeout=_PATIENCE) as answer:
             return bool(answer.status == HTTPStatus.OK)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
     except (urllib.error.URLError, OSError):
         return False
