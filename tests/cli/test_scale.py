@@ -194,6 +194,17 @@ def crashes(muster: Muster) -> Any:
     return ended.json["crashes"]
 
 
+def test_a_task_brings_the_first_process_of_a_role_that_has_none(
+    fleet: Callable[[str], Muster],
+) -> None:
+    """By the settings' range; the role counts as worked on meanwhile."""
+    one = fleet("one")
+    one.write("muster.toml", "[roles.greeter]\nreplicas = { min = 0, max = 2 }\n")
+    assert one("up", "greeter", "--detach", "--json").json["workers"] == {}
+    assert one("publish", "greeter.x", '{"name": "Ada"}', "--wait").code == 0
+    assert staff(one)["why"].startswith("settings: auto:0..2; ")
+
+
 def test_it_is_kept_where_no_fleet_is_up(fleet: Callable[[str], Muster]) -> None:
     one = fleet("one")
     ended = one("scale", "greeter=3")

@@ -108,6 +108,37 @@ def test_ctrl_c_drains_and_ends_everything(folder: Muster) -> None:
     assert folder("down").out == "nothing runs here\n"
 
 
+NAPPER = '''\
+"""A role of these tests, which says on disk that it has begun."""
+
+import asyncio
+from pathlib import Path
+
+from workers import Context, role
+
+
+@role("napper", listens="nap.#")
+async def nap(seconds: float, ctx: Context) -> None:
+    """Sleep."""
+    Path("begun").touch()
+    await asyncio.sleep(seconds)
+    Path("ended").touch()
+'''
+
+
+def test_ctrl_c_lets_what_runs_end(folder: Muster) -> None:
+    folder.write("agents/napper.py", NAPPER)
+    folder.environment["MUSTER_FLEET_DRAIN"] = "20"
+    up = folder.start("up", "napper")
+    _until(lambda: folder("publish", "nap.x", "2").code == 0)
+    _until((folder.folder / "begun").exists)
+    up.send_signal(signal.SIGINT)
+    _, err = up.communicate(timeout=SECONDS)
+    assert up.returncode == 0, err
+    assert (folder.folder / "ended").exists()
+    assert "killed" not in err
+
+
 def test_replicas_come_from_the_settings(folder: Muster) -> None:
     roles = ("analyst", "coordinator", "researcher", "validator", "writer")
     none = "".join(f"[roles.{role}]\nreplicas = 0\n" for role in roles)

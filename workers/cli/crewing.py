@@ -1,7 +1,7 @@
 """The parts of `muster up` that run side by side: supervisor, crew and scaler."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,10 @@ from contracts.clock import SystemClock
 from workers.fleet import standing
 from workers.fleet.asking import hears_bus
 from workers.fleet.crew import Crew
+from workers.fleet.drain import Service
 from workers.fleet.machine import Machine, Offer
+from workers.fleet.membership import Membership
+from workers.fleet.replicas import Range
 from workers.fleet.scaler import Scaler
 from workers.fleet.seat import Spec
 from workers.fleet.supervisor import Supervisor
@@ -20,19 +23,32 @@ from workers.settings import Loaded
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What may run here: by role, how its process is started, what was told of its number, and
+    the patterns it listens to if it is to run at all."""
+
+    loaded: Loaded
+    specs: Mapping[str, Spec]
+    offers: Mapping[str, Offer]
+    listens: Mapping[str, Sequence[str]]
+    json: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
-    """What keeps the processes, what says which, and what follows the work."""
+    """What keeps the processes, what says which, and what follows the work. `members`: for roles
+    that may have no process, so that they are not taken for deserted."""
 
     supervisor: Supervisor
     crew: Crew
     scaler: Scaler
+    members: Sequence[Membership]
 
     async def run(self) -> None:
         """Run all until `stop`, or until one of them fails; raises the first failure."""
-        services = (self.supervisor, self.crew, self.scaler)
-        tasks = [asyncio.create_task(service.run()) for service in services]
+        tasks = [asyncio.create_task(service.run()) for service in self._services()]
         try:
-            done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             if rest:
                 self.stop()
                 await asyncio.wait(rest)
@@ -45,9 +61,11 @@ class Parts:
 
     def stop(self) -> None:
         """Give up the seats and let every process end; a second time, kill what is left."""
-        self.crew.stop()
-        self.scaler.stop()
-        self.supervisor.stop()
+        for service in self._services():
+            service.stop()
+
+    def _services(self) -> list[Service]:
+        return [self.crew, self.scaler, *self.members, self.supervisor]
 
 
 async def forget_killed(store: KeyValue, state: Path) -> None:
@@ -58,15 +76,19 @@ async def forget_killed(store: KeyValue, state: Path) -> None:
         await store.delete(keys.machine(left.machine))
 
 
-def parts_of(
-    loaded: Loaded,
-    bus: Bus,
-    offers: Mapping[str, Offer],
-    specs: Mapping[str, Spec],
-    supervisor: Supervisor,
-) -> Parts:
-    """The parts for this folder, on `bus`."""
-    clock, lease = SystemClock(), loaded.settings.fleet.lease
-    me = Machine.here(str(loaded.folder), offers, clock.wall())
-    crew = Crew(bus.store, clock, me, specs, supervisor, lease=lease, hears=hears_bus)
-    return Parts(supervisor, crew, Scaler(bus, clock, crew.board, crew.name, lease=lease))
+def parts_of(plan: Plan, bus: Bus, supervisor: Supervisor) -> Parts:
+    """The parts for what is planned, on `bus`."""
+    clock, lease = SystemClock(), plan.loaded.settings.fleet.lease
+    me = Machine.here(str(plan.loaded.folder), plan.offers, clock.wall())
+    crew = Crew(bus.store, clock, me, plan.specs, supervisor, lease=lease, hears=hears_bus)
+    scaler = Scaler(bus, clock, crew.board, crew.name, lease=lease)
+    members = [
+        Membership(bus, clock, role, listens, ready=_at_once)
+        for role, listens in plan.listens.items()
+        if isinstance(range_ := plan.offers[role].replicas, Range) and not range_.min
+    ]
+    return Parts(supervisor, crew, scaler, members)
+
+
+async def _at_once() -> None:
+    return

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from workers.cli import output
-from workers.cli.keeping import Plan
+from workers.cli.crewing import Plan
 from workers.cli.options import Given
 from workers.fleet import standing
 from workers.fleet.errors import NotReady

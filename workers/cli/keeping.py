@@ -4,20 +4,17 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import psutil
 
 from bus.bus import Bus
 from contracts.clock import SystemClock
 from workers.cli import output, services
-from workers.cli.crewing import Parts, forget_killed, parts_of
+from workers.cli.crewing import Parts, Plan, forget_killed, parts_of
 from workers.cli.masking import masked
 from workers.fleet import standing
 from workers.fleet.errors import NotReady
-from workers.fleet.machine import Offer
-from workers.fleet.seat import Spec
 from workers.fleet.standing import Standing
 from workers.fleet.supervisor import Supervisor
 from workers.history.address import history_url, kept
@@ -27,18 +24,6 @@ from workers.wiring import bus_url, open_bus
 
 KILL_AFTER = 5.0
 """Seconds beyond the drain that a worker is given before it is killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What may run here: by role, how its process is started, what was told of its number, and
-    the patterns it listens to if it is to run at all."""
-
-    loaded: Loaded
-    specs: Mapping[str, Spec]
-    offers: Mapping[str, Offer]
-    listens: Mapping[str, Sequence[str]]
-    json: bool
 
 
 async def keep_up(plan: Plan) -> None:
@@ -53,7 +38,7 @@ async def keep_up(plan: Plan) -> None:
         try:
             await _bind(bus, plan)
             await forget_killed(bus.store, plan.loaded.state)
-            parts = parts_of(plan.loaded, bus, plan.offers, plan.specs, supervisor)
+            parts = parts_of(plan, bus, supervisor)
             record.of(parts.crew.name)
             await _keep(plan, parts, record, began)
         finally:

@@ -11,7 +11,7 @@ from workers.cli.errors import WrongUsage
 from workers.cli.options import Given
 
 if TYPE_CHECKING:
-    from workers.cli.keeping import Plan
+    from workers.cli.crewing import Plan
     from workers.fleet.machine import Offer
     from workers.sdk.role import Role
     from workers.settings import Loaded
@@ -52,7 +52,7 @@ def up(
 def _plan(loaded: "Loaded", given: Given, asked: Sequence[str]) -> "Plan":
     """Check everything that can be checked before anything starts."""
     from workers import services
-    from workers.cli.keeping import Plan
+    from workers.cli.crewing import Plan
     from workers.fleet.machine import Offer
     from workers.fleet.seat import Spec, worker_command
     from workers.wiring import all_roles
