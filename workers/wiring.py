@@ -6,10 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import process_time
 from urllib.parse import urlsplit
-
-import psutil
 
 from bus.backend import Backend, Delivery
 from bus.bus import Bus
@@ -28,13 +25,13 @@ from workers.engine.relief import Relief
 from workers.fleet.client import FleetClient
 from workers.fleet.drain import serve
 from workers.fleet.membership import Membership
-from workers.fleet.presence import Alive, Presence
 from workers.health.probed import Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.address import expected
 from workers.sdk.discovery import discover
 from workers.sdk.role import Role
 from workers.settings import Loaded, SettingsError, load
+from workers.showing import Shown, shown_as
 
 SCHEMES = ("nats", "tls")
 
@@ -177,8 +174,8 @@ async def work(
         _calm_collector()
         shown = _Countdown(len(roles), partial(ready, url))
         relief = Relief({role.name: host.worker(role.name).slots for role in roles}, clock)
-        known = _Shown(url, relief, shown)
-        seen = [_presence(host, role, bus, clock, known) for role in roles]
+        known = Shown(url, relief, shown)
+        seen = [shown_as(host, role, bus, clock, known) for role in roles]
         members = [_membership(host, role, bus, clock) for role in roles]
         try:
             await serve([Watched(host, watch), watch, relief, *seen, *members])
@@ -247,48 +244,6 @@ class _Extending:
 
 def _membership(host: Host, role: Role, bus: Bus, clock: Clock) -> Membership:
     return Membership(bus, clock, role.name, role.listens, ready=host.ready)
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What presence shows of the process, and whom to tell once it is shown."""
-
-    health: str
-    relief: Relief
-    tell: Callable[[], None]
-
-
-def _presence(host: Host, role: Role, bus: Bus, clock: Clock, shown: _Shown) -> Presence:
-    since, process = clock.wall(), psutil.Process()
-
-    def look() -> Alive:
-        worker = host.worker(role.name)
-        return Alive(
-            role=role.name,
-            worker=host.who.name,
-            pid=host.who.pid,
-            host=host.who.host,
-            since=since,
-            at=clock.wall(),
-            concurrency=role.concurrency,
-            running=worker.running,
-            succeeded=worker.counts.succeeded,
-            failed=worker.counts.failed,
-            again=worker.counts.again,
-            cancelled=worker.counts.cancelled,
-            draining=host.stopping,
-            health=shown.health,
-            mean_run=worker.mean_run.value,
-            places=worker.slots.size,
-            pressure=shown.relief.state.cause,
-            listens=role.listens,
-            limits=tuple(limit.text for limit in role.limits),
-            memory=process.memory_info().rss,
-            cpu=process_time(),
-        )
-
-    heard = bus.contact.heard
-    return Presence(bus.store, clock, look, ready=host.ready, shown=shown.tell, heard=heard)
 
 
 def _checked(url: str, loaded: Loaded) -> str:

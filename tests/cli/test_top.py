@@ -38,6 +38,7 @@ def now(role: str, waiting: int = 0, *, started: float = 0.0, dead: int = 0) -> 
         wait=(None, None),
         dead=dead,
         restarts=None,
+        crash=None,
     )
 
 

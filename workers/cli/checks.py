@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.errors import MusterError
 from workers.cli.errors import FAILED, UNREACHABLE, code_of
-from workers.fleet.replicas import Replicas
+from workers.fleet.replicas import Range
 from workers.sdk.errors import RoleError
 from workers.settings import Loaded
 from workers.wiring import all_roles
@@ -75,8 +75,5 @@ def replicas(loaded: Loaded) -> int:
     except RoleError:
         return 0
     settings = loaded.settings.roles
-    return sum(_least(settings[name].replicas) if name in settings else 1 for name in known)
-
-
-def _least(replicas: Replicas) -> int:
-    return replicas if isinstance(replicas, int) else replicas.min
+    wanted = [settings[name].replicas if name in settings else 1 for name in known]
+    return sum(one.min if isinstance(one, Range) else one for one in wanted)

@@ -12,14 +12,16 @@ from bus.errors import BusError
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import Removed, Snapshot, Written
 from workers.cli.ps import Row, bound_groups
-from workers.fleet import standing
 from workers.fleet.listening import PREFIX
 from workers.fleet.meter import Meter, Rates, quantile
 from workers.fleet.presence import Alive, present
+from workers.fleet.staffing import Crash, Fleet
 
 if TYPE_CHECKING:
     from bus.bus import Bus
-    from workers.settings import Loaded
+
+_SELDOM = 5.0
+"""Seconds after which machines and pauses are looked up again."""
 
 _FIRST = 5.0
 """Seconds the first count of dead letters may take; after that it is known or unknown."""
@@ -27,8 +29,10 @@ _FIRST = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleNow:
-    """A role. `rates` None until they are known; `run` and `wait`: p50 and p99 of the last
-    seconds, by the upper bounds of buckets; `dead`: its dead letters."""
+    """A role. `slots`: tasks its workers take at once; `rates` None until they are known; `run`
+    and `wait`: p50 and p99 of the last seconds, by the upper bounds of buckets; `dead`: its dead
+    letters; `restarts` of its processes that live, None where no `muster up` keeps them; `crash`:
+    one of its processes that dies again and again."""
 
     row: Row
     slots: int
@@ -37,6 +41,7 @@ class RoleNow:
     wait: tuple[float | None, float | None]
     dead: int | None
     restarts: int | None
+    crash: Crash | None
 
     def waiting(self) -> int | None:
         """What waits in all lanes; None where the broker cannot say."""
@@ -47,8 +52,8 @@ class RoleNow:
 
 @dataclass(frozen=True, slots=True)
 class WorkerNow:
-    """A worker. `cpu`: processors used on the mean, None until known; `restarts` where `muster up`
-    of this folder keeps it alive."""
+    """A worker. `cpu`: processors used on the mean, None until known; `restarts` where a `muster
+    up` keeps it alive."""
 
     alive: Alive
     cpu: float | None
@@ -82,6 +87,7 @@ def _role(one: RoleNow) -> dict[str, Any]:
         "wait_seconds": wait,
         "dead": one.dead,
         "restarts": one.restarts,
+        "crash": asdict(one.crash) if one.crash else None,
     }
 
 
@@ -94,22 +100,33 @@ def _worker(one: WorkerNow, now: float) -> dict[str, Any]:
     alive = one.alive
     names = "role worker pid host concurrency running succeeded failed again cancelled draining"
     shape = {name: getattr(alive, name) for name in names.split()}
-    more = {"memory": alive.memory, "cpu": one.cpu, "restarts": one.restarts}
-    return {**shape, **more, "up": round(now - alive.since, 1), "told": round(now - alive.at, 1)}
+    more: dict[str, Any] = {"memory": alive.memory, "cpu": one.cpu, "restarts": one.restarts}
+    less = {"places": _places(alive), "pressure": alive.pressure}
+    return {
+        **shape,
+        **less,
+        **more,
+        "up": round(now - alive.since, 1),
+        "told": round(now - alive.at, 1),
+    }
 
 
-class Fleet:
+def _places(alive: Alive) -> int:
+    return alive.concurrency if alive.places is None else alive.places
+
+
+class Onlooker:
     """Looks at a fleet again and again. Dead letters are not read each time: their keys are
     followed."""
 
-    def __init__(self, bus: "Bus", loaded: "Loaded") -> None:
+    def __init__(self, bus: "Bus") -> None:
         self._bus = bus
-        self._state = loaded.state
         self._meter = Meter()
         self._dead = _DeadKeys(bus)
+        self._seldom: _Seldom | None = None
 
     @asynccontextmanager
-    async def followed(self) -> "AsyncIterator[Fleet]":
+    async def followed(self) -> "AsyncIterator[Onlooker]":
         """Follows the dead letters inside the block."""
         following = asyncio.create_task(self._dead.follow())
         try:
@@ -121,40 +138,67 @@ class Fleet:
     async def look(self) -> Overview:
         """How things stand. Raises `BusError` while the broker is away."""
         alive = await present(self._bus.store)
-        paused = await self._bus.stops.paused()
         now = time.time()
         self._meter.note(alive, time.monotonic(), wall=now)
         rows = await bound_groups(self._bus, alive)
         dead = await self._dead.counts()
-        kept = standing.find(self._state)
-        restarts = {each.pid: each.restarts for each in kept.workers} if kept else {}
+        seldom = await self._look_seldom()
+        fleet, paused = seldom.fleet, seldom.paused
+        restarts = fleet.restarts()
+        crashes = {crash.role: crash for crash in fleet.crashes()}
+        known = _Known(alive, dead, restarts, crashes)
         roles = [row for row in rows if not row.role.startswith(PREFIX)]
         return Overview(
             now,
-            tuple(self._role(row, row.role in paused, alive, dead, restarts) for row in roles),
-            tuple(WorkerNow(o, self._meter.cpu(o.worker), restarts.get(o.pid)) for o in alive),
+            tuple(self._role(replace(r, paused=r.role in paused), known) for r in roles),
+            tuple(
+                WorkerNow(one, self._meter.cpu(one.worker), restarts.get((one.host, one.pid)))
+                for one in alive
+            ),
         )
 
-    def _role(
-        self,
-        row: Row,
-        paused: bool,
-        alive: Sequence[Alive],
-        dead: Mapping[str, int] | None,
-        restarts: Mapping[int | None, int],
-    ) -> RoleNow:
-        mine = [one for one in alive if one.role == row.role]
+    async def _look_seldom(self) -> "_Seldom":
+        """What changes when people or machines do, as it was at most `_SELDOM` seconds ago."""
+        now = time.monotonic()
+        if self._seldom is None or now - self._seldom.at >= _SELDOM:
+            fleet = await Fleet.read(self._bus.store)
+            paused = frozenset(await self._bus.stops.paused())
+            self._seldom = _Seldom(now, fleet, paused)
+        return self._seldom
+
+    def _role(self, row: Row, known: "_Known") -> RoleNow:
+        mine = [one for one in known.alive if one.role == row.role]
         runs, waits = self._meter.runs(row.role), self._meter.waits(row.role)
-        known = [restarts[one.pid] for one in mine if one.pid in restarts]
+        kept = [(one.host, one.pid) for one in mine if (one.host, one.pid) in known.restarts]
         return RoleNow(
-            row=replace(row, paused=paused),
-            slots=sum(one.concurrency for one in mine),
+            row=row,
+            slots=sum(map(_places, mine)),
             rates=self._meter.rates(row.role),
             run=(quantile(runs, 0.5), quantile(runs, 0.99)),
             wait=(quantile(waits, 0.5), quantile(waits, 0.99)),
-            dead=None if dead is None else dead.get(row.role, 0),
-            restarts=sum(known) if known else None,
+            dead=None if known.dead is None else known.dead.get(row.role, 0),
+            restarts=sum(known.restarts[each] for each in kept) if kept else None,
+            crash=known.crashes.get(row.role),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seldom:
+    """What is looked up less often, and when, by the monotonic clock."""
+
+    at: float
+    fleet: Fleet
+    paused: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What one look has found out."""
+
+    alive: Sequence[Alive]
+    dead: Mapping[str, int] | None
+    restarts: Mapping[tuple[str, int], int]
+    crashes: Mapping[str, Crash]
 
 
 class _DeadKeys:

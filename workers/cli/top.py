@@ -51,13 +51,13 @@ def top(
 
 
 async def _run(given: Given, view: View, every: float, *, once: bool) -> None:
-    from workers.cli.overview import Fleet
+    from workers.cli.overview import Onlooker
     from workers.wiring import open_bus
 
     loaded = given.loaded()
     bus = await open_bus(loaded, source="/muster/top")
     try:
-        async with Fleet(bus, loaded).followed() as fleet:
+        async with Onlooker(bus).followed() as fleet:
             screen = _Screen(given, loaded, view, live=not (once or given.json))
             following = asyncio.create_task(_follow(fleet, screen, every, once=once))
             with _until_told(screen):

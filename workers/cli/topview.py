@@ -172,7 +172,6 @@ _WORKERS = (
 
 def _role_cells(one: "RoleNow") -> tuple[list[str], str]:
     row, rates = one.row, one.rates
-    state = "paused" if row.paused else "" if row.workers else "nobody works"
     cells = [
         row.role,
         _count(one.waiting()),
@@ -187,16 +186,23 @@ def _role_cells(one: "RoleNow") -> tuple[list[str], str]:
         _count(one.dead),
         str(row.workers),
         "" if one.restarts is None else str(one.restarts),
-        state,
+        ", ".join(_states(one)),
     ]
-    failing = rates is not None and rates.failed > 0
+    failing = (rates is not None and rates.failed > 0) or one.crash is not None
     return cells, "red" if failing or (not row.workers and one.waiting()) else ""
+
+
+def _states(one: "RoleNow") -> list[str]:
+    crash = one.crash
+    states = ["paused"] * one.row.paused + ["nobody works"] * (not one.row.workers)
+    return states + ([f"dies (exit {crash.exit_code})"] if crash else [])
 
 
 def _worker_cells(one: "WorkerNow", now: float) -> tuple[list[str], str]:
     alive = one.alive
     silent = now - alive.at
     states = ["draining"] * alive.draining + [f"silent {silent:.0f} s"] * (silent > 7.0)
+    states += [f"{alive.places} places ({alive.pressure})"] * bool(alive.pressure)
     cells = [
         alive.role,
         str(alive.pid),

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
+from time import process_time
+
+import psutil
 
 from contracts.clock import SystemClock
 from contracts.topics import EVENTS, RECORDER
@@ -46,7 +49,7 @@ async def record(loaded: Loaded, ready: Callable[[str], None]) -> None:
 
 def _look(recorder: Recorder, who: Identity, since: float, health: str) -> Callable[[], Alive]:
     """What others see of it: events recorded and refused."""
-    clock = SystemClock()
+    clock, process = SystemClock(), psutil.Process()
 
     def look() -> Alive:
         return Alive(
@@ -62,6 +65,8 @@ def _look(recorder: Recorder, who: Identity, since: float, health: str) -> Calla
             failed=recorder.counts.refused + recorder.counts.unreadable,
             draining=recorder.stopping,
             health=health,
+            memory=process.memory_info().rss,
+            cpu=process_time(),
         )
 
     return look
