@@ -77,9 +77,8 @@ class Bus:
         self._persist = patience.persist
         self.stops = Stops(store, clock, self._persist)
         self.stop_view = StopView(store, clock)
-        self.crashes = CrashCounter(
-            self.known, self.settle, store, clock, stopped=self.stop_view.stopped
-        )
+        stopped = self.stop_view.stopped
+        self.crashes = CrashCounter(self.known, self.settle, store, clock, stopped=stopped)
         self._publishing = Publishing(backend, store, patience, self._announcer.messages, source)
         self._forgetter = Forgetter(backend, self._announcer)
 
@@ -235,6 +234,10 @@ class Bus:
     async def lag(self, group: str) -> dict[Lane, object]:
         """What lies in each lane of a group; see `Backend.lag`."""
         return dict(await self._backend.lag(group))
+
+    def untold(self) -> int:
+        """Events that were dropped because the broker was away."""
+        return self._announcer.untold
 
     async def abandon(self) -> None:
         """Let go of a broker that is given up: what is under way raises `Closed`. `close` is

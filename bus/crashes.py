@@ -11,7 +11,7 @@ from bus.backend import Delivery
 from bus.errors import BusError
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import KeyValue
-from bus.settling import Finished, Policy
+from bus.settling import Finished, Plan, Policy
 from bus.suspects import Blame, crashed, is_last, unbegun, unless_known
 from contracts.clock import Clock
 from contracts.envelope import Envelope
@@ -32,12 +32,13 @@ class CrashCounter:
 
     Counting happens in tasks of its own: nothing is awaited between a pull and what it returns, so
     a pull that is cancelled owns nothing unseen. What cannot be settled comes back by its lease.
+    Those in `settled` are told what was counted, and what became of it.
     """
 
     def __init__(
         self,
         known: Callable[[Delivery, Envelope], Awaitable[Result | None]],
-        settle: Callable[[Finished], Awaitable[Any]],
+        settle: Callable[[Finished], Awaitable[Plan | None]],
         store: KeyValue,
         clock: Clock,
         *,
@@ -48,6 +49,7 @@ class CrashCounter:
         self._settle = settle
         self._store = store
         self._clock = clock
+        self.settled: list[Callable[[Finished, Plan], None]] = []
         self._beside: set[asyncio.Task[None]] = set()
 
     def sift(self, found: Sequence[Delivery], blame: Blame) -> list[Delivery]:
@@ -91,7 +93,11 @@ class CrashCounter:
             stop = self._stopped(task, finished.delivery.group) if task else None
             if stop is not None:
                 finished = replace(finished, outcome=stop)
-            await self._settle(unless_known(finished, known))
+            finished = unless_known(finished, known)
+            settled = await self._settle(finished)
+            if settled is not None:
+                for heard in self.settled:
+                    heard(finished, settled)
         except BusError as error:
             _log.warning("could not count a crash; it comes back by its lease: %s", error)
         except Exception:  # noqa: BLE001 - nobody waits for this task

@@ -16,8 +16,9 @@ from bus.sizes import check_sizes
 from contracts.envelope import Envelope, Priority
 from contracts.events import Event, Kind
 
-_ROOM = 500
-"""Bytes that later copies of a task add to its headers: copy, attempt, replays, reserved slots."""
+_ROOM = 600
+"""Bytes that later copies of a task add to its headers: copy, attempt, replays, reserved slots, the
+first run of its trace."""
 
 
 @dataclass(frozen=True, slots=True)

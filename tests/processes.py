@@ -27,7 +27,7 @@ class WorkerProcesses:
         more: Mapping[str, str] = NOTHING,
     ) -> None:
         self._folder = folder
-        self._environment = {
+        self.environment = {
             **os.environ,
             "MUSTER_BUS_URL": url,
             "MUSTER_FLEET_NAME": fleet,
@@ -69,7 +69,7 @@ class WorkerProcesses:
             process = subprocess.Popen(
                 [sys.executable, "-m", "workers.cli.main", "work", role],
                 cwd=self._folder,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

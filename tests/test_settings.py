@@ -222,6 +222,9 @@ def test_an_unknown_flag_names_the_nearest(tmp_path: Path) -> None:
         ({"MUSTER_BUS_MAX_BYTES": "1000"}, "bus.max_bytes"),
         ({"MUSTER_LOG_FORMAT": "xml"}, "log.format"),
         ({"MUSTER_LOG_LEVEL": "loud"}, "log.level"),
+        ({"MUSTER_TELEMETRY_OTLP": "127.0.0.1:4318"}, "telemetry.otlp"),
+        ({"MUSTER_TELEMETRY_SAMPLE": "1.5"}, "telemetry.sample"),
+        ({"MUSTER_TELEMETRY_TENANTS": "-1"}, "telemetry.tenants"),
     ],
 )
 def test_a_value_out_of_range_names_the_setting_and_its_origin(
@@ -231,6 +234,12 @@ def test_a_value_out_of_range_names_the_setting_and_its_origin(
     error = refused(tmp_path, environment)
     assert error.message == f"the setting {name} cannot be {value!r}"
     assert error.details.startswith(f"from {variable}: ")
+
+
+def test_what_is_said_of_a_wrong_value_tells_no_password(tmp_path: Path) -> None:
+    error = refused(tmp_path, telemetry__otlp="grpc://me:hush@127.0.0.1:4317")
+    assert "telemetry.otlp" in error.message
+    assert "grpc://me:***@127.0.0.1:4317" in error.message
 
 
 def test_a_wrong_value_in_the_file_names_the_file(tmp_path: Path, write: Write) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,8 @@ from contracts.topics import near
 from workers.fleet.replicas import Replicas
 from workers.health.settings import HealthSettings
 from workers.history.settings import HistorySettings
+from workers.telemetry.logs import mask_line
+from workers.telemetry.settings import LogSettings, TelemetrySettings
 
 FILE = "muster.toml"
 
@@ -64,13 +66,6 @@ class BusSettings(_Section):
     url: str | None = None
     max_bytes: Annotated[ByteSize, Field(ge=1_000_000)] | None = None
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-
-
-class LogSettings(_Section):
-    """How log lines look: `pretty` for people, `json` for machines."""
-
-    format: Literal["pretty", "json"] = "pretty"
-    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 def _is_rate(text: str) -> str:
@@ -139,6 +134,7 @@ class Settings(BaseSettings):
     history: HistorySettings = HistorySettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     roles: dict[str, RoleSettings] = {}
     limits: LimitSettings = LimitSettings()
 
@@ -296,4 +292,4 @@ def _invalid(error: ValidationError, values: Mapping[str, tuple[Any, str]]) -> S
     name = ".".join(map(str, first["loc"]))
     origin = values.get(name, (None, "the defaults"))[1]
     what, why = f"the setting {name} cannot be {first['input']!r}", f"from {origin}: {first['msg']}"
-    return SettingsError(what, details=why, actions=("correct the value",))
+    return SettingsError(mask_line(None, "", what), details=why, actions=("correct the value",))

@@ -1,5 +1,6 @@
 """The only place that picks implementations from settings and puts the parts together."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -28,10 +29,13 @@ from workers.fleet.membership import Membership
 from workers.health.probed import Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.address import expected
+from workers.reporting import Reporting, client_tracing
 from workers.sdk.discovery import discover
 from workers.sdk.role import Role
 from workers.settings import Loaded, SettingsError, load
 from workers.showing import Shown, shown_as
+from workers.telemetry.telling import Telling
+from workers.telemetry.threads import ContextThreads
 
 SCHEMES = ("nats", "tls")
 
@@ -132,7 +136,8 @@ class Fleet(FleetClient):
 
 @asynccontextmanager
 async def _connected(loaded: Loaded) -> AsyncIterator[Fleet]:
-    async with Fleet(await open_bus(loaded), SystemClock()) as fleet:
+    tracing = client_tracing(loaded)
+    async with Fleet(await open_bus(loaded), SystemClock(), tracing=tracing) as fleet:
         yield fleet
 
 
@@ -167,10 +172,13 @@ async def work(
         await bus.abandon()
 
     watch = Watch(clock, give_up=loaded.settings.fleet.give_up, gave_up=gave_up)
-    with probed(loaded.settings.health, watch) as url:
+    reporting = Reporting.of_worker(loaded, who, clock)
+    with probed(loaded.settings.health, watch, reporting.scraping.page) as url:
         bus = await open_bus(loaded, source=f"/muster/worker/{who.name}")
-        host = _host(loaded, roles, bus, who, clock)
+        host = _host(loaded, roles, bus, who, reporting.telling)
         watch.over(host, bus.contact)
+        reporting.scraping.over(host.figures, bus)
+        asyncio.get_running_loop().set_default_executor(ContextThreads())
         _calm_collector()
         shown = _Countdown(len(roles), partial(ready, url))
         relief = Relief({role.name: host.worker(role.name).slots for role in roles}, clock)
@@ -181,9 +189,10 @@ async def work(
             await serve([Watched(host, watch), watch, relief, *seen, *members])
         finally:
             await bus.close()
+            await reporting.telling.tracing.close()
 
 
-def _host(loaded: Loaded, roles: Sequence[Role], bus: Bus, who: Identity, clock: Clock) -> Host:
+def _host(loaded: Loaded, roles: Sequence[Role], bus: Bus, who: Identity, telling: Telling) -> Host:
     async def extender() -> Extender:
         parts = await open_parts(loaded, SystemClock(), f"keeper/{who.name}")
         return _Extending(parts, bus.places)
@@ -193,11 +202,12 @@ def _host(loaded: Loaded, roles: Sequence[Role], bus: Bus, who: Identity, clock:
         roles,
         bus,
         who,
-        clock,
+        SystemClock(),
         lease=fleet.lease,
         drain=fleet.drain,
         extender=extender,
         tenants=limiting.tenants(loaded.settings),
+        telling=telling,
     )
 
 

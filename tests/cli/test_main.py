@@ -82,3 +82,11 @@ def test_a_folder_that_is_not_there_is_wrong_usage(muster: Muster) -> None:
     ended = muster("config", "--folder", "nowhere")
     assert ended.code == 2
     assert "nowhere" in ended.lines[0]
+
+
+def test_config_masks_the_password_of_every_address(muster: Muster) -> None:
+    """Also of settings whose names do not say that they hold one."""
+    muster.write("muster.toml", '[telemetry]\notlp = "http://me:secret@127.0.0.1:4318"\n')
+    said = muster("config", "--json").json
+    shown = {setting["name"]: setting["value"] for setting in said["settings"]}
+    assert shown["telemetry.otlp"] == "http://me:***@127.0.0.1:4318"

@@ -23,6 +23,7 @@ from workers.engine.keeper import Extender, Keeper
 from workers.engine.worker import Worker
 from workers.fleet.client import FleetClient
 from workers.sdk.role import MARK, Role, role
+from workers.telemetry.telling import Telling
 
 T = TypeVar("T")
 
@@ -69,9 +70,15 @@ class Member:
         self.bus = fleet.bus_on(self.backend)
         self.keeper = Keeper(LEASE, fleet.clock, self._lost)
         who = Identity(name, 4711, "host")
-        limits = fleet.tenants
         self.worker = Worker(
-            role_, self.bus, self.keeper, who, fleet.clock, drain=drain, tenants=limits
+            role_,
+            self.bus,
+            self.keeper,
+            who,
+            fleet.clock,
+            drain=drain,
+            tenants=fleet.tenants,
+            telling=fleet.telling,
         )
         self.keeping = asyncio.create_task(self.keeper.keep(Renewing(self.bus, self.backend)))
         self.running = asyncio.create_task(self.worker.run())
@@ -107,6 +114,7 @@ class ManualFleet:
         self.bus = self.client.bus
         self.members: list[Member] = []
         self.tenants: Mapping[str, Limit] = {}
+        self.telling: Telling | None = None
 
     def bus_on(self, backend: MemoryBackend) -> Bus:
         """A bus over this connection."""

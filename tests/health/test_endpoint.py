@@ -1,7 +1,9 @@
 """Probes over HTTP: what is answered, what is refused, and what a bad client costs."""
 
+import asyncio
 import json
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -168,3 +170,31 @@ def test_one_that_is_closed_listens_no_longer() -> None:
             connected(made)
         client.close()
     Endpoint({}).close()
+
+
+def test_a_page_that_takes_its_time_keeps_no_other_waiting() -> None:
+    """And has a type of its own."""
+    asked, told = threading.Event(), asyncio.Event()
+
+    async def slow() -> Page:
+        asked.set()
+        await told.wait()
+        return Page(HTTPStatus.OK, b"figures 1\n", "text/plain")
+
+    async def go_on() -> Page:
+        told.set()
+        return _up()
+
+    served = Endpoint({"/metrics": slow, "/livez": _up, "/go": go_on})
+    served.start("127.0.0.1", 0)
+    try:
+        with connected(served) as client:
+            client.sendall(GOOD.replace(b"livez", b"metrics"))
+            assert asked.wait(2.0)
+            assert said(served, GOOD).endswith(b'{"alive": true}\n')
+            said(served, GOOD.replace(b"livez", b"go"))
+            answer = everything(client)
+    finally:
+        served.close()
+    assert b"\r\nContent-Type: text/plain\r\n" in answer
+    assert answer.endswith(b"figures 1\n")

@@ -246,9 +246,11 @@ async def _publish(loaded: "Loaded", order: Order) -> int:
     from contracts.clock import SystemClock
     from workers.cli import waiting
     from workers.fleet.client import FleetClient
+    from workers.reporting import client_tracing
     from workers.wiring import open_bus
 
-    async with FleetClient(await open_bus(loaded), SystemClock()) as fleet:
+    tracing = client_tracing(loaded)
+    async with FleetClient(await open_bus(loaded), SystemClock(), tracing=tracing) as fleet:
         tasks = await _send(fleet, order)
         if order.wait:
             return await waiting.results(fleet, tasks, order.timeout, as_json=order.json)

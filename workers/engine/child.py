@@ -30,6 +30,8 @@ from workers.sdk.context import Context, Logger
 from workers.sdk.discovery import discover, pick
 from workers.sdk.errors import RoleError, UnknownRole, succeeded
 from workers.sdk.role import Role
+from workers.telemetry import passing
+from workers.telemetry.threads import ContextThreads
 
 
 def main(channel: socket.socket) -> NoReturn:
@@ -44,6 +46,8 @@ def main(channel: socket.socket) -> NoReturn:
 
 async def _main(channel: socket.socket, first: Frame) -> None:
     task = decode(first.head["headers"], first.body)
+    passing.begin(first.head["telling"], task, first.head["role"], first.head["span"])
+    asyncio.get_running_loop().set_default_executor(ContextThreads())
     remote = RemoteRuntime(channel, task)
     run = asyncio.create_task(_run(remote, task, first.head))
     _listen(channel, remote, run)
@@ -64,8 +68,12 @@ async def _run(remote: "RemoteRuntime", task: Envelope, told: Mapping[str, Any])
             return payload
         if files is not None:
             limits.limit_files(files)
+        flush = passing.enter(told["telling"], told["span"])
         remote.send(Frame("begun"))
-        return await _handle(role, payload, Context(task, remote))
+        try:
+            return await _handle(role, payload, Context(task, remote))
+        finally:
+            flush()
     except (RoleError, UnknownRole) as error:
         return Retry(reason=str(error))
     except MemoryError as error:
@@ -166,7 +174,7 @@ class RemoteRuntime:
         number = next(self._numbers)
         future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._answers[number] = future
-        self.send(Frame(what, {**told, "number": number}, body))
+        self.send(Frame(what, {**told, "number": number, "span": passing.current()}, body))
         try:
             return await future
         except asyncio.CancelledError:

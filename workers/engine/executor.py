@@ -8,10 +8,10 @@ from bus.backoff import Backoff
 from bus.bus import Bus
 from bus.errors import BusError
 from bus.settling import Finished, Policy
-from bus.suspects import Blame
+from bus.suspects import Blame, is_last
 from contracts.clock import Clock
 from contracts.envelope import Envelope
-from contracts.events import Kind
+from contracts.events import Event, Kind
 from contracts.limits import NO_LIMITS, Limit
 from contracts.outcomes import Cancelled, Done, Outcome, Reject, Snooze
 from workers.engine import steps
@@ -20,6 +20,7 @@ from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.limit import TimeLimit
 from workers.engine.nursery import NoProcess
+from workers.engine.observing import Observer
 from workers.engine.run import EngineRuntime, Run, event
 from workers.sdk.context import Context
 from workers.sdk.role import Role
@@ -49,6 +50,7 @@ class Executor:
         who: Identity,
         clock: Clock,
         *,
+        observer: Observer,
         isolation: Isolation | None = None,
         tenants: Mapping[str, Limit] = NO_LIMITS,
     ) -> None:
@@ -56,6 +58,7 @@ class Executor:
         self._bus = bus
         self._who = who
         self._clock = clock
+        self._observer = observer
         self._isolation = isolation
         self._policy = Policy(role.attempts, Backoff(base=role.backoff))
         gate = Gate(role, bus, clock, tenants)
@@ -70,7 +73,8 @@ class Executor:
             return self._finished(run, found)
         run.task = task = found
         try:
-            known = await self._known(run, task)
+            came_back = task.copy or run.delivery.earlier
+            known = await self._known(run, task) if came_back else None
             outcome = known or await self._stopped(task) or steps.allowed(task, run.started)
             outcome = outcome or await self._enter(run, task)
         except BusError as error:
@@ -112,30 +116,45 @@ class Executor:
 
     async def _apart(self, isolation: Isolation, run: Run, task: Envelope) -> Outcome:
         """In a child process; its start does not count against the time of the handler."""
+        span = self._observer.open(run, task)
         try:
             async with isolation.child(self._role) as child:
-                stop = await self._stopped(task) or await child.begin(task)
+                header = span.header if span is not None else ""
+                stop = await self._stopped(task) or await child.begin(task, header)
                 return stop or await self._begin(run, task, child.run)
         except NoProcess as error:
             return Snooze(_AWAY, f"it could not begin: {error}")
 
     async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
-        await self._bus.crashes.begin(run.delivery, task, self._policy)
+        if is_last(task, self._policy):
+            await self._bus.crashes.begin(run.delivery, task, self._policy)
         run.called = True
         view, role = self._bus.stop_view, self._role.name
         stop = view.stopped(task, role) if view.fresh else await view.judge(task, role)
         if stop is not None:
             return stop
-        started = partial(event, task, self._role, self._who, kind=Kind.STARTED, at=run.started)
-        self._bus.tell_start(run.delivery, started)
-        runtime = EngineRuntime(run, task, self._role, self._bus, who=self._who, clock=self._clock)
+        self._bus.tell_start(run.delivery, lambda: self._started(run, task))
+        runtime = EngineRuntime(
+            run,
+            task,
+            self._role,
+            self._bus,
+            who=self._who,
+            clock=self._clock,
+            tracing=self._observer.tracing,
+        )
         done = False
+        entered = self._observer.begin(run, task)
         try:
             outcome = await self._limited(run, task, work(runtime))
             done = isinstance(outcome, Done)
         finally:
+            self._observer.leave(entered)
             await runtime.close(done=done)
         return outcome
+
+    def _started(self, run: Run, task: Envelope) -> Event:
+        return event(task, self._role, self._who, kind=Kind.STARTED, at=run.started)
 
     async def _limited(self, run: Run, task: Envelope, work: Awaitable[Outcome]) -> Outcome:
         now = self._clock.wall() if task.deadline is not None else 0.0
@@ -151,6 +170,8 @@ class Executor:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises
             if timer.expired and isinstance(error, TimeoutError):
                 return steps.from_timeout(task, self._role, self._clock.wall())
+            if run.span is not None:
+                run.span.failed(error)
             return steps.from_error(error)
 
     def cancelled(self, run: Run, stop: Cancelled) -> Finished:

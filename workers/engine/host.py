@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from bus.backend import Delivery
 from bus.bus import Bus
+from bus.settling import Finished, Plan
 from contracts.clock import Clock
 from contracts.limits import NO_LIMITS, Limit
 from workers.engine.identity import Identity
@@ -12,6 +13,8 @@ from workers.engine.isolation import Isolation
 from workers.engine.keeper import Extender, Keeper, KeeperThread
 from workers.engine.worker import Worker
 from workers.sdk.role import Role
+from workers.telemetry.metrics import RoleFigures
+from workers.telemetry.telling import Telling
 
 
 class Host:
@@ -28,19 +31,30 @@ class Host:
         drain: float,
         extender: Callable[[], Awaitable[Extender]],
         tenants: Mapping[str, Limit] = NO_LIMITS,
+        telling: Telling | None = None,
     ) -> None:
         self.who = who
+        self._bus = bus
         self.stopping = False
         self._keeper = Keeper(lease, clock, self._lost)
         self._thread = KeeperThread(self._keeper, extender)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._isolation = Isolation()
+        telling = telling or Telling()
+        self._isolation = Isolation(telling.passed_on)
         self._warm = any(role.isolation for role in roles)
 
         def worker(role: Role) -> Worker:
             apart = self._isolation
             who_and_when = (self._keeper, who, clock)
-            return Worker(role, bus, *who_and_when, drain=drain, isolation=apart, tenants=tenants)
+            return Worker(
+                role,
+                bus,
+                *who_and_when,
+                drain=drain,
+                isolation=apart,
+                tenants=tenants,
+                telling=telling,
+            )
 
         self._workers = {role.name: worker(role) for role in roles}
 
@@ -68,8 +82,23 @@ class Host:
         found["renewing leases"] = self._keeper.trouble
         return {what: why for what, why in found.items() if why}
 
+    def figures(self) -> list[RoleFigures]:
+        """What each worker has counted. May be called from any thread."""
+        return [
+            RoleFigures(
+                role=role,
+                tallies=worker.counts.tallies,
+                settling=worker.counts.settling,
+                pull_errors=worker.counts.pull_errors,
+                running=worker.running,
+                slots=worker.role.concurrency,
+            )
+            for role, worker in self._workers.items()
+        ]
+
     async def run(self) -> None:
         """Work until `stop`; the leases are kept until the last drain is over."""
+        self._bus.crashes.settled.append(self._count_crash)
         self._loop = asyncio.get_running_loop()
         if self._warm:
             await self._isolation.warm()
@@ -80,6 +109,7 @@ class Host:
             self.stop()
             await asyncio.wait(runs)
         finally:
+            self._bus.crashes.settled.remove(self._count_crash)
             await self._isolation.close()
             await self._thread.stop()
         errors = [run.exception() for run in runs]
@@ -91,6 +121,11 @@ class Host:
         self.stopping = True
         for worker in self._workers.values():
             worker.stop()
+
+    def _count_crash(self, finished: Finished, settled: Plan) -> None:
+        worker = self._workers.get(finished.delivery.group)
+        if worker is not None:
+            worker.counts.crashed(finished.delivery, finished.task, settled)
 
     def _lost(self, delivery: Delivery) -> None:
         """Called in the keeper's thread: the run is ended in the loop it belongs to."""

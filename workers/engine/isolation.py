@@ -7,7 +7,7 @@ child and its whole process group are gone.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -42,20 +42,24 @@ class Child:
     for a task of another role: it must not keep that from starting."""
 
     def __init__(
-        self, life: Life, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, role: Role
+        self,
+        life: Life,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        role: Role,
+        telling: Mapping[str, Any],
     ) -> None:
         self._life = life
-        self._reader = reader
-        self._writer = writer
+        self._reader, self._writer = streams
         self._role = role
+        self._telling = telling
         self._answered = False
         self._asked: dict[int, asyncio.Task[None]] = {}
         self._killed_for = ""
         self.waits: Callable[[], None] = _nothing
 
-    async def begin(self, task: Envelope) -> Outcome | None:
-        """Return when it has imported the role and read the payload; with the outcome when it
-        comes no further than that."""
+    async def begin(self, task: Envelope, span: str = "") -> Outcome | None:
+        """Tell it which task, and the `traceparent` of its span. Return when it has imported the
+        role and read the payload; with the outcome when it comes no further than that."""
         role = self._role
         told = {
             "role": role.name,
@@ -63,6 +67,8 @@ class Child:
             "headers": encode(task),
             "memory_mb": role.memory_mb,
             "files": role.files,
+            "telling": self._telling,
+            "span": span,
         }
         self._send(Frame("run", told, task.body))
         try:
@@ -167,16 +173,19 @@ class Child:
         head = frame.head
         priority = Priority(head["priority"]) if head["priority"] else None
         delay = float(head["delay"])
-        task = await runtime.publish_body(head["call"], head["topic"], frame.body, priority, delay)
+        call, topic = head["call"], head["topic"]
+        with runtime.below(head["span"]):
+            task = await runtime.publish_body(call, topic, frame.body, priority, delay)
         return Frame("answer", {"id": task})
 
     async def _call(self, frame: Frame, runtime: EngineRuntime) -> Frame:
         head = frame.head
         self.waits()
         try:
-            result = await runtime.call_body(
-                head["call"], head["role"], frame.body, head["deadline"]
-            )
+            with runtime.below(head["span"]):
+                result = await runtime.call_body(
+                    head["call"], head["role"], frame.body, head["deadline"]
+                )
         except TaskFailed as error:
             result = error.result
         return Frame("answer", body=result.encode())
@@ -203,9 +212,11 @@ def _nothing() -> None:
 
 
 class Isolation:
-    """Gives runs a child process each. For one event loop."""
+    """Gives runs a child process each. For one event loop. `telling`: how they write lines and
+    spans; see `workers.telemetry.passing`."""
 
-    def __init__(self) -> None:
+    def __init__(self, telling: Callable[[], Mapping[str, Any]] = dict) -> None:
+        self._telling = telling
         self._nursery = Nursery()
         self._suspects = asyncio.Semaphore(MOST_SUSPECTS)
 
@@ -227,8 +238,8 @@ class Isolation:
                 release = _once(self._suspects.release)
                 stack.callback(release)
             life = await self._nursery.hatch()
-            reader, writer = await asyncio.open_connection(sock=life.channel)
-            child = Child(life, reader, writer, role)
+            streams = await asyncio.open_connection(sock=life.channel)
+            child = Child(life, streams, role, self._telling())
             child.waits = release
             stack.push_async_callback(child.end)
             yield child

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,10 @@ from workers.engine.steps import MAX_NOTE, tellable
 from workers.sdk.context import Logger
 from workers.sdk.errors import UnknownRole, succeeded
 from workers.sdk.role import Role
+from workers.telemetry.tracing import CARRIED, RunSpan, Tracing
+
+_HANDED_ON = CARRIED | {REPLAYED}
+"""Headers that go on to what a task calls and publishes."""
 
 REPORT_EVERY = 0.2
 """Seconds between two reports of progress to whoever waits; the latest always gets out."""
@@ -39,7 +43,8 @@ class Run:
     `returned`: it is being given back because this worker stops. `waiting`: its limits do not let
     it begin yet. `lend`: gives back, for a block, what it holds of its limits. `begun`: its runner
     has taken its first step; `called`: its handler was called; `asked`: it has called other roles.
-    `stop`: its task was cancelled; `abandoned`: it ended as that although its handler goes on."""
+    `stop`: its task was cancelled; `abandoned`: it ended as that although its handler goes on.
+    `span`: of its trace, until its task is settled."""
 
     delivery: Delivery
     place: Place
@@ -55,6 +60,7 @@ class Run:
     stop: Cancelled | None = None
     abandoned: bool = False
     started: float = 0.0
+    span: RunSpan | None = None
 
     @property
     def wanted(self) -> bool:
@@ -72,7 +78,15 @@ class EngineRuntime:
     """What `ctx` can do, done over the bus. Implements `workers.sdk.context.Runtime`."""
 
     def __init__(
-        self, run: Run, task: Envelope, role: Role, bus: Bus, *, who: Identity, clock: Clock
+        self,
+        run: Run,
+        task: Envelope,
+        role: Role,
+        bus: Bus,
+        *,
+        who: Identity,
+        clock: Clock,
+        tracing: Tracing,
     ) -> None:
         self._run = run
         self._task = task
@@ -80,6 +94,7 @@ class EngineRuntime:
         self._bus = bus
         self._who = who
         self._clock = clock
+        self._tracing = tracing
         self._log: Logger | None = None
         self._waiters: Waiters | None = None
         self._told = 0
@@ -134,7 +149,8 @@ class EngineRuntime:
         if priority is not None:
             task = replace(task, priority=priority)
         due = self._clock.wall() + delay if delay > 0 else 0.0
-        await self._publishing().send(task, due=due)
+        with self._tracing.publish([task]) as (traced,):
+            await self._publishing().send(traced, due=due)
         return task.id
 
     async def call_body(
@@ -146,6 +162,10 @@ class EngineRuntime:
         if found is None:
             found = await self._ask(child, role, body, deadline)
         return succeeded(found)
+
+    def below(self, span: str) -> AbstractContextManager[object]:
+        """What is published in the block hangs below this span of a child process."""
+        return self._tracing.below(span)
 
     async def close(self, *, done: bool) -> None:
         """Stop waiting for children; report what was not reported yet. `done`: no run follows."""
@@ -187,6 +207,10 @@ class EngineRuntime:
         if deadline is not None:
             task = replace(task, deadline=deadline)
         self._run.asked = True
+        with self._tracing.publish([task], call=role) as (traced,):
+            return await self._answer(traced, role)
+
+    async def _answer(self, task: Envelope, role: str) -> Result:
         try:
             await self._publishing().send(task, group=role)
         except Unroutable as error:
@@ -198,7 +222,7 @@ class EngineRuntime:
         if self._waiters is None:
             self._waiters = Waiters(self._bus.outcomes, self._task.id, self._clock)
         async with self._run.lend(), self._run.place.lent():
-            return await self._waiters.wait(child)
+            return await self._waiters.wait(task.id)
 
     def _child(self, child: str, topic: str, body: bytes) -> Envelope:
         """A task that inherits tenant, priority, deadline, budget, subjects, and the replay from
@@ -217,7 +241,7 @@ class EngineRuntime:
             budget=self._task.budget,
             correlation=self._task.correlation or self._task.id,
             subjects=self._task.subjects,
-            extra={name: value for name, value in self._task.extra.items() if name == REPLAYED},
+            extra={name: value for name, value in self._task.extra.items() if name in _HANDED_ON},
         )
 
     def _event(self, kind: Kind, data: Mapping[str, Any]) -> Event:

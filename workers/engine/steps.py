@@ -125,5 +125,6 @@ def from_timeout(task: Envelope, role: Role, now: float) -> Outcome:
 
 def limit(task: Envelope, role: Role, now: float) -> float:
     """Seconds this run may take."""
-    left = role.timeout if task.deadline is None else task.deadline - now
-    return max(0.001, min(role.timeout, left))
+    if task.deadline is None:
+        return role.timeout
+    return max(0.001, min(role.timeout, task.deadline - now))

@@ -22,9 +22,11 @@ from workers.engine.halting import Halting, end_all
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.keeper import Keeper
+from workers.engine.observing import Observer
 from workers.engine.run import Run
 from workers.engine.slots import Slots
 from workers.sdk.role import Role
+from workers.telemetry.telling import Telling
 
 _log = structlog.get_logger("muster.worker")
 
@@ -54,16 +56,21 @@ class Worker:
         drain: float,
         isolation: Isolation | None = None,
         tenants: Mapping[str, Limit] = NO_LIMITS,
+        telling: Telling | None = None,
     ) -> None:
         self.role = role
-        self.counts = Counts()
+        telling = telling or Telling()
+        self.counts = Counts(telling.tenants)
         self.bound = asyncio.Event()
         self._bus = bus
         self._keeper = keeper
         self._clock = clock
         self._drain = drain
         self.slots = Slots(role.concurrency)
-        self._executor = Executor(role, bus, who, clock, isolation=isolation, tenants=tenants)
+        self._observer = seen = Observer(role.name, self.counts, bus, clock, telling.tracing)
+        self._executor = Executor(
+            role, bus, who, clock, observer=seen, isolation=isolation, tenants=tenants
+        )
         self.mean_run = intake.MovingMean()
         self._queue = Line()
         self._runs: dict[int, Run] = {}
@@ -113,7 +120,7 @@ class Worker:
             run.lost = True
             run.cancel()
         elif self._queue.remove(delivery):
-            self.counts.lost += 1
+            self._observer.lost_unstarted(delivery)
 
     def abandon(self) -> None:
         """End every run without a result, as if its process were gone."""
@@ -190,6 +197,7 @@ class Worker:
             raise
         except BusError as error:
             self._pull_failed = str(error)
+            self.counts.pull_errors += 1
             _log.warning("cannot pull; trying again", role=self.role.name, error=str(error))
             await self._clock.sleep(0.5)
         else:
@@ -237,18 +245,20 @@ class Worker:
             finished = self._executor.cancelled(run, run.stop)
         try:
             if run.lost or not self._keeper.holds(run.delivery):
-                self._count_lost(run)
+                self._observer.lost(run)
             elif finished is None:
                 await self._bus.hand_back(run.delivery, run.task)
-            elif (settled := await self._bus.settle(finished)) is None:
-                self._count_lost(run)
+                self._observer.returned(run)
             else:
-                self.counts.add(settled)
+                settled = await self._observer.settle(run, finished)
+                self._observer.settled(run, finished, settled)
         except MusterError as error:
             _log.error("could not settle; the task comes back by its lease", error=str(error))
         except Exception:  # noqa: BLE001 - a run that ended must give up its lease
             _log.exception("could not settle; the task comes back by its lease")
         finally:
+            if run.span is not None:
+                self._observer.end(run, "unsettled")
             self._keeper.release(run.delivery)
             self.slots.changed.set()
 
@@ -285,11 +295,3 @@ class Worker:
             _log.warning("could not hand back; it comes back by its lease", error=str(error))
         finally:
             self._keeper.release(delivery)
-
-    def _count_lost(self, run: Run) -> None:
-        self.counts.lost += 1
-        _log.warning(
-            "lost the lease; the result is not accepted",
-            role=self.role.name,
-            task=run.delivery.message.id,
-        )

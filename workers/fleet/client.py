@@ -16,6 +16,8 @@ from contracts.results import Result
 from workers.fleet.options import DAY, Options, envelope_of, hold_of, start_of
 from workers.fleet.steering import Steering
 from workers.sdk.errors import NoResult, succeeded
+from workers.telemetry.borrowing import Borrowed
+from workers.telemetry.tracing import Tracing
 
 
 class Task:
@@ -66,8 +68,16 @@ class FleetClient(Steering):
     """A connection to a fleet, to publish and to steer. Use as `async with`; safe for concurrent
     use."""
 
-    def __init__(self, bus: Bus, clock: Clock, *, source: str = "/muster/client") -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        *,
+        source: str = "/muster/client",
+        tracing: Tracing | None = None,
+    ) -> None:
         super().__init__(bus, clock)
+        self._tracing = tracing or Borrowed("muster")
         self._source = source
         self._reply = new_id(clock.wall())
         self._waiters = Waiters(bus.outcomes, self._reply, clock)
@@ -131,7 +141,8 @@ class FleetClient(Steering):
             )
         hold = hold_of(chosen) if chosen.key else 0.0
         async with self.bus.quotas.counted(envelopes) as unsent:
-            held = await self.bus.publish(envelopes, due=due, hold=hold)
+            with self._tracing.publish(envelopes) as traced:
+                held = await self.bus.publish(traced, due=due, hold=hold)
             unsent.update(held)
         return [Task(e.id, e.topic, self, reply=e.reply, repeated=e.id in held) for e in envelopes]
 
@@ -166,9 +177,10 @@ class FleetClient(Steering):
             await waiters.close()
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Let go of the broker; send the spans that are left, which may take three seconds."""
         await self._waiters.close()
         await self.bus.close()
+        await self._tracing.close()
 
     async def __aenter__(self) -> Self:
         return self

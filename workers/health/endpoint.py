@@ -10,7 +10,7 @@ import errno
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -41,16 +41,22 @@ _HEADER = re.compile(rb"[!#$%&'*+.^_`|~\w-]+:[\t\x20-\x7e\x80-\xff]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a path answers; `body` is JSON."""
+    """What a path answers; `kind` is the type of its body."""
 
     status: HTTPStatus
     body: bytes
+    kind: str = "application/json"
+
+
+Answer = Callable[[], Page | Awaitable[Page]]
+"""Makes a page."""
 
 
 class Endpoint:
-    """Serves `pages` by path from `start` until `close`. They are called in its thread."""
+    """Serves `pages` by path from `start` until `close`. They are called in its thread; one that
+    takes its time is awaited there, and keeps no other waiting."""
 
-    def __init__(self, pages: Mapping[str, Callable[[], Page]]) -> None:
+    def __init__(self, pages: Mapping[str, Answer]) -> None:
         self.url = ""
         self._pages = pages
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -129,7 +135,7 @@ class Endpoint:
                 return
             answer = _refusal(HTTPStatus.BAD_REQUEST)
         else:
-            answer = self._respond(request)
+            answer = await self._respond(request)
         writer.write(answer)
         writer.write_eof()
         await writer.drain()
@@ -137,7 +143,7 @@ class Endpoint:
         while left > 0 and (unread := await reader.read(_LONGEST)):
             left -= len(unread)
 
-    def _respond(self, request: bytes) -> bytes:
+    async def _respond(self, request: bytes) -> bytes:
         """The answer to line and headers of a request."""
         first, *headers = request[:-4].split(b"\r\n")
         line = _LINE.fullmatch(first)
@@ -153,6 +159,8 @@ class Endpoint:
         if make is None:
             return _refusal(HTTPStatus.NOT_FOUND)
         page = make()
+        if isinstance(page, Awaitable):
+            page = await page
         return _written(page, "", with_body=method == b"GET")
 
 
@@ -178,7 +186,7 @@ def _refusal(status: HTTPStatus, more: str = "") -> bytes:
 def _written(page: Page, more: str, *, with_body: bool) -> bytes:
     head = (
         f"HTTP/1.1 {page.status.value} {page.status.phrase}\r\n"
-        "Content-Type: application/json\r\n"
+        f"Content-Type: {page.kind}\r\n"
         f"Content-Length: {len(page.body)}\r\n"
         f"Cache-Control: no-store\r\n{more}Connection: close\r\n\r\n"
     )

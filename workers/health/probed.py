@@ -2,14 +2,14 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from workers.health.endpoint import Endpoint
+from workers.health.endpoint import Answer, Endpoint, Page
 from workers.health.settings import HealthSettings
 from workers.health.watch import Watch
 
@@ -49,14 +49,20 @@ class Watched:
 
 
 @contextmanager
-def probed(settings: HealthSettings, watch: Watch) -> Iterator[str]:
-    """Answer probes; the URL, empty when that is turned off. Raises what `Endpoint.start` does."""
+def probed(
+    settings: HealthSettings, watch: Watch, metrics: Callable[[], Awaitable[Page]] | None = None
+) -> Iterator[str]:
+    """Answer probes, and tell `metrics` where there are any; the URL, empty when that is turned
+    off. Raises what `Endpoint.start` does."""
     if not settings.enabled:
         yield ""
         return
-    endpoint = Endpoint({"/livez": watch.livez, "/readyz": watch.readyz})
+    pages: dict[str, Answer] = {"/livez": watch.livez, "/readyz": watch.readyz}
+    if metrics is not None:
+        pages["/metrics"] = metrics
+    endpoint = Endpoint(pages)
     endpoint.start(settings.host, settings.port)
-    _log.info("answering probes", livez=f"{endpoint.url}/livez", readyz=f"{endpoint.url}/readyz")
+    _log.info("answering probes", **{page[1:]: endpoint.url + page for page in pages})
     try:
         yield endpoint.url
     finally:

@@ -1,0 +1,50 @@
+"""What processes of a fleet tell of themselves, as its settings say."""
+
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from contracts.clock import Clock
+from contracts.ids import new_id
+from workers.engine.identity import Identity
+from workers.settings import Loaded
+from workers.telemetry.opening import open_client_tracing, open_tracing, resource
+from workers.telemetry.passing import PassedOn
+from workers.telemetry.scraping import Scraping
+from workers.telemetry.tally import Tenants
+from workers.telemetry.telling import Telling
+from workers.telemetry.tracing import Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """`telling` is handed to what works, `scraping` serves `/metrics`."""
+
+    telling: Telling
+    scraping: Scraping
+
+    @classmethod
+    def of_worker(cls, loaded: Loaded, who: Identity, clock: Clock) -> "Reporting":
+        """Of a worker process, whose roles are imported. Raises what `open_tracing` does."""
+        settings, system = loaded.settings, _system(loaded)
+        named = resource(settings.fleet.name, who.name)
+        tracing = open_tracing(settings.telemetry, system, named)
+        passed_on = PassedOn(settings.log, settings.telemetry, system, named, tracing)
+        shown = {"worker": who.name, "host": who.host, "pid": str(who.pid)}
+        return cls(
+            Telling(tracing, Tenants(settings.telemetry.tenants), passed_on),
+            Scraping(clock, {"fleet": settings.fleet.name, **shown}, tracing.counts),
+        )
+
+
+def client_tracing(loaded: Loaded) -> Tracing:
+    """The spans of whoever publishes to this fleet."""
+    settings = loaded.settings
+    who = resource(settings.fleet.name, new_id(time.time()))
+    return open_client_tracing(settings.telemetry, _system(loaded), who)
+
+
+def _system(loaded: Loaded) -> str:
+    """The broker as traces name it."""
+    scheme = urlsplit(loaded.settings.bus.url or "nats:").scheme
+    return "nats" if scheme == "tls" else scheme
