@@ -71,6 +71,14 @@ def test_they_come_back_step_by_step_once_there_is_ample_room() -> None:
     assert run(looks(60, 0.5, at=20.0), relieved(state))[1] == []
 
 
+def test_a_loop_that_is_late_does_not_keep_memory_short() -> None:
+    state, _ = run(looks(1, 0.95))
+    assert run(looks(int(CALM) + 2, 0.5, at=10.0, late=0.4), state)[1] == [Step.RAISE]
+    busy, _ = run(looks(int(LASTS) + 1, 0.1, late=2.0))
+    assert run(looks(60, 0.1, at=10.0, late=0.4), busy)[1] == []
+    assert run(looks(int(CALM) + 2, 0.1, at=10.0, late=0.1), busy)[1] == [Step.RAISE]
+
+
 @pytest.mark.parametrize(
     ("stall", "late", "steps"),
     [

@@ -23,7 +23,7 @@ BUSY = 90.0
 no trouble in itself: only together with an event loop that is late."""
 
 LATE = 0.5
-IN_TIME = 0.1
+IN_TIME = 0.25
 """Seconds by which the event loop is late."""
 
 LASTS = 3.0
@@ -72,11 +72,11 @@ def decide(sample: Sample, state: State) -> tuple[State, Step]:
     state = replace(
         state,
         busy_since=_since(state.busy_since, sample.at, so=_is_busy(sample)),
-        calm_since=_since(state.calm_since, sample.at, so=_is_calm(sample)),
+        calm_since=_since(state.calm_since, sample.at, so=_is_calm(sample, state.cause)),
     )
     cause = _short_of(sample, state)
     if cause and sample.at - state.stepped >= STEP:
-        return replace(state, cause=cause, stepped=sample.at), Step.LOWER
+        return replace(state, cause=cause, stepped=sample.at, calm_since=None), Step.LOWER
     calm = state.calm_since is not None and sample.at - state.calm_since >= CALM
     if state.cause and calm:
         return replace(state, stepped=sample.at, calm_since=sample.at), Step.RAISE
@@ -109,9 +109,10 @@ def _is_busy(sample: Sample) -> bool:
     return sample.late >= LATE and (sample.cpu_stall is None or sample.cpu_stall >= BUSY)
 
 
-def _is_calm(sample: Sample) -> bool:
-    stall = (sample.memory_stall or 0.0) <= AMPLE_STALL
-    return sample.memory <= AMPLE_MEMORY and stall and sample.late <= IN_TIME
+def _is_calm(sample: Sample, cause: str) -> bool:
+    """A loop that is late says nothing about memory."""
+    ample = sample.memory <= AMPLE_MEMORY and (sample.memory_stall or 0.0) <= AMPLE_STALL
+    return ample and (cause != "cpu" or sample.late <= IN_TIME)
 
 
 def _since(before: float | None, now: float, *, so: bool) -> float | None:
