@@ -38,7 +38,7 @@ def ticking(
 
 def test_up_runs_a_scheduler_and_what_is_due_runs(ticking: Muster) -> None:
     workers = ticking("ps", "--json").json["up"]["workers"]
-    assert sorted(worker["role"] for worker in workers) == ["greeter", "recorder", "scheduler"]
+    assert {"greeter", "scheduler"} <= {worker["role"] for worker in workers}
     added = ticking("schedule", "add", "soon", "greeter.x", HELLO, "--at", "1s", "--json")
     assert added.code == 0, added.err
     assert len(added.json["coming"]) == 1
