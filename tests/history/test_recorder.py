@@ -173,6 +173,20 @@ async def _recorded(history: History, task: str) -> bool:
     return bool((await history.task(task)).found)
 
 
+async def test_partitions_are_made_before_anything_needs_them(scene: Scene) -> None:
+    """The active recorder makes them as soon as it is active."""
+    async with scene.recorder(), scene.history() as history:
+
+        async def made() -> bool:
+            async with history.database.link() as link:
+                count = await link.fetchval(
+                    "SELECT count(*) FROM pg_inherits WHERE inhparent = 'tasks'::regclass"
+                )
+            return bool(count >= 4)
+
+        await until(made)
+
+
 async def test_what_is_no_event_keeps_nobody_waiting(scene: Scene) -> None:
     """Anybody may publish anything to a broker: it is counted and dropped."""
     await scene.fleet.client.bus.bind("later", ["later.#"])

@@ -15,7 +15,7 @@ def config(ctx: typer.Context) -> None:
     given = Given.of(ctx)
     loaded = given.loaded()
     found = [
-        {"name": name, "value": _shown(value), "origin": loaded.origins.get(name, "default")}
+        {"name": name, "value": _shown(name, value), "origin": loaded.origins.get(name, "default")}
         for name, value in _flat(loaded.settings.model_dump(), "")
     ]
     folders = [str(folder) for folder in loaded.role_folders]
@@ -42,5 +42,8 @@ def _word(name: str, value: Any) -> Any:
     return absent if value is None else value
 
 
-def _shown(value: Any) -> Any:
-    return masked(value) if isinstance(value, str) and "://" in value else value
+def _shown(name: str, value: Any) -> Any:
+    """An address may hold a password, whatever is written where one belongs may be one."""
+    if isinstance(value, str) and (name.endswith("url") or "://" in value):
+        return masked(value)
+    return value

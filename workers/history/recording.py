@@ -29,6 +29,9 @@ WAIT = 20.0
 MARK_EVERY = 1.0
 """Seconds between two marks while there is something to record."""
 
+RETAIN_EVERY = 3 * 3600.0
+"""Seconds between two looks at what is too old; partitions are made three days ahead."""
+
 _SURELY = 2.0
 """Seconds beyond the lease after which what somebody held has come back."""
 
@@ -73,6 +76,7 @@ class Recording:
         """Record until `lost` is set, or this is cancelled; then give back what is held."""
         self._doubt()
         parts = [lost.wait(), self._record(), self._keep_leases(), self._mark(), self._hear()]
+        parts.append(self._retain())
         tasks: list[asyncio.Task[object]] = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -182,6 +186,24 @@ class Recording:
             await self._it.bus.mark(self._marks.new(moment))
         except MusterError as error:
             _log.debug("no mark sent", error=str(error))
+
+    async def _retain(self) -> None:
+        """Make room for what comes and drop what is old, now and every few hours. A reader may be
+        in the way: it is tried again."""
+        tries = 0
+        while True:
+            try:
+                found = await self._it.history.retain(self._it.clock.wall())
+            except MusterError as error:
+                await self._it.wait_out("retaining", error, tries)
+                tries += 1
+                continue
+            self._it.works("retaining")
+            tries = 0
+            if found.dropped or found.deleted:
+                dropped = ", ".join(found.dropped)
+                _log.info("old history is dropped", partitions=dropped, rows=found.deleted)
+            await self._it.clock.sleep(RETAIN_EVERY)
 
     async def _hear(self) -> None:
         """Hear that somebody asks."""
