@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -27,32 +28,36 @@ _BODY = '"' + "x" * 198 + '"'
 _BATCH = 200
 
 
+_PUBLISHED = Event(
+    kind=Kind.PUBLISHED,
+    at=0.0,
+    task="",
+    topic="bench.x",
+    role="",
+    copy=0,
+    attempt=0,
+    worker="/bench",
+    pid=0,
+)
+_ENDED = replace(
+    _PUBLISHED,
+    kind=Kind.SUCCEEDED,
+    role="bench",
+    attempt=1,
+    worker="bench-1",
+    pid=1,
+    data={"seconds": 0.001, "payload": _BODY, "result": _BODY},
+)
+
+
 def _events(count: int) -> list[Event]:
     """What is told of so many tasks."""
     found: list[Event] = []
     now = time.time()
     for number in range(count):
         task, at = new_id(now), now + number * 1e-4
-        common = {"task": task, "topic": "bench.x", "published": at}
-        found.append(
-            Event(
-                kind=Kind.PUBLISHED, at=at, role="", copy=0, attempt=0, worker="/b", pid=0, **common
-            )
-        )
-        data = {"seconds": 0.001, "payload": _BODY, "result": _BODY}
-        found.append(
-            Event(
-                kind=Kind.SUCCEEDED,
-                at=at + 0.01,
-                role="bench",
-                copy=0,
-                attempt=1,
-                worker="bench-1",
-                pid=1,
-                data=data,
-                **common,
-            )
-        )
+        found.append(replace(_PUBLISHED, task=task, at=at, published=at))
+        found.append(replace(_ENDED, task=task, at=at + 0.01, published=at))
     return found
 
 
