@@ -113,7 +113,7 @@ async def test_a_worker_short_of_memory_takes_less_and_is_not_killed(
     settings = load(tmp_path, flags={"bus.url": url, "fleet.name": name})
     try:
         bus = await open_bus(settings)
-        async with Fleet(bus, SystemClock()) as fleet, asyncio.timeout(60):
+        async with Fleet(bus, SystemClock()) as fleet, asyncio.timeout(90):
             await _until(fleet, "")
             tasks = []
             for number in range(24):
@@ -130,7 +130,7 @@ async def test_a_worker_short_of_memory_takes_less_and_is_not_killed(
             assert re.search(r"hoarder .* \d+/24 \(memory\) ", shown.out), shown
             (tmp_path / "end").touch()
             assert [await task.result(20) for task in tasks] == [20 * 2**20] * 24
-            assert (await _until(fleet, "")).places == 24
+            assert (await _until(fleet, "", 40.0)).places == 24
         assert worker.poll() is None
         assert "because=memory" in (tmp_path / "worker.log").read_text(encoding="utf-8")
     finally:
