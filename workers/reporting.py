@@ -30,11 +30,20 @@ class Reporting:
         named = resource(settings.fleet.name, who.name)
         tracing = open_tracing(settings.telemetry, system, named)
         passed_on = PassedOn(settings.log, settings.telemetry, system, named, tracing)
-        shown = {"worker": who.name, "host": who.host, "pid": str(who.pid)}
         return cls(
             Telling(tracing, Tenants(settings.telemetry.tenants), passed_on),
-            Scraping(clock, {"fleet": settings.fleet.name, **shown}, tracing.counts),
+            Scraping(clock, _shown(loaded, who), tracing.counts),
         )
+
+
+def service_scraping(loaded: Loaded, who: Identity, clock: Clock) -> Scraping:
+    """The figures of a process that runs no handler."""
+    return Scraping(clock, _shown(loaded, who))
+
+
+def _shown(loaded: Loaded, who: Identity) -> dict[str, str]:
+    named = {"worker": who.name, "host": who.host, "pid": str(who.pid)}
+    return {"fleet": loaded.settings.fleet.name, **named}
 
 
 def client_tracing(loaded: Loaded) -> Tracing:

@@ -15,6 +15,7 @@ from workers.health.probed import Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.address import history_url, kept, schema
 from workers.history.serving import record
+from workers.reporting import service_scraping
 from workers.sdk.errors import RoleError
 from workers.settings import Loaded
 from workers.wiring import open_bus
@@ -45,10 +46,12 @@ async def schedule(loaded: Loaded, ready: Ready) -> None:
         await bus.abandon()
 
     watch = Watch(clock, give_up=loaded.settings.fleet.give_up, gave_up=gave_up)
-    with probed(loaded.settings.health, watch) as url:
+    scraping = service_scraping(loaded, who, clock)
+    with probed(loaded.settings.health, watch, scraping.page) as url:
         bus = await open_bus(loaded, source=f"/muster/scheduler/{who.name}")
         scheduler = Scheduler(bus, lambda: open_schedules(loaded), clock)
         watch.over(scheduler, bus.contact)
+        scraping.over(bus, ())
         ready(url)
         try:
             await serve([Watched(scheduler, watch), watch])

@@ -177,7 +177,7 @@ async def work(
         bus = await open_bus(loaded, source=f"/muster/worker/{who.name}")
         host = _host(loaded, roles, bus, who, reporting.telling)
         watch.over(host, bus.contact)
-        reporting.scraping.over(host.figures, bus)
+        reporting.scraping.over(bus, [role.name for role in roles], host.figures)
         asyncio.get_running_loop().set_default_executor(ContextThreads())
         _calm_collector()
         shown = _Countdown(len(roles), partial(ready, url))

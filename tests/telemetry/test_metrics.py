@@ -1,6 +1,7 @@
 """Real worker processes tell on `/metrics` what their handlers say they have done."""
 
 import asyncio
+import json
 import secrets
 import urllib.request
 from collections import Counter, defaultdict
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from bus.keyvalue.protocol import Written
 from contracts.clock import SystemClock
+from deploy import ports
 from tests.e2e.fleets import bound
 from tests.probing import addresses
 from tests.processes import worker_processes
@@ -28,6 +30,7 @@ COUNTING = '''\
 """A role that does as it is told and writes down what that was."""
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -265,3 +268,37 @@ async def test_a_page_is_told_without_the_broker(
                 found = await scraped(health)
     assert found.by("muster_lag_tasks", "group") == {}
     assert found.sum("muster_slots") == 4
+
+
+@pytest.mark.parametrize("service", ["recorder", "scheduler"])
+async def test_services_tell_of_themselves(
+    nats_server: NatsServer, name: str, tmp_path: Path, service: str
+) -> None:
+    """Also while their database is away: memory, files, and who they are."""
+    more = {
+        "MUSTER_LOG_LEVEL": "info",
+        "MUSTER_LOG_FORMAT": "json",
+        "MUSTER_HISTORY_URL": f"postgresql://me@127.0.0.1:{ports.free()}/none",
+    }
+    with worker_processes(nats_server.url, name, tmp_path, more=more) as workers:
+        (pid,) = workers.start(service)
+        async with asyncio.timeout(20):
+            found = await scraped(await told_address(tmp_path / f"{service}-0.log"))
+            assert found.sum("muster_worker_info", pid=str(pid), fleet=name) == 1
+            assert found.sum("process_open_fds") > 5
+            while service == "recorder" and not found.by("muster_lag_tasks", "group"):
+                found = await scraped(await told_address(tmp_path / f"{service}-0.log"))
+
+
+async def told_address(log: Path) -> str:
+    """Where a process answers, as its first line says."""
+    while True:
+        said = [line for line in read(log) if '"answering probes"' in line]
+        if said:
+            return str(json.loads(said[0])["metrics"]).removesuffix("/metrics")
+        await asyncio.sleep(0.05)
+
+
+def read(log: Path) -> list[str]:
+    """Its lines."""
+    return log.read_text(encoding="utf-8").splitlines()

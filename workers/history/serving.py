@@ -16,6 +16,7 @@ from workers.health.probed import Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.opening import open_history
 from workers.history.recorder import Recorder
+from workers.reporting import service_scraping
 from workers.settings import Loaded
 from workers.wiring import open_bus
 
@@ -32,11 +33,13 @@ async def record(loaded: Loaded, ready: Callable[[str], None]) -> None:
         await bus.abandon()
 
     watch = Watch(clock, give_up=loaded.settings.fleet.give_up, gave_up=gave_up)
-    with probed(loaded.settings.health, watch) as url:
+    scraping = service_scraping(loaded, who, clock)
+    with probed(loaded.settings.health, watch, scraping.page) as url:
         bus = await open_bus(loaded, source=f"/muster/recorder/{who.name}")
         connect = partial(open_history, loaded, clock)
         recorder = Recorder(bus, connect, clock, name=who.name, lease=loaded.settings.fleet.lease)
         watch.over(recorder, bus.contact)
+        scraping.over(bus, [RECORDER])
         look = _look(recorder, who, clock.wall(), url)
         tell, heard = partial(ready, url), bus.contact.heard
         shown = Presence(bus.store, clock, look, ready=recorder.ready, shown=tell, heard=heard)

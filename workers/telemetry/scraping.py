@@ -31,9 +31,10 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """Whom to ask, and in which loop."""
+    """Whom to ask, what for, and in which loop."""
 
     roles: Callable[[], Sequence[RoleFigures]]
+    groups: Sequence[str]
     bus: Asked
     loop: asyncio.AbstractEventLoop
 
@@ -45,7 +46,10 @@ class Scraping:
     """
 
     def __init__(
-        self, clock: Clock, worker: Mapping[str, str], spans: Callable[[], Mapping[str, int] | None]
+        self,
+        clock: Clock,
+        worker: Mapping[str, str],
+        spans: Callable[[], Mapping[str, int] | None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._worker = worker
@@ -56,9 +60,15 @@ class Scraping:
         self._asked = -FRESH
         self._errors = 0
 
-    def over(self, roles: Callable[[], Sequence[RoleFigures]], bus: Asked) -> None:
-        """From now on tell of these; called in the loop of the bus."""
-        self._post = _Post(roles, bus, asyncio.get_running_loop())
+    def over(
+        self,
+        bus: Asked,
+        groups: Sequence[str],
+        roles: Callable[[], Sequence[RoleFigures]] = tuple,
+    ) -> None:
+        """From now on tell of these roles, and of what waits for these groups. Called in the loop
+        of the bus."""
+        self._post = _Post(roles, groups, bus, asyncio.get_running_loop())
 
     async def page(self) -> Page:
         """What there is to tell now."""
@@ -77,14 +87,13 @@ class Scraping:
         return Page(HTTPStatus.OK, await asyncio.to_thread(text, figures), KIND)
 
     async def _ask(self, post: _Post) -> None:
-        groups = [figures.role for figures in post.roles()]
-        asking = asyncio.run_coroutine_threadsafe(_look(post.bus, groups), post.loop)
+        asking = asyncio.run_coroutine_threadsafe(_look(post.bus, post.groups), post.loop)
         try:
             async with asyncio.timeout(PATIENCE):
                 self._lag = await asyncio.wrap_future(asking)
         except TimeoutError:
             self._lag = {}
-        self._errors += len(groups) - len(self._lag)
+        self._errors += len(post.groups) - len(self._lag)
         self._asked = self._clock.monotonic()
 
 
