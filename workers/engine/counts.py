@@ -10,7 +10,7 @@ from contracts.events import Kind
 from workers.telemetry.tally import Histogram, Tally, Tenants
 
 FOLD = 1000
-"""Notes that are folded at once: then what they are counted in is warm, and each costs a third."""
+"""Notes that are folded at once, so that a run costs little more than taking them."""
 
 Begun = tuple[str, str, float | None]
 """Lane, tenant, and the seconds for which a task waited, if that is known."""

@@ -43,6 +43,7 @@ class Observer:
         message = run.delivery.message
         since = message.due or (None if task.copy else task.time)  # one that came back: unknown
         waited = None if since is None else run.started - since
+        run.counted = True
         self.counts.begun((message.lane.name, task.tenant, waited))
         span = (run.span or self.open(run, task)) if self._makes_spans else None
         if span is None:
@@ -79,8 +80,9 @@ class Observer:
             self.lost(run, finished.outcome)
             return
         kind, reason = became(settled)
-        ran = finished.ended - run.started if run.called else None
-        self._note(run, kind, reason, ran, self._clock.wall() - finished.ended)
+        lane, tenant = run.delivery.message.lane.name, tenant_of(run.task)
+        ran = finished.ended - run.started if run.counted else None
+        self.counts.ended((lane, tenant, kind, reason, ran, self._clock.wall() - finished.ended))
         if run.span is not None:
             self.end(run, kind, finished.outcome)
 
@@ -100,8 +102,11 @@ class Observer:
         tenant = tenant_of(None if isinstance(task, Reject) else task)
         self.counts.ended((delivery.message.lane.name, tenant, LOST, "", None, None))
 
-    def returned(self, run: Run) -> None:
-        """It was given back unfinished."""
+    def returned(self, run: Run, *, ours: bool) -> None:
+        """It was given back unfinished, if it was ours to give."""
+        if not ours:
+            self.lost(run)
+            return
         self._note(run, RETURNED)
         self.end(run, RETURNED)
 
@@ -111,14 +116,6 @@ class Observer:
         if span is not None:
             span.end(became, outcome)
 
-    def _note(
-        self,
-        run: Run,
-        became: str,
-        reason: str = "",
-        ran: float | None = None,
-        settling: float | None = None,
-    ) -> None:
-        lane, task = run.delivery.message.lane.name, run.task
-        tenant = "" if task is None else task.tenant
-        self.counts.ended((lane, tenant, became, reason, ran, settling))
+    def _note(self, run: Run, became: str) -> None:
+        lane = run.delivery.message.lane.name
+        self.counts.ended((lane, tenant_of(run.task), became, "", None, None))

@@ -44,7 +44,7 @@ class Run:
     it begin yet. `lend`: gives back, for a block, what it holds of its limits. `begun`: its runner
     has taken its first step; `called`: its handler was called; `asked`: it has called other roles.
     `stop`: its task was cancelled; `abandoned`: it ended as that although its handler goes on.
-    `span`: of its trace, until its task is settled."""
+    `span`: of its trace, until its task is settled; `counted`: its start is."""
 
     delivery: Delivery
     place: Place
@@ -61,6 +61,7 @@ class Run:
     abandoned: bool = False
     started: float = 0.0
     span: RunSpan | None = None
+    counted: bool = False
 
     @property
     def wanted(self) -> bool:

@@ -247,8 +247,8 @@ class Worker:
             if run.lost or not self._keeper.holds(run.delivery):
                 self._observer.lost(run)
             elif finished is None:
-                await self._bus.hand_back(run.delivery, run.task)
-                self._observer.returned(run)
+                ours = await self._bus.hand_back(run.delivery, run.task)
+                self._observer.returned(run, ours=ours)
             else:
                 settled = await self._observer.settle(run, finished)
                 self._observer.settled(run, finished, settled)
