@@ -10,6 +10,7 @@ from bus.bus import Bus
 from contracts.clock import Clock
 from workers.engine.host import Host
 from workers.engine.relief import Relief
+from workers.fleet.meter import summed
 from workers.fleet.presence import Alive, Presence
 from workers.sdk.role import Role
 
@@ -29,6 +30,7 @@ def shown_as(host: Host, role: Role, bus: Bus, clock: Clock, shown: Shown) -> Pr
 
     def look() -> Alive:
         worker = host.worker(role.name)
+        tallies = worker.counts.tallies.values()
         return Alive(
             role=role.name,
             worker=host.who.name,
@@ -51,6 +53,8 @@ def shown_as(host: Host, role: Role, bus: Bus, clock: Clock, shown: Shown) -> Pr
             limits=tuple(limit.text for limit in role.limits),
             memory=process.memory_info().rss,
             cpu=process_time(),
+            runs=summed(tally.run.counts for tally in tallies),
+            waits=summed(tally.wait.counts for tally in tallies),
         )
 
     heard = bus.contact.heard

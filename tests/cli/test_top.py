@@ -172,6 +172,8 @@ def test_rates_are_told_to_a_program_line_by_line(fleet: Muster) -> None:
         rates.append(said["rates"]["succeeded"] if said["rates"] else 0.0)
     assert said["workers"] == 1
     assert 0 < max(rates) <= 80
+    assert 0 < said["run_seconds"]["p50"] <= said["run_seconds"]["p99"] <= 5
+    assert said["wait_seconds"]["p99"] > 0
     top.send_signal(signal.SIGINT)
     top.communicate(timeout=20)
     assert top.returncode == 0

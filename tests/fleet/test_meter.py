@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from workers.fleet.meter import BOUNDS, Meter, Rates, quantile, summed
+from workers.fleet.meter import Meter, Rates, quantile, summed
 from workers.fleet.presence import Alive
+from workers.telemetry.tally import BOUNDS
 
 ONE = Alive(role="coder", worker="w1", pid=1, host="h", since=0.0, at=0.0, concurrency=8)
 

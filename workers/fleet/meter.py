@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workers.fleet.presence import Alive
+from workers.telemetry.tally import BOUNDS
 
 WINDOW = 10.0
 """Seconds over which a rate is the mean: workers show their counts once a second at most."""
-
-BOUNDS = (0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
-"""Upper bounds of the buckets in which workers count their run and wait times, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
