@@ -103,6 +103,13 @@ def test_a_low_terminal_counts_what_is_left_out() -> None:
     assert "ROLE" in low
 
 
+def test_what_the_recorder_does_is_no_task() -> None:
+    """It moves events; the head counts tasks."""
+    recorder = Overview(1.0, (now("recorder", started=900.0), now("coder", started=2.0)), ())
+    head = lines(Latest(recorder, 1.0), View(), width=200, height=50, title="t")[0].plain
+    assert head.endswith(" 2.0 started/s")
+
+
 def test_times_are_told_as_bounds() -> None:
     assert "≤20ms" in text(View())
     assert ">30m" in text(View())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from contracts.topics import RECORDER
 from workers.cli import output, times
 from workers.cli.fitting import Column, table
 
@@ -86,7 +87,8 @@ def _head(latest: Latest, title: str) -> Text:
     waiting = [each.waiting() for each in overview.roles]
     known = sum(each for each in waiting if each is not None)
     more = "+?" if None in waiting else ""
-    started = sum(each.rates.started for each in overview.roles if each.rates)
+    tasks = [each for each in overview.roles if each.row.role != RECORDER]
+    started = sum(each.rates.started for each in tasks if each.rates)
     text = (
         f"{title}  {_clock(overview.at)}  {len(overview.roles)} roles, "
         f"{len(overview.workers)} workers, {known:,}{more} waiting, {started:,.1f} started/s"
