@@ -1,8 +1,10 @@
-"""Exponential backoff with full jitter."""
+"""Exponential backoff: how waits grow, and how they are spread."""
 
+import math
 import random
 from statistics import mean
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,3 +35,20 @@ def test_waits_are_spread_over_the_whole_range() -> None:
     assert min(waits) < 0.1
     assert max(waits) > 7.9
     assert abs(mean(waits) - 4.0) < 0.2
+
+
+@given(st.floats(1.0, 10.0), st.floats(0.0, 1.0), st.integers(0, 10_000), st.integers())
+def test_waits_grow_by_the_factor_and_are_spread_as_told(
+    factor: float, jitter: float, tries: int, seed: int
+) -> None:
+    backoff = Backoff(base=2.0, cap=100.0, factor=factor, jitter=jitter)
+    longest = min(100.0, 2.0 * math.exp(min(700.0, tries * math.log(factor))))
+    assert backoff.ceiling(tries) == pytest.approx(longest)
+    wait = backoff.delay(tries, random.Random(seed))
+    assert (1.0 - jitter) * longest - 1e-6 <= wait <= longest + 1e-6
+
+
+def test_without_jitter_a_wait_is_what_it_says() -> None:
+    backoff = Backoff(base=1.0, cap=50.0, factor=3.0, jitter=0.0)
+    rng = random.Random(1)
+    assert [backoff.delay(tries, rng) for tries in range(5)] == pytest.approx([1, 3, 9, 27, 50])
