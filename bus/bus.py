@@ -8,6 +8,7 @@ from functools import partial
 
 from bus.announcing import Announcer
 from bus.backend import Backend, Delivery, Lane, Message
+from bus.claiming import Claims
 from bus.contact import Contact
 from bus.crashes import CrashCounter
 from bus.deadletters import DeadLetter, DeadLetters
@@ -75,8 +76,8 @@ class Bus:
         self.quotas = Quotas(store, clock, self._rng, quotas)
         patience = Patience(clock, self._rng)
         self._persist = patience.persist
-        self.stops = Stops(store, clock, self._persist)
-        self.stop_view = StopView(store, clock)
+        self.stops, self.stop_view = Stops(store, clock, self._persist), StopView(store, clock)
+        self.claims = Claims(store, self._persist)
         stopped = self.stop_view.stopped
         self.crashes = CrashCounter(self.known, self.settle, store, clock, stopped=stopped)
         self._publishing = Publishing(backend, store, patience, self._announcer.messages, source)
@@ -167,7 +168,6 @@ class Bus:
 
         Waits up to `wait` seconds for the first. One call of the backend, so that nothing is
         half-owned when it is cancelled. Raises what `Backend.pull` raises.
-
         With `blame`, a task that comes back from a crash is not among them: its attempt is
         counted beside this call, and it comes again as a suspect or is a dead letter.
         """
@@ -192,9 +192,10 @@ class Bus:
         """Make safe what must exist after this run, then forget its input.
 
         Returns what was done, or None when the delivery was no longer ours: then its result
-        was not accepted. A broker that is away is waited for as long as the lease can last. A
-        next copy that is too large to send is a dead letter.
+        was not accepted. A broker that is away is waited for as long as the lease can last. A next
+        copy too large to send is a dead letter. What may be started once has one end, the first.
         """
+        finished = await self.claims.end(finished)
         settlement = plan(finished, self._rng)
         if not await self._keep(finished, settlement):
             return None

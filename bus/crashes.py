@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 
 class CrashCounter:
-    """Takes what came back from a crash out of what was pulled, and settles it.
+    """Takes what came back from a crash out of what was pulled, and settles it. What may be started
+    once leaves no note here: it comes again, and meets its claim (`bus.claiming`).
 
     An attempt is counted on suspicion, but a task only dies of what is known: its last attempt is
     noted before it begins, and one that was never noted was merely in hand, or lost on its way.
@@ -73,7 +74,8 @@ class CrashCounter:
     def end(self, finished: Finished) -> None:
         """Forget that it began: it was settled. Nobody waits for that."""
         task = finished.task
-        if task is not None and finished.began and is_last(task, finished.policy):
+        noted = finished.began and finished.policy.once is None
+        if task is not None and noted and is_last(task, finished.policy):
             self._spawn(self._forget(keys.begun(finished.delivery.group, task.id)))
 
     async def close(self) -> None:

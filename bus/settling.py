@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from bus.backend import Delivery, Lane, LaneName, Message
 from bus.backoff import Backoff
+from bus.claims import Claim
 from bus.deadletters import DeadLetter, cut
 from bus.lanes import slice_of
 from bus.replays import replays_in
@@ -32,17 +33,19 @@ _WHOLE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a role promises its tasks: how many runs, and how retries spread."""
+    """What a role promises its tasks: how many runs, and how retries spread. With `once` a task is
+    started at most once, and that is remembered for so many seconds."""
 
     attempts: int = 5
     backoff: Backoff = field(default_factory=Backoff)
+    once: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """A run that ended. `task` is None when the bytes were not an envelope. `known`: its end was
     made safe before, by a run that could not settle any more. `began`: its handler was called, or
-    its beginning was noted."""
+    its beginning was noted. `claim`: what the end of a task that may be started once replaces."""
 
     delivery: Delivery
     task: Envelope | None
@@ -54,6 +57,7 @@ class Finished:
     ended: float
     known: bool = False
     began: bool = False
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

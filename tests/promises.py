@@ -35,6 +35,7 @@ PROMISES: Mapping[int, str] = MappingProxyType(
         22: "Binding again loses nothing accepted; `unbind` is refused while anything waits",
         23: "What was stopped does not start from a second after on, and ends as cancelled",
         24: "What was accepted, and how it ended, is told as safely as it is kept",
+        25: "What may be started once is started at most once, and ends",
         0: "The key-value store: compare-and-set, pages, expiry, snapshot and changes",
     }
 )

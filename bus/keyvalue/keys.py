@@ -7,6 +7,7 @@
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
 | dead | dead/GROUP/ID | settle, before its input goes | dlq | until replayed or purged |
 | key | key/ID | publish, once the task is safe | publish of the same key | as long as asked |
+| once | once/GROUP/ID/REPLAY | a worker, before a task that may start once | the same | as asked |
 | begun | begun/GROUP/ID | a worker, before a task's last attempt | who counts its crash | 24 h |
 | sweep | sweep/streams | the process that sweeps a NATS fleet's streams | the others | 2 s |
 | rate | rate/bucket/SCOPE | who starts a task of a limited rate | the same | until it is idle |
@@ -77,6 +78,11 @@ def dead(group: str = "", task: str = "") -> str:
 def begun(group: str, task: str) -> str:
     """Key of the note that a task's last attempt has begun; its value is the copy that did."""
     return f"begun/{group}/{_word(task)}"
+
+
+def once(group: str, task: str, replay: str) -> str:
+    """Key of the claim of a task that may be started once, published or given back by `replay`."""
+    return f"once/{group}/{_word(task)}/{_word(replay)}"
 
 
 def stop(kind: str, name: str) -> str:
