@@ -19,6 +19,7 @@ from bus.lanes import Puller
 from bus.limits import Reservations
 from bus.members import Members
 from bus.outcomes import Outcomes
+from bus.parts import Parts
 from bus.patience import Patience
 from bus.places import Places
 from bus.publishing import Publishing
@@ -77,7 +78,7 @@ class Bus:
         patience = Patience(clock, self._rng)
         self._persist = patience.persist
         self.stops, self.stop_view = Stops(store, clock, self._persist), StopView(store, clock)
-        self.claims = Claims(store, self._persist)
+        self.claims, self.parts = Claims(store, self._persist), Parts(store, self._persist)
         stopped = self.stop_view.stopped
         self.crashes = CrashCounter(self.known, self.settle, store, clock, stopped=stopped)
         self._publishing = Publishing(backend, store, patience, self._announcer.messages, source)

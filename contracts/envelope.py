@@ -34,6 +34,9 @@ REPLAYED = "muster-replayed"
 """Header of a dead letter that somebody gave back, and of what it calls and publishes: the epoch
 second of that decision. A stop from before it does not count for them."""
 
+STREAM = "muster-stream"
+"""Header of a task whose caller reads parts of its result."""
+
 MAX_ID = 200
 """Characters in a task id: brokers put it into names and keys."""
 

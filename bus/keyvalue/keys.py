@@ -5,6 +5,7 @@
 | alive | alive/ROLE/WORKER | each worker process | ps, doctor | 3 × its renewal |
 | outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, parents | 24 h |
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
+| part | part/REPLY/ID/RUN/ROLE/NUMBER | a running task that streams | its caller | 1 h |
 | dead | dead/GROUP/ID | settle, before its input goes | dlq | until replayed or purged |
 | key | key/ID | publish, once the task is safe | publish of the same key | as long as asked |
 | once | once/GROUP/ID/REPLAY | a worker, before a task that may start once | the same | as asked |
@@ -32,6 +33,7 @@ from urllib.parse import quote, unquote
 
 OUTCOME_TTL = 24 * 3600.0
 PROGRESS_TTL = 600.0
+PARTS_TTL = 3600.0
 BEGUN_TTL = 24 * 3600.0
 DAY = 24 * 3600.0
 STOP_TTL = 400 * DAY
@@ -66,6 +68,12 @@ def outcome(reply: str, task: str = "") -> str:
 def progress(reply: str, task: str = "") -> str:
     """Key of a task's latest progress, or the prefix of all that `reply` asked for."""
     return f"progress/{_word(reply)}/{_word(task)}"
+
+
+def part(reply: str, task: str, run: int = 0, role: str = "", number: int = 0) -> str:
+    """Key of some parts of a task's result, from `number` on, or prefix of all; in order."""
+    prefix = f"part/{_word(reply)}/{_word(task)}/"
+    return f"{prefix}{run:010d}/{role}/{number:010d}" if role else prefix
 
 
 def dead(group: str = "", task: str = "") -> str:
