@@ -1,6 +1,8 @@
 """A client of a fleet of real processes, what it hears, and a role that leaves traces."""
 
 import asyncio
+import secrets
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +11,9 @@ from pathlib import Path
 from bus.keyvalue.protocol import Snapshot, Written
 from contracts.clock import SystemClock
 from contracts.events import Event
+from tests.servers import NatsServer
 from workers.fleet.listening import listening
+from workers.fleet.supervisor import Spec, Supervisor
 from workers.settings import load
 from workers.wiring import Fleet, open_bus
 
@@ -107,6 +111,32 @@ async def fleet_and_events(url: str, name: str, folder: Path) -> AsyncIterator[t
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def supervised(server: NatsServer, folder: Path, role: str) -> AsyncIterator[Fleet]:
+    """A client, and one worker of this role that is started again whenever it dies."""
+    name = f"supervised-{secrets.token_hex(4)}"
+    env = {
+        "MUSTER_BUS_URL": server.url,
+        "MUSTER_FLEET_NAME": name,
+        "MUSTER_FLEET_LEASE": "2",
+        "MUSTER_FLEET_DRAIN": "1",
+        "MUSTER_LOG_LEVEL": "warning",
+        "MUSTER_ROLES": str(folder),
+        "PYTHONPATH": ":".join(filter(None, sys.path)),
+    }
+    spec = Spec(role=role, env=env, log=folder / "worker.log")
+    supervisor = Supervisor([spec], SystemClock(), grace=10.0)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        await supervisor.ready()
+        async with fleet_and_events(server.url, name, folder) as (fleet, _):
+            await bound(fleet, role)
+            yield fleet
+    finally:
+        supervisor.stop()
+        await running
 
 
 async def bound(fleet: Fleet, *roles: str, count: int = 1) -> None:

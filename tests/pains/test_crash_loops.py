@@ -1,25 +1,19 @@
 """Pain 4: a crash loop never counts. Here a task that kills its process dies of it, alone."""
 
 import asyncio
-import secrets
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from bus.backend import Lag, Lane
-from contracts.clock import SystemClock
 from contracts.outcomes import Reason
 from contracts.results import Status
-from tests.e2e.fleets import bound, fleet_and_events, traces
+from tests.e2e.fleets import supervised, traces
 from tests.servers import NatsServer
 from workers.fleet.client import Task
 from workers.fleet.options import Options
-from workers.fleet.supervisor import Spec, Supervisor
-from workers.wiring import Fleet
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
 
@@ -71,32 +65,6 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "mortal.py").write_text(MORTAL, encoding="utf-8")
     return folder
-
-
-@asynccontextmanager
-async def supervised(server: NatsServer, folder: Path, role: str) -> AsyncIterator[Fleet]:
-    """A client, and one worker of this role that is started again whenever it dies."""
-    name = f"pains-{secrets.token_hex(4)}"
-    env = {
-        "MUSTER_BUS_URL": server.url,
-        "MUSTER_FLEET_NAME": name,
-        "MUSTER_FLEET_LEASE": "2",
-        "MUSTER_FLEET_DRAIN": "1",
-        "MUSTER_LOG_LEVEL": "warning",
-        "MUSTER_ROLES": str(folder),
-        "PYTHONPATH": ":".join(filter(None, sys.path)),
-    }
-    spec = Spec(role=role, env=env, log=folder / "worker.log")
-    supervisor = Supervisor([spec], SystemClock(), grace=10.0)
-    running = asyncio.create_task(supervisor.run())
-    try:
-        await supervisor.ready()
-        async with fleet_and_events(server.url, name, folder) as (fleet, _):
-            await bound(fleet, role)
-            yield fleet
-    finally:
-        supervisor.stop()
-        await running
 
 
 def starts(folder: Path, task: Task) -> list[int]:
