@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from bus.backoff import Backoff
 from contracts.limits import Limit, Rate
 from workers import limiting
+from workers.engine.executor import policy_of
+from workers.overriding import overridden
+from workers.role_settings import RoleSettings
 from workers.sdk.role import MARK, Role, role
-from workers.settings import Loaded, RoleSettings, SettingsError, load, role_folders
+from workers.settings import Loaded, SettingsError, load, role_folders
 
 Write = Callable[[str], None]
 
@@ -292,3 +296,54 @@ def test_the_settings_of_a_fleet_know_where_its_roles_are(
     (tmp_path / "mine").mkdir()
     monkeypatch.setenv("MUSTER_ROLES", "mine")
     assert load(tmp_path).role_folders == [tmp_path / "mine"]
+
+
+def test_the_settings_of_a_role_take_the_place_of_its_own(tmp_path: Path, write: Write) -> None:
+    write(
+        "[roles.worker]\nattempts = 9\ntimeout = 7.5\nbackoff = 2\nbackoff_factor = 3\n"
+        "backoff_cap = 60\nbackoff_jitter = 0.25\nconcurrency = 3\n"
+    )
+    settings = loaded(tmp_path).settings.roles["worker"]
+    made = overridden(_declared(timeout=5.0, backoff=1.0), settings)
+    assert (made.attempts, made.timeout, made.concurrency) == (9, 7.5, 3)
+    policy = policy_of(made)
+    assert (policy.attempts, policy.backoff) == (9, Backoff(2.0, 60.0, 3.0, 0.25))
+
+
+def test_what_settings_leave_out_stays_as_the_role_says() -> None:
+    own = _declared(attempts=2, timeout=5.0, backoff=4.0, backoff_jitter=0.5)
+    made = overridden(own, RoleSettings(replicas=3))
+    assert (made.attempts, made.timeout, made.backoff, made.backoff_jitter) == (2, 5.0, 4.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "attempts = 0",
+        "timeout = 0",
+        "timeout = inf",
+        "backoff = -1",
+        "backoff_factor = 0.9",
+        "backoff_cap = nan",
+        "backoff_jitter = 1.1",
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(tmp_path: Path, write: Write, line: str) -> None:
+    write(f"[roles.worker]\n{line}\n")
+    assert f"roles.worker.{line.split(maxsplit=1)[0]}" in refused(tmp_path).message
+
+
+def test_a_role_whose_tasks_start_once_cannot_be_given_more_attempts() -> None:
+    once = _declared(delivery="once")
+    assert overridden(once, RoleSettings(attempts=1, timeout=3.0)).timeout == 3.0
+    with pytest.raises(SettingsError, match=r"roles\.worker\.attempts cannot be 2") as caught:
+        overridden(once, RoleSettings(attempts=2))
+    assert "started at most once" in caught.value.details
+
+
+def _declared(**options: Any) -> Role:
+    async def handler(payload: object, ctx: object) -> None: ...
+
+    made = getattr(role("worker", **options)(handler), MARK)
+    assert isinstance(made, Role)
+    return made

@@ -7,14 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bus.parts import Part as Part
     from contracts.limits import Limit as Limit
     from contracts.outcomes import Reject as Reject
     from contracts.outcomes import Retry as Retry
     from contracts.outcomes import Snooze as Snooze
+    from workers.sdk.blocking import SyncContext as SyncContext
     from workers.sdk.context import Context as Context
     from workers.sdk.errors import NoResult as NoResult
     from workers.sdk.errors import TaskCancelled as TaskCancelled
     from workers.sdk.errors import TaskFailed as TaskFailed
+    from workers.sdk.resources import Resource as Resource
+    from workers.sdk.resources import resource as resource
     from workers.sdk.role import role as role
     from workers.wiring import Fleet as Fleet
 
@@ -23,11 +27,15 @@ _HOMES = {
     "Fleet": "workers.wiring",
     "Limit": "contracts.limits",
     "NoResult": "workers.sdk.errors",
+    "Part": "bus.parts",
     "Reject": "contracts.outcomes",
+    "Resource": "workers.sdk.resources",
     "Retry": "contracts.outcomes",
     "Snooze": "contracts.outcomes",
+    "SyncContext": "workers.sdk.blocking",
     "TaskCancelled": "workers.sdk.errors",
     "TaskFailed": "workers.sdk.errors",
+    "resource": "workers.sdk.resources",
     "role": "workers.sdk.role",
 }
 
@@ -36,11 +44,15 @@ __all__ = [
     "Fleet",
     "Limit",
     "NoResult",
+    "Part",
     "Reject",
+    "Resource",
     "Retry",
     "Snooze",
+    "SyncContext",
     "TaskCancelled",
     "TaskFailed",
+    "resource",
     "role",
 ]
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from contracts.limits import Limit, Rate, parse_rate
+from workers.role_settings import RoleSettings
 from workers.sdk.role import Role
-from workers.settings import RoleSettings, Settings
+from workers.settings import Settings
 
 
 def limited(role: Role, settings: RoleSettings) -> Role:

@@ -10,25 +10,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ByteSize,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from contracts.errors import InvalidValue, MusterError
-from contracts.limits import parse_rate
+from contracts.errors import MusterError
 from contracts.topics import near
-from workers.fleet.replicas import Replicas
 from workers.health.settings import HealthSettings
 from workers.history.settings import HistorySettings
+from workers.role_settings import LimitSettings, RoleSettings, Section, TenantSettings
 from workers.telemetry.logs import mask_line
 from workers.telemetry.settings import LogSettings, TelemetrySettings
 
@@ -42,11 +33,7 @@ class SettingsError(MusterError):
     """A configuration that cannot be used."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FleetSettings(_Section):
+class FleetSettings(Section):
     """`name` prefixes everything created on a broker; `lease`, `drain` and `give_up` (without the
     broker) in seconds; `slices`: into how many parts each lane is cut by tenant, which get fair
     turns."""
@@ -58,7 +45,7 @@ class FleetSettings(_Section):
     slices: Annotated[int, Field(ge=1, le=16)] = 1
 
 
-class BusSettings(_Section):
+class BusSettings(Section):
     """`url` None: the embedded NATS server of this folder. `port`: of the embedded one, 0 = any
     free one. `max_bytes`: what the fleet's tasks may fill, in bytes or as `20GB`; None leaves it as
     it was set before, at first 10 GB."""
@@ -66,54 +53,6 @@ class BusSettings(_Section):
     url: str | None = None
     max_bytes: Annotated[ByteSize, Field(ge=1_000_000)] | None = None
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-
-
-def _is_rate(text: str) -> str:
-    try:
-        parse_rate(text)
-    except InvalidValue as error:
-        raise ValueError(f"{error.details}; {error.actions[0]}") from error
-    return text
-
-
-_Rate = Annotated[str, AfterValidator(_is_rate)]
-_Burst = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class _Limited(_Section):
-    """`rate` such as `10/s`; up to `burst` tasks start at once after a pause (1 if not set)."""
-
-    rate: _Rate | None = None
-    burst: _Burst | None = None
-
-    @model_validator(mode="after")
-    def _burst_belongs_to_a_rate(self) -> Self:
-        if self.burst is not None and self.rate is None:
-            raise ValueError("burst belongs to a rate, and there is none")
-        return self
-
-
-class RoleSettings(_Limited):
-    """`replicas`: worker processes in the fleet until somebody scales the role. `concurrency`, of
-    one process, and `rate` and `max_running`, of the whole fleet, override the role's own."""
-
-    replicas: Replicas = 1
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    max_running: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-
-
-class TenantSettings(_Limited):
-    """What a tenant may over all roles: `rate` and `concurrency` of what runs, `quota` of what is
-    published, such as `10000/day`."""
-
-    concurrency: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    quota: _Rate | None = None
-
-
-class LimitSettings(_Section):
-    """Limits by tenant; `*` is each one that is not named."""
-
-    tenants: dict[str, TenantSettings] = {}
 
 
 _NAMED: Mapping[str, Any] = MappingProxyType(

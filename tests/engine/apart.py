@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from contracts.outcomes import Reject, Retry, Snooze
-from workers import Context, role
+from workers import Context, SyncContext, role
 from workers.sdk.errors import TaskFailed, UnknownRole
 
 
@@ -136,6 +137,12 @@ async def _progress(do: Do, ctx: Context) -> Any:
     return None
 
 
+async def _stream(do: Do, ctx: Context) -> Any:
+    for n in range(do.value):
+        await ctx.stream({"n": n})
+    return do.value
+
+
 async def _publish(do: Do, ctx: Context) -> Any:
     first = await ctx.publish("leaf.x", {"n": 1.0, "big": 2**70})
     second = await ctx.publish("leaf.x", do.value, priority=None, delay=0.5)
@@ -211,6 +218,23 @@ async def small(do: Do, ctx: Context) -> Any:
 @role("shared", listens="shared.#", attempts=3, backoff=0.01)
 async def shared(do: Do, ctx: Context) -> Any:
     """The same, in its worker's process unless it is suspect."""
+    return await _DOES[do.what](do, ctx)
+
+
+@role("thread", listens="thread.#", isolation="process", attempts=1, timeout=1.0)
+def thread(do: Do, ctx: SyncContext) -> Any:
+    """Plain, in a thread of a process of its own."""
+    ctx.progress(0.5, "half")
+    if do.what == "deaf":
+        do.say("pids", os.getpid())
+        time.sleep(60)
+    return [ctx.call("leaf", do.value), threading.current_thread() is threading.main_thread()]
+
+
+@role("single", listens="single.#", isolation="process", delivery="once")
+async def single(do: Do, ctx: Context) -> Any:
+    """The same, at most once."""
+    do.say("begun", ctx.id)
     return await _DOES[do.what](do, ctx)
 
 

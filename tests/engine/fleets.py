@@ -38,7 +38,7 @@ SOON = 600.0
 """Seconds of the manual clock, which pass in no time when nothing happens."""
 
 
-def made(handler: Callable[..., Awaitable[Any]], name: str = "worker", **options: Any) -> Role:
+def made(handler: Callable[..., Any], name: str = "worker", **options: Any) -> Role:
     """The role of this handler; by default it listens to `work.#`, its retries wait for little."""
     given = {"listens": "work.#", "backoff": 0.01, **options}
     found = getattr(role(name, **given)(handler), MARK)

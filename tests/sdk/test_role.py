@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from contracts.limits import Limit
+from workers.sdk.blocking import SyncContext
 from workers.sdk.context import Context
 from workers.sdk.errors import InvalidPayload, RoleError
 from workers.sdk.role import MARK, Role, role
@@ -66,18 +67,52 @@ async def test_a_handler_stays_what_it_was() -> None:
     assert await handler(order, None) == order.items[0]  # type: ignore[arg-type]
 
 
-def test_a_plain_function_is_refused() -> None:
-    def plain(order: Order, ctx: Context) -> None:
+def test_a_plain_function_takes_the_context_that_blocks() -> None:
+    def plain(order: Order, ctx: SyncContext) -> None:
         return
 
-    assert "not `async def`" in refused(plain)
+    def bare(order, ctx):  # type: ignore[no-untyped-def]
+        return order
+
+    assert declared(plain).plain
+    assert declared(bare).plain
+    assert not declared().plain
 
 
-def test_an_async_generator_is_refused() -> None:
+def test_a_context_of_the_other_kind_is_refused() -> None:
+    """What one awaits, the other does not: better found at import than as a forgotten `await`."""
+
+    def plain(order: Order, ctx: Context) -> None: ...
+    async def awaits(order: Order, ctx: SyncContext) -> None: ...
+
+    assert "annotate its ctx as SyncContext, or make it `async def`" in refused(plain)
+    assert "annotate its ctx as Context, or make it `def`" in refused(awaits)
+
+
+def test_a_context_in_the_place_of_the_payload_is_refused() -> None:
+    async def swapped(ctx: Context, order: Order) -> None: ...
+
+    assert "the payload comes before the context" in refused(swapped)
+
+
+def test_a_generator_is_refused() -> None:
     async def several(order: Order, ctx: Context) -> Any:
         yield order
 
-    assert "not `async def`" in refused(several)
+    def plainly(order: Order, ctx: SyncContext) -> Any:
+        yield order
+
+    for handler in (several, plainly):
+        assert "the handler yields" in refused(handler)
+
+
+def test_what_is_no_function_is_refused() -> None:
+    class Called:
+        def __call__(self, order: Order, ctx: Context) -> None: ...
+
+    with pytest.raises(RoleError) as caught:
+        role("orders")(Called())
+    assert "neither `async def` nor `def`" in caught.value.details
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -135,7 +170,9 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
     assert "is not a valid group" in refused(name=name)
 
 
-@pytest.mark.parametrize("option", ["concurrency", "attempts", "timeout", "backoff"])
+@pytest.mark.parametrize(
+    "option", ["concurrency", "attempts", "timeout", "backoff", "backoff_cap", "backoff_factor"]
+)
 @pytest.mark.parametrize("value", [0, -1, float("nan"), True, "3", None])
 def test_numbers_that_make_no_sense_are_refused(option: str, value: object) -> None:
     assert f"{option}={value!r} has to be" in refused(fine, **{option: value})
@@ -229,6 +266,47 @@ def test_limits_are_limits() -> None:
     assert limited.limits == (limit,)
     with pytest.raises(RoleError, match="expected a list of Limit"):
         role("limited", limits=["10/s"])(sound)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"concurency": 3}, "there is no option 'concurency'; did you mean concurrency?"),
+        ({"colour": 3}, "there is no option 'colour'; known: listens, "),
+        ({"backoff_factor": 0.5}, "backoff_factor=0.5 has to be at least 1"),
+        ({"backoff_cap": float("inf")}, "backoff_cap=inf has to be a number of seconds"),
+        ({"backoff_jitter": 1.5}, "backoff_jitter=1.5 has to be a share from 0 to 1"),
+        ({"backoff_jitter": True}, "backoff_jitter=True has to be a share"),
+        ({"retry_on": "ValueError"}, "retry_on='ValueError', expected classes of exceptions"),
+        ({"never_retry": (ValueError, 3)}, "never_retry=3, expected classes of exceptions"),
+        ({"delivery": "exactly-once"}, "delivery='exactly-once', expected \"once\""),
+        ({"delivery": "once", "attempts": 3}, "a task is started at most once"),
+        ({"delivery": "once", "retry_on": OSError}, "retry_on says what to retry"),
+        ({"once_for": 60}, 'once_for belongs to delivery="once"'),
+        ({"delivery": "once", "once_for": 0}, "once_for=0 has to be above 0"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused(options: Any, says: str) -> None:
+    assert says in refused(**options)
+
+
+def test_a_role_says_how_it_is_retried() -> None:
+    made = declared(
+        backoff_factor=3,
+        backoff_cap=60,
+        backoff_jitter=0.5,
+        retry_on=OSError,
+        never_retry=[KeyError],
+    )
+    assert (made.backoff_factor, made.backoff_cap, made.backoff_jitter) == (3, 60, 0.5)
+    assert (made.retry_on, made.never_retry) == ((OSError,), (KeyError,))
+    plain = declared()
+    assert (plain.retry_on, plain.never_retry, plain.once) == (None, (), False)
+
+
+def test_a_role_whose_tasks_start_once_has_one_attempt() -> None:
+    made = declared(delivery="once", once_for=60.0)
+    assert (made.once, made.attempts, made.once_for) == (True, 1, 60.0)
 
 
 async def sound(payload: object, ctx: Context) -> None:

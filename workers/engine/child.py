@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,15 +21,18 @@ from typing import Any, NoReturn
 import structlog
 from pydantic_core import to_json
 
-from contracts.envelope import Envelope, Priority, decode
+from contracts.envelope import STREAM, Envelope, Priority, decode
 from contracts.outcomes import Outcome, Reason, Reject, Retry
 from contracts.results import Result, decode_result
 from workers.engine import limits, steps
+from workers.engine.calling import Caller
 from workers.engine.channel import Frame, from_outcome, receive
 from workers.engine.crossing import rebuilt
-from workers.sdk.context import Context, Logger
+from workers.engine.opening import Resources
+from workers.engine.streaming import body_of
+from workers.sdk.context import Logger
 from workers.sdk.discovery import discover, pick
-from workers.sdk.errors import RoleError, UnknownRole, succeeded
+from workers.sdk.errors import ResourceFailed, RoleError, UnknownRole, succeeded
 from workers.sdk.role import Role
 from workers.telemetry import passing
 from workers.telemetry.threads import ContextThreads
@@ -49,7 +53,7 @@ async def _main(channel: socket.socket, first: Frame) -> None:
     passing.begin(first.head["telling"], task, first.head["role"], first.head["span"])
     asyncio.get_running_loop().set_default_executor(ContextThreads())
     remote = RemoteRuntime(channel, task)
-    run = asyncio.create_task(_run(remote, task, first.head))
+    run = asyncio.create_task(_run(remote, first.head))
     _listen(channel, remote, run)
     await asyncio.wait([run])
     if not run.cancelled():
@@ -57,39 +61,57 @@ async def _main(channel: socket.socket, first: Frame) -> None:
         remote.send(from_outcome(run.result()))
 
 
-async def _run(remote: "RemoteRuntime", task: Envelope, told: Mapping[str, Any]) -> Outcome:
-    memory, files = told["memory_mb"], told["files"]
+async def _run(remote: "RemoteRuntime", told: Mapping[str, Any]) -> Outcome:
+    memory = told["memory_mb"]
     try:
         if memory is not None:
             limits.limit_memory(memory)
         (role,) = pick(discover([Path(told["file"])]), [told["role"]])
-        payload = steps.validate(role, task)
-        if isinstance(payload, Reject):
-            return payload
-        if files is not None:
-            limits.limit_files(files)
-        flush = passing.enter(told["telling"], told["span"])
-        remote.send(Frame("begun"))
-        try:
-            return await _handle(role, payload, Context(task, remote))
-        finally:
-            flush()
-    except (RoleError, UnknownRole) as error:
-        return Retry(reason=str(error))
+        return await _run_role(remote, role, told)
+    except (RoleError, UnknownRole, ResourceFailed) as error:
+        return Retry(reason=str(error), error=steps.traced(error))
     except MemoryError as error:
         reason = f"it needed more than the {memory} MB of role {told['role']}"
         return Retry(reason=reason, last=Reason.CRASH, error=steps.traced(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a payload's checks raise
-        return steps.from_error(error)
 
 
-async def _handle(role: Role, payload: Any, ctx: Context) -> Outcome:
+async def _run_role(remote: "RemoteRuntime", role: Role, told: Mapping[str, Any]) -> Outcome:
+    """What the handler comes to; the resources are there for this one task."""
+    resources = Resources()
     try:
-        return steps.from_value(role, await role.handler(payload, ctx))
+        payload = steps.validate(role, remote.task)
+        if isinstance(payload, Reject):
+            return payload
+        await resources.open([role])
+        if told["files"] is not None:
+            limits.limit_files(told["files"])
+        remote.send(Frame("ready"))
+        await remote.told_to_go()
+        flush = passing.enter(told["telling"], told["span"])
+        try:
+            return await _handle(Caller(role, partial(resources.of, role)), payload, remote)
+        finally:
+            flush()
+    except (MemoryError, ResourceFailed):
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a payload's checks raise
+        return steps.from_error(error, role)
+    finally:
+        await resources.close()
+
+
+async def _handle(caller: Caller, payload: Any, remote: "RemoteRuntime") -> Outcome:
+    try:
+        value = await caller.call(payload, remote.task, remote, _left_to_the_worker)
+        return steps.from_value(caller.role, value)
     except asyncio.CancelledError as error:
-        if ctx.cancelled:
+        if remote.cancelled:
             raise
-        return steps.from_error(error)
+        return steps.from_error(error, caller.role)
+
+
+def _left_to_the_worker() -> None:
+    """It kills this process."""
 
 
 def _listen(channel: socket.socket, remote: "RemoteRuntime", run: asyncio.Task[Outcome]) -> None:
@@ -100,6 +122,8 @@ def _listen(channel: socket.socket, remote: "RemoteRuntime", run: asyncio.Task[O
             if frame.say == "cancel":
                 remote.stopped = True
                 loop.call_soon_threadsafe(run.cancel)
+            elif frame.say == "go":
+                loop.call_soon_threadsafe(remote.go.set)
             else:
                 loop.call_soon_threadsafe(remote.hear, frame)
         os.killpg(0, signal.SIGKILL)
@@ -112,8 +136,9 @@ class RemoteRuntime:
 
     def __init__(self, channel: socket.socket, task: Envelope) -> None:
         self.stopped = False
+        self.go = asyncio.Event()
         self._channel = channel
-        self._task = task
+        self.task = task
         self._sending = threading.Lock()
         self._answers: dict[int, asyncio.Future[Frame]] = {}
         self._numbers = count(1)
@@ -131,13 +156,22 @@ class RemoteRuntime:
     @property
     def cancelled(self) -> bool:
         """Whether the worker said so, or nobody has time to wait for the result."""
-        deadline = self._task.deadline
+        deadline = self.task.deadline
         return self.stopped or (deadline is not None and deadline <= time.time())
+
+    async def told_to_go(self) -> None:
+        """Return when the worker has noted that the handler begins."""
+        await self.go.wait()
 
     async def progress(self, share: float, note: str, data: Mapping[str, Any]) -> None:
         """Told, and forgotten here."""
         told = {"share": share, "note": note, "data": steps.tellable(data)}
         self.send(Frame("progress", told))
+
+    async def stream(self, part: Any) -> None:
+        """The worker sends it; returns when that is on its way."""
+        if STREAM in self.task.extra:
+            await self._ask("stream", {}, body_of(part))
 
     async def publish(
         self, number: int, topic: str, payload: Any, priority: Priority | None, delay: float

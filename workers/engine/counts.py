@@ -26,12 +26,10 @@ class Counts:
     A run leaves two notes, which are folded into tallies by whoever looks, or when there are many.
     Notes are taken in one thread; every other call may come from any.
 
-    `again`: they come back, by a retry or a snooze. `lost`: their lease ended first. `pull_errors`:
-    pulls that the broker refused or did not answer.
+    `again`: they come back, by a retry or a snooze. `lost`: their lease ended first.
     """
 
     def __init__(self, tenants: Tenants) -> None:
-        self.pull_errors = 0
         self._tenants = tenants
         self._begun: deque[Begun] = deque()
         self._ended: deque[Ended] = deque()

@@ -6,6 +6,7 @@ from functools import partial
 
 from bus.backoff import Backoff
 from bus.bus import Bus
+from bus.claims import met, open_of
 from bus.errors import BusError
 from bus.settling import Finished, Policy
 from bus.suspects import Blame, is_last
@@ -13,16 +14,18 @@ from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Event, Kind
 from contracts.limits import NO_LIMITS, Limit
-from contracts.outcomes import Cancelled, Done, Outcome, Reject, Snooze
+from contracts.outcomes import Done, Outcome, Reason, Reject, Snooze
 from workers.engine import steps
+from workers.engine.calling import Caller
+from workers.engine.events import event
 from workers.engine.gate import Gate
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.limit import TimeLimit
 from workers.engine.nursery import NoProcess
 from workers.engine.observing import Observer
-from workers.engine.run import EngineRuntime, Run, event
-from workers.sdk.context import Context
+from workers.engine.opening import Resources
+from workers.engine.run import EngineRuntime, Run
 from workers.sdk.role import Role
 
 _Work = Callable[[EngineRuntime], Awaitable[Outcome]]
@@ -33,7 +36,8 @@ _AWAY = 1.0
 
 class Executor:
     """Takes a run of one role through read → known → allowed → limits → validate → handler →
-    outcome. `tenants`: what each tenant may over all roles.
+    outcome. `tenants`: what each tenant may over all roles. `stuck` is called with a run whose
+    plain handler did not stop when it had to.
 
     Suspects, and every task of a role that asks for it, are validated and run in a child process;
     without `isolation` there are none, and all run here. What was stopped ends as cancelled
@@ -53,6 +57,8 @@ class Executor:
         observer: Observer,
         isolation: Isolation | None = None,
         tenants: Mapping[str, Limit] = NO_LIMITS,
+        resources: Resources | None = None,
+        stuck: Callable[[Run], None],
     ) -> None:
         self._role = role
         self._bus = bus
@@ -60,7 +66,9 @@ class Executor:
         self._clock = clock
         self._observer = observer
         self._isolation = isolation
-        self._policy = Policy(role.attempts, Backoff(base=role.backoff))
+        self._caller = Caller(role, partial((resources or Resources()).of, role))
+        self._stuck = stuck
+        self._policy = policy_of(role)
         gate = Gate(role, bus, clock, tenants)
         self._gate = gate or None
         self.blame = Blame(self._policy, who.name, who.pid)
@@ -80,7 +88,7 @@ class Executor:
         except BusError as error:
             return self._finished(run, Snooze(_AWAY, f"it could not begin: {error}"))
         except Exception as error:  # noqa: BLE001 - such as what a payload's own checks raise
-            return self._finished(run, steps.from_error(error))
+            return self._finished(run, steps.from_error(error, self._role))
         return self._finished(run, outcome, known=known is not None)
 
     async def _known(self, run: Run, task: Envelope) -> Outcome | None:
@@ -109,7 +117,8 @@ class Executor:
             return payload
 
         async def call(runtime: EngineRuntime) -> Outcome:
-            value = await self._role.handler(payload, Context(task, runtime))
+            stuck = partial(self._stuck, run)
+            value = await self._caller.call(payload, task, runtime, stuck)
             return steps.from_value(self._role, value)
 
         return await self._begin(run, task, call)
@@ -126,8 +135,9 @@ class Executor:
             return Snooze(_AWAY, f"it could not begin: {error}")
 
     async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
-        if is_last(task, self._policy):
-            await self._bus.crashes.begin(run.delivery, task, self._policy)
+        instead = await self._claim(run, task)
+        if instead is not None:
+            return instead
         run.called = True
         view, role = self._bus.stop_view, self._role.name
         stop = view.stopped(task, role) if view.fresh else await view.judge(task, role)
@@ -146,7 +156,8 @@ class Executor:
         done = False
         entered = self._observer.begin(run, task)
         try:
-            outcome = await self._limited(run, task, work(runtime))
+            whole = self._whole(runtime, work) if runtime.streams else work(runtime)
+            outcome = await self._limited(run, task, whole)
             done = isinstance(outcome, Done)
         finally:
             self._observer.leave(entered)
@@ -155,6 +166,31 @@ class Executor:
 
     def _started(self, run: Run, task: Envelope) -> Event:
         return event(task, self._role, self._who, kind=Kind.STARTED, at=run.started)
+
+    async def _whole(self, runtime: EngineRuntime, work: _Work) -> Outcome:
+        """What `work` comes to; a success has all its parts on the bus."""
+        outcome = await work(runtime)
+        if isinstance(outcome, Done):
+            try:
+                await runtime.flush()
+            except BusError as error:
+                if not self._role.once:
+                    raise
+                runtime.log.warning("parts of the result are lost", error=str(error))
+        return outcome
+
+    async def _claim(self, run: Run, task: Envelope) -> Outcome | None:
+        """Note that it begins, where that has to be known later. What it comes to instead, if it
+        may be started once only and was."""
+        if self._policy.once is None:
+            if is_last(task, self._policy):
+                await self._bus.crashes.begin(run.delivery, task, self._policy)
+            return None
+        who, now = self._who.name, self._clock.wall()
+        group, ttl = self._role.name, self._policy.once
+        claim = await self._bus.claims.take(group, task, worker=who, now=now, ttl=ttl)
+        run.claim = claim if claim.mine else open_of(claim, task)
+        return None if claim.mine else met(claim, task)
 
     async def _limited(self, run: Run, task: Envelope, work: Awaitable[Outcome]) -> Outcome:
         now = self._clock.wall() if task.deadline is not None else 0.0
@@ -166,19 +202,39 @@ class Executor:
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            return steps.from_error(error)
+            return steps.from_error(error, self._role)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises
             if timer.expired and isinstance(error, TimeoutError):
                 return steps.from_timeout(task, self._role, self._clock.wall())
             if run.span is not None:
                 run.span.failed(error)
-            return steps.from_error(error)
+            return steps.from_error(error, self._role)
 
-    def cancelled(self, run: Run, stop: Cancelled) -> Finished:
-        """The end of a run whose task was stopped meanwhile."""
-        return self._finished(run, stop)
+    def end_of(self, run: Run, finished: Finished | None) -> Finished | None:
+        """How a run ends: as stopped if its task was meanwhile, else as it `finished`. None for one
+        that was cut off and may run again."""
+        if run.stop is not None:
+            return self._finished(run, run.stop)
+        if finished is None and run.called and self._role.once:
+            return self._finished(run, Reject("its worker stopped while it ran", Reason.CRASH))
+        return finished
+
+    def hurry(self) -> None:
+        """Wait for no plain handler any more: the process ends."""
+        self._caller.threads.hurry()
+
+    def close(self) -> None:
+        """Let go of idle threads."""
+        self._caller.threads.close()
+
+    @property
+    def busy(self) -> int:
+        """Plain handlers that compute at this moment."""
+        return self._caller.threads.busy
 
     def _finished(self, run: Run, outcome: Outcome, *, known: bool = False) -> Finished:
+        if self._role.once and run.called:
+            outcome = steps.once(outcome)
         return Finished(
             delivery=run.delivery,
             task=run.task,
@@ -190,7 +246,14 @@ class Executor:
             ended=self._clock.wall(),
             known=known,
             began=run.called,
+            claim=None if known else run.claim,
         )
+
+
+def policy_of(role: Role) -> Policy:
+    """What the bus has to know of a role to settle its tasks."""
+    backoff = Backoff(role.backoff, role.backoff_cap, role.backoff_factor, role.backoff_jitter)
+    return Policy(role.attempts, backoff, role.once_for + role.timeout if role.once else None)
 
 
 def _is_cancelled() -> bool:

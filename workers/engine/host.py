@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from bus.backend import Delivery
 from bus.bus import Bus
@@ -11,14 +12,22 @@ from contracts.limits import NO_LIMITS, Limit
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.keeper import Extender, Keeper, KeeperThread
+from workers.engine.opening import Resources
+from workers.engine.threads import GRACE
 from workers.engine.worker import Worker
+from workers.sdk.errors import HandlerStuck
 from workers.sdk.role import Role
 from workers.telemetry.metrics import RoleFigures
 from workers.telemetry.telling import Telling
 
 
+def _nothing() -> None:
+    return
+
+
 class Host:
-    """Runs one worker per role until `stop`, then drains them all at once."""
+    """Runs one worker per role until `stop`, then drains them all at once. `ending` is called when
+    it ends by itself, because a plain handler does not."""
 
     def __init__(
         self,
@@ -32,6 +41,7 @@ class Host:
         extender: Callable[[], Awaitable[Extender]],
         tenants: Mapping[str, Limit] = NO_LIMITS,
         telling: Telling | None = None,
+        ending: Callable[[], None] = _nothing,
     ) -> None:
         self.who = who
         self._bus = bus
@@ -42,25 +52,40 @@ class Host:
         telling = telling or Telling()
         self._isolation = Isolation(telling.passed_on)
         self._warm = any(role.isolation for role in roles)
-
-        def worker(role: Role) -> Worker:
-            apart = self._isolation
-            who_and_when = (self._keeper, who, clock)
-            return Worker(
-                role,
-                bus,
-                *who_and_when,
-                drain=drain,
-                isolation=apart,
-                tenants=tenants,
-                telling=telling,
-            )
-
-        self._workers = {role.name: worker(role) for role in roles}
+        self._roles = roles
+        self._resources, self._ending = Resources(), ending
+        self._opening: asyncio.Task[None] | None = None
+        self._stuck: HandlerStuck | None = None
+        given = partial(self._made, bus, clock, drain=drain, tenants=tenants, telling=telling)
+        self._workers = {role.name: given(role=role) for role in roles}
 
     def worker(self, role: str) -> Worker:
         """The worker of one role."""
         return self._workers[role]
+
+    def _made(
+        self,
+        bus: Bus,
+        clock: Clock,
+        *,
+        role: Role,
+        drain: float,
+        tenants: Mapping[str, Limit],
+        telling: Telling,
+    ) -> Worker:
+        return Worker(
+            role,
+            bus,
+            self._keeper,
+            self.who,
+            clock,
+            drain=drain,
+            isolation=self._isolation,
+            tenants=tenants,
+            telling=telling,
+            resources=self._resources,
+            stuck=self._give_up,
+        )
 
     async def ready(self) -> None:
         """Return when every role is bound: what is published from then on reaches it."""
@@ -89,7 +114,7 @@ class Host:
                 role=role,
                 tallies=worker.counts.tallies,
                 settling=worker.counts.settling,
-                pull_errors=worker.counts.pull_errors,
+                pull_errors=worker.pull_errors,
                 running=worker.running,
                 slots=worker.role.concurrency,
             )
@@ -97,9 +122,32 @@ class Host:
         ]
 
     async def run(self) -> None:
-        """Work until `stop`; the leases are kept until the last drain is over."""
-        self._bus.crashes.settled.append(self._count_crash)
+        """Work until `stop`; the leases are kept until the last drain is over.
+
+        Raises `ResourceFailed` before any role is bound, when one cannot be opened, and
+        `HandlerStuck` once the rest is handed back, when a plain handler did not stop in time."""
         self._loop = asyncio.get_running_loop()
+        if await self._opened():
+            try:
+                await self._work()
+            finally:
+                await self._resources.close()
+
+    async def _opened(self) -> bool:
+        """Open the resources; False when told to stop meanwhile."""
+        task = self._opening = asyncio.current_task()
+        try:
+            await self._resources.open(self._roles)
+        except asyncio.CancelledError:
+            if task is None or not self.stopping or task.uncancel():
+                raise
+            return False
+        finally:
+            self._opening = None
+        return True
+
+    async def _work(self) -> None:
+        self._bus.crashes.settled.append(self._count_crash)
         if self._warm:
             await self._isolation.warm()
         await self._thread.start()
@@ -112,13 +160,15 @@ class Host:
             self._bus.crashes.settled.remove(self._count_crash)
             await self._isolation.close()
             await self._thread.stop()
-        errors = [run.exception() for run in runs]
+        errors = [self._stuck, *(run.exception() for run in runs)]
         for error in filter(None, errors):
             raise error
 
     def stop(self) -> None:
-        """Begin to drain."""
+        """Begin to drain; what is being opened is not waited for."""
         self.stopping = True
+        if self._opening is not None:
+            self._opening.cancel()
         for worker in self._workers.values():
             worker.stop()
 
@@ -127,8 +177,28 @@ class Host:
         if worker is not None:
             worker.counts.crashed(finished.delivery, finished.task, settled)
 
+    def _give_up(self, role: str, task: str) -> None:
+        """The process is to end: a thread cannot be ended otherwise."""
+        if self._stuck is None and not self.stopping:
+            self._stuck = _stuck(role, task)
+            self._ending()
+        for worker in self._workers.values():
+            worker.quit()
+        self.stop()
+
     def _lost(self, delivery: Delivery) -> None:
         """Called in the keeper's thread: the run is ended in the loop it belongs to."""
         if self._loop is not None:
             worker = self._workers[delivery.group]
             self._loop.call_soon_threadsafe(worker.lose, delivery)
+
+
+def _stuck(role: str, task: str) -> HandlerStuck:
+    return HandlerStuck(
+        f"a handler of role {role} did not stop",
+        details=f"task {task} was to end, and its thread went on for {GRACE:g} s",
+        actions=(
+            "let its loops ask ctx.cancelled",
+            'or give each task a process of its own: isolation="process"',
+        ),
+    )

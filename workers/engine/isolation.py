@@ -59,7 +59,8 @@ class Child:
 
     async def begin(self, task: Envelope, span: str = "") -> Outcome | None:
         """Tell it which task, and the `traceparent` of its span. Return when it has imported the
-        role and read the payload; with the outcome when it comes no further than that."""
+        role and read the payload, and waits to be told to run the handler; with the outcome when
+        it comes no further than that."""
         role = self._role
         told = {
             "role": role.name,
@@ -79,7 +80,8 @@ class Child:
             return Retry(reason=reason, last=Reason.TIMEOUT)
 
     async def run(self, runtime: EngineRuntime) -> Outcome:
-        """Serve it until it says what it comes to, or dies."""
+        """Let the handler begin, and serve it until it says what it comes to, or dies."""
+        self._send(Frame("go"))
         watch = asyncio.create_task(self._watch_memory())
         try:
             while True:
@@ -155,6 +157,8 @@ class Child:
                 self._work(int(number or 0), self._publish(frame, runtime))
             case "call":
                 self._work(int(number or 0), self._call(frame, runtime))
+            case "stream":
+                self._work(int(number or 0), self._stream(frame, runtime))
             case "drop" if number in self._asked:
                 self._asked[number].cancel()
 
@@ -177,6 +181,10 @@ class Child:
         with runtime.below(head["span"]):
             task = await runtime.publish_body(call, topic, frame.body, priority, delay)
         return Frame("answer", {"id": task})
+
+    async def _stream(self, frame: Frame, runtime: EngineRuntime) -> Frame:
+        await runtime.stream_body(frame.body)
+        return Frame("answer")
 
     async def _call(self, frame: Frame, runtime: EngineRuntime) -> Frame:
         head = frame.head

@@ -11,20 +11,23 @@ from pydantic_core import to_json
 
 from bus.backend import Delivery
 from bus.bus import Bus
+from bus.claims import Claim
 from bus.deadletters import cut
 from bus.errors import BusError, Unroutable
 from bus.outcomes import Progress, Waiters
 from contracts.clock import Clock
-from contracts.envelope import REPLAYED, Envelope, Priority
+from contracts.envelope import REPLAYED, STREAM, Envelope, Priority
 from contracts.events import Event, Kind
 from contracts.ids import child_id
 from contracts.outcomes import Cancelled
 from contracts.results import Result
 from contracts.topics import check_group, publishable
+from workers.engine.events import event
 from workers.engine.identity import Identity
 from workers.engine.published import Published
 from workers.engine.slots import Place
 from workers.engine.steps import MAX_NOTE, tellable
+from workers.engine.streaming import Sender, body_of
 from workers.sdk.context import Logger
 from workers.sdk.errors import UnknownRole, succeeded
 from workers.sdk.role import Role
@@ -44,7 +47,8 @@ class Run:
     it begin yet. `lend`: gives back, for a block, what it holds of its limits. `begun`: its runner
     has taken its first step; `called`: its handler was called; `asked`: it has called other roles.
     `stop`: its task was cancelled; `abandoned`: it ended as that although its handler goes on.
-    `span`: of its trace, until its task is settled; `counted`: its start is."""
+    `stuck`: its plain handler did not stop in time. `claim`: what its end replaces. `span`: of its
+    trace, until its task is settled; `counted`: its start is."""
 
     delivery: Delivery
     place: Place
@@ -59,6 +63,8 @@ class Run:
     asked: bool = False
     stop: Cancelled | None = None
     abandoned: bool = False
+    stuck: bool = False
+    claim: Claim | None = None
     started: float = 0.0
     span: RunSpan | None = None
     counted: bool = False
@@ -76,7 +82,8 @@ class Run:
 
 
 class EngineRuntime:
-    """What `ctx` can do, done over the bus. Implements `workers.sdk.context.Runtime`."""
+    """What `ctx` can do, done over the bus. Implements `workers.sdk.context.Runtime`. `streams`:
+    whether the caller wants parts of the result."""
 
     def __init__(
         self,
@@ -102,6 +109,8 @@ class EngineRuntime:
         self._latest: Progress | None = None
         self._reporter: asyncio.Task[None] | None = None
         self._published: Published | None = None
+        self.streams = task.reply is not None and STREAM in task.extra
+        self._sender: Sender | None = None
 
     @property
     def log(self) -> Logger:
@@ -130,6 +139,23 @@ class EngineRuntime:
         self._latest = Progress(self._task.id, share, note)
         if self._reporter is None or self._reporter.done():
             self._reporter = asyncio.create_task(self._report_for(self._task.reply))
+
+    async def stream(self, part: Any) -> None:
+        """Send a part to the caller, if that asked for parts."""
+        if self.streams:
+            await self.stream_body(body_of(part))
+
+    async def stream_body(self, body: bytes) -> None:
+        """As `stream`, for a part that is JSON already."""
+        if self.streams:
+            if self._sender is None:
+                self._sender = Sender(self._bus.parts, self._task, self._role.name)
+            await self._sender.send(body)
+
+    async def flush(self) -> None:
+        """Return when every part is safe. Raises `Unreachable`."""
+        if self._sender is not None:
+            await self._sender.flush()
 
     async def publish(
         self, number: int, topic: str, payload: Any, priority: Priority | None, delay: float
@@ -170,6 +196,8 @@ class EngineRuntime:
 
     async def close(self, *, done: bool) -> None:
         """Stop waiting for children; report what was not reported yet. `done`: no run follows."""
+        if self._sender is not None:
+            await self._sender.close()
         if self._published is not None:
             await self._published.close(done=done)
         if self._waiters is not None:
@@ -249,32 +277,3 @@ class EngineRuntime:
         now = self._clock.wall()
         who = (self._task, self._role, self._who)
         return event(*who, kind=kind, at=now, number=self._told, data=data)
-
-
-def event(
-    task: Envelope,
-    role: Role,
-    who: Identity,
-    *,
-    kind: Kind,
-    at: float,
-    number: int = 0,
-    data: Mapping[str, Any] | None = None,
-) -> Event:
-    """An event of a run of `task` in this process."""
-    return Event(
-        kind=kind,
-        at=at,
-        task=task.id,
-        topic=task.topic,
-        role=role.name,
-        copy=task.copy,
-        attempt=task.attempt + 1,
-        worker=who.name,
-        pid=who.pid,
-        published=task.time,
-        tenant=task.tenant,
-        correlation=task.correlation,
-        number=number,
-        data=data or {},
-    )

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
@@ -77,7 +77,7 @@ def from_value(role: Role, value: Any) -> Outcome:
     return Done(data)
 
 
-def _is_finite(seconds: object) -> bool:
+def _is_finite(seconds: object) -> TypeGuard[float]:
     return isinstance(seconds, int | float) and isfinite(seconds)
 
 
@@ -89,15 +89,43 @@ def _with_sane_delay(outcome: Retry | Snooze) -> Outcome:
     return Reject(f"the handler returned {name} with after={after!r}, which is no time to wait")
 
 
-def from_error(error: BaseException) -> Outcome:
-    """The outcome of a handler that raised: a retry, since the next run may do better. An error
-    of ours that says repeating is useless, such as a child that is a dead letter, is final. That
-    the broker was full is no fault of the task's: it costs no attempt."""
+def from_error(error: BaseException, role: Role) -> Outcome:
+    """The outcome of a handler that raised: a retry where the role finds that worth it, as late as
+    the error itself asks. An error of ours that says repeating is useless, such as a child that is
+    a dead letter, is final. That the broker was full is no fault of the task's: it costs no
+    attempt."""
     if isinstance(error, Full):
         return Snooze(_ROOM_AFTER, f"it could not publish: {error}"[:500])
-    if isinstance(error, MusterError) and not error.retryable:
+    reason = f"{type(error).__name__}: {error}"[:500]
+    if _is_worth_another(error, role):
+        return Retry(_asked_for(error), reason, error=traced(error))
+    if isinstance(error, MusterError):
         return Reject(str(error))
-    return Retry(reason=f"{type(error).__name__}: {error}"[:500], error=traced(error))
+    return Reject(reason, error=traced(error))
+
+
+def _is_worth_another(error: BaseException, role: Role) -> bool:
+    """Whether the role's policy gives this error another attempt."""
+    if isinstance(error, role.never_retry):
+        return False
+    if role.retry_on is not None and isinstance(error, role.retry_on):
+        return True
+    return error.retryable if isinstance(error, MusterError) else role.retry_on is None
+
+
+def _asked_for(error: BaseException) -> float | None:
+    """Seconds to wait, where the error says so in a way that can be followed."""
+    after = getattr(error, "retry_after", None)
+    if _is_finite(after) and not isinstance(after, bool) and 0 <= after <= LATEST_DUE:
+        return float(after)
+    return None
+
+
+def once(outcome: Outcome) -> Outcome:
+    """What `outcome` means for a task that began and may not begin again."""
+    if isinstance(outcome, Snooze):
+        return Reject(f"it began, and its role runs no task twice: {outcome.reason or 'snoozed'}")
+    return outcome
 
 
 def traced(error: BaseException) -> str:
@@ -120,7 +148,9 @@ def from_timeout(task: Envelope, role: Role, now: float) -> Outcome:
     if task.deadline is not None and task.deadline <= now:
         return Reject("its deadline passed while it ran", Reason.EXPIRED)
     reason = f"it ran longer than the {role.timeout:g} s of role {role.name}"
-    return Retry(reason=reason, last=Reason.TIMEOUT)
+    if _is_worth_another(TimeoutError(), role):
+        return Retry(reason=reason, last=Reason.TIMEOUT)
+    return Reject(reason, Reason.TIMEOUT)
 
 
 def limit(task: Envelope, role: Role, now: float) -> float:

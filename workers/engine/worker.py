@@ -1,14 +1,13 @@
 """The loop of one role in one process: pull, run, settle; drain when told to stop."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from math import inf
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
 from bus.backend import Delivery, LaneName
 from bus.bus import Bus
-from bus.errors import BusError, Closed, Unroutable
 from bus.lanes import Line
 from bus.settling import Finished
 from contracts.clock import Clock
@@ -23,18 +22,14 @@ from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.keeper import Keeper
 from workers.engine.observing import Observer
+from workers.engine.opening import Resources
 from workers.engine.run import Run
 from workers.engine.slots import Slots
+from workers.engine.source import Source
 from workers.sdk.role import Role
 from workers.telemetry.telling import Telling
 
 _log = structlog.get_logger("muster.worker")
-
-WAIT = 20.0
-"""Seconds a pull waits for work before it asks again: an idle worker is a quiet one."""
-
-_OVERDUE = 10.0
-"""Seconds beyond its wait that a pull may take: longer than a broker is waited for."""
 
 
 class Worker:
@@ -57,28 +52,27 @@ class Worker:
         isolation: Isolation | None = None,
         tenants: Mapping[str, Limit] = NO_LIMITS,
         telling: Telling | None = None,
+        resources: Resources | None = None,
+        stuck: Callable[[str, str], None] | None = None,
     ) -> None:
         self.role = role
         telling = telling or Telling()
         self.counts = Counts(telling.tenants)
-        self.bound = asyncio.Event()
         self._bus = bus
-        self._keeper = keeper
-        self._clock = clock
-        self._drain = drain
+        self._keeper, self._clock, self._drain = keeper, clock, drain
         self.slots = Slots(role.concurrency)
         self._observer = seen = Observer(role.name, self.counts, bus, clock, telling.tracing)
-        self._executor = Executor(
-            role, bus, who, clock, observer=seen, isolation=isolation, tenants=tenants
-        )
+        self._stuck = stuck
+        made = partial(Executor, role, bus, who, clock, observer=seen, stuck=self._on_stuck)
+        self._executor = made(isolation=isolation, tenants=tenants, resources=resources)
+        self._source = Source(role, bus, keeper, clock, self._executor.blame)
+        self.bound = self._source.bound
         self.mean_run = intake.MovingMean()
         self._queue = Line()
         self._runs: dict[int, Run] = {}
         self._runners: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._pulling: asyncio.Task[None] | None = None
-        self._pull_failed = ""
-        self._pull_ends = inf
         self._view = bus.stop_view
         self._halting = Halting(bus, role.name, self._runs, self._conclude, clock)
 
@@ -90,7 +84,7 @@ class Worker:
     async def run(self) -> None:
         """Bind the role, then work until `stop`; returns when the drain is over."""
         self._view.start()
-        await self._bind()
+        await self._source.bind()
         self._view.changed.append(self._on_stops)
         self._pulling = asyncio.create_task(self._pull_unless_paused())
         stop = asyncio.create_task(self._stopping.wait())
@@ -101,6 +95,7 @@ class Worker:
             await self._end()
             self._view.changed.remove(self._on_stops)
             await self._halting.close()
+            self._executor.close()
         if self._pulling.done() and not self._pulling.cancelled():
             self._pulling.result()
 
@@ -108,10 +103,33 @@ class Worker:
         """Begin to drain: pull nothing more, give back what has not started."""
         self._stopping.set()
 
+    @property
+    def pull_errors(self) -> int:
+        """Pulls that the broker refused or did not answer."""
+        return self._source.errors
+
+    @property
+    def busy(self) -> int:
+        """Plain handlers that compute at this moment; those that wait for `ctx` do not."""
+        return self._executor.busy
+
+    def quit(self) -> None:
+        """Drain without waiting for anything: what runs is given back."""
+        self._drain = 0.0
+        self._executor.hurry()
+        self.stop()
+
+    def _on_stuck(self, run: Run) -> None:
+        """A plain handler goes on although its run is over: only the end of its process ends it."""
+        run.stuck = True
+        if self._stuck is None:
+            self.quit()
+        else:
+            self._stuck(self.role.name, run.delivery.message.id)
+
     def trouble(self) -> str:
         """Why no task can come here now; empty while one can. May be called from any thread."""
-        late = self._clock.monotonic() - self._pull_ends
-        return f"a pull is {late:.0f} s late" if late > 0 else self._pull_failed
+        return self._source.trouble()
 
     def lose(self, delivery: Delivery) -> None:
         """The keeper lost this delivery: end its run without a result."""
@@ -127,10 +145,6 @@ class Worker:
         for run in list(self._runs.values()):
             run.lost = True
             run.cancel()
-
-    async def _bind(self) -> None:
-        await self._bus.join(self.role.name, self.role.listens)
-        self.bound.set()
 
     def _on_stops(self) -> None:
         """Marks have changed, or are known again."""
@@ -165,51 +179,23 @@ class Worker:
                 mean_run=self.mean_run.value,
                 attempts=self.role.attempts,
             )
-            # After one that failed, the next returns at once: only then is known that it works.
-            wait = 0.0 if self._pull_failed else WAIT
+            wait = self._source.wait
             found = await self._pull(free=ask.free, wait=wait) if ask.free else 0
             least = 1 if ask.free else intake.LEAST_AHEAD
             if found == ask.free and ask.ahead >= least:
                 found += await self._pull(ahead=ask.ahead)
             if not found and not ask.free:
-                self._pull_failed = ""
+                self._source.failed = ""
                 await self.slots.changed.wait()
 
     async def _pull(self, *, free: int = 0, ahead: int = 0, wait: float = 0.0) -> int:
-        self._pull_ends = self._clock.monotonic() + wait + _OVERDUE
         returning = max(0, self.slots.size - self._queue.count(LaneName.RETRY))
-        try:
-            if not self.bound.is_set():
-                await self._bind()
-            await self._view.until(lambda: self._view.fresh)
-            found = await self._bus.pull(
-                self.role.name,
-                free=free,
-                ahead=ahead,
-                returning=returning,
-                wait=wait,
-                blame=self._executor.blame,
-            )
-        except Unroutable:
-            _log.warning("the role was unbound; binding it again", role=self.role.name)
-            self.bound.clear()
-        except Closed:
-            raise
-        except BusError as error:
-            self._pull_failed = str(error)
-            self.counts.pull_errors += 1
-            _log.warning("cannot pull; trying again", role=self.role.name, error=str(error))
-            await self._clock.sleep(0.5)
-        else:
-            for delivery in found:
-                self._keeper.hold(delivery)
-            self._queue.extend(found)
-            self._start()
-            self._pull_failed = ""
-            return len(found)
-        finally:
-            self._pull_ends = inf
-        return 0
+        found = await self._source.pull(free=free, ahead=ahead, returning=returning, wait=wait)
+        if found is None:
+            return 0
+        self._queue.extend(found)
+        self._start()
+        return len(found)
 
     def _start(self) -> None:
         """Start what waits here, as far as there are places."""
@@ -241,8 +227,7 @@ class Worker:
             await self._conclude(run, finished)
 
     async def _conclude(self, run: Run, finished: Finished | None = None) -> None:
-        if run.stop is not None:
-            finished = self._executor.cancelled(run, run.stop)
+        finished = self._executor.end_of(run, finished)
         try:
             if run.lost or not self._keeper.holds(run.delivery):
                 self._observer.lost(run)
@@ -275,8 +260,9 @@ class Worker:
 
     def _cut_off(self, runs: Sequence[Run]) -> None:
         for run in runs:
-            run.returned = True
-            run.cancel()
+            if not run.stuck:
+                run.returned = True
+                run.cancel()
 
     async def _finish_runs(self, seconds: float) -> None:
         if self._runners:

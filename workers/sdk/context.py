@@ -26,6 +26,7 @@ class Runtime(Protocol):
     @property
     def cancelled(self) -> bool: ...
     async def progress(self, share: float, note: str, data: Mapping[str, Any]) -> None: ...
+    async def stream(self, part: Any) -> None: ...
     async def publish(
         self, number: int, topic: str, payload: Any, priority: Priority | None, delay: float
     ) -> str: ...
@@ -34,14 +35,12 @@ class Runtime(Protocol):
     ) -> Result: ...
 
 
-class Context:
-    """One run of one task, seen by its handler. Made by the engine; used by one run only."""
+class Seen:
+    """What every handler sees of its task and its run."""
 
     def __init__(self, task: Envelope, runtime: Runtime) -> None:
         self._task = task
         self._runtime = runtime
-        self._calls = 0
-        self._published = 0
 
     @property
     def id(self) -> str:
@@ -89,9 +88,30 @@ class Context:
         """A logger that already knows task, role and attempt."""
         return self._runtime.log
 
+
+class Context(Seen):
+    """One run of one task, seen by its handler. Made by the engine; used by one run only."""
+
+    def __init__(self, task: Envelope, runtime: Runtime) -> None:
+        super().__init__(task, runtime)
+        self._calls = 0
+        self._published = 0
+
     async def progress(self, share: float, note: str = "", **data: Any) -> None:
         """Tell whoever watches: `share` done from 0 to 1, and a word about it."""
         await self._runtime.progress(min(1.0, max(0.0, share)), note, data)
+
+    async def stream(self, part: Any) -> None:
+        """Send a part of the result (a pydantic model, or anything JSON can hold) to the caller,
+        who asked for parts with `publish(…, stream=True)`; else nothing happens.
+
+        Parts arrive in order. A run that takes this one's place begins anew, and the reader is
+        told. What is sent is on its way when this returns, and safe before the run succeeds.
+        Waits while 1,000 parts or 1 MiB are on their way. Raises `InvalidPayload` for what is no
+        JSON, `TooLarge` for a part over 256 KiB or more than 16 MiB in one run, and `Unreachable`
+        after 30 s without the bus.
+        """
+        await self._runtime.stream(part)
 
     async def publish(
         self, topic: str, payload: Any, *, priority: Priority | None = None, delay: float = 0.0

@@ -13,6 +13,16 @@ class RoleError(WorkerError):
     """A role that cannot be used: it does not import, is declared wrongly or exists twice."""
 
 
+class ResourceFailed(WorkerError):
+    """A resource of a role could not be opened; its worker ends."""
+
+    retryable = True
+
+
+class HandlerStuck(WorkerError):
+    """A plain `def` handler did not stop when its run was to end; its worker ends."""
+
+
 class UnknownRole(WorkerError):
     """A role nobody has declared, or that nobody runs yet."""
 

@@ -1,7 +1,8 @@
 """A fleet in memory: the real bus, engine and leases over the in-memory broker."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,13 +13,20 @@ from contracts.clock import ManualClock
 from contracts.errors import InvalidValue
 from contracts.events import Event, decode_events
 from contracts.topics import EVENTS
+from workers.engine.opening import NOTHING
 from workers.fleet.client import FleetClient, Task
+from workers.sdk.resources import Resource
 from workers.sdk.role import MARK, Role
 from workers.testing.process import Process, connect
 
 _EAR = "testing-events"
 _STEP = 0.05
 """Seconds of the clock between two looks at what came."""
+
+THINK = 1.0
+"""Seconds of real time that the clock waits for plain handlers before it goes on."""
+
+_LOOK = 0.001
 
 _ROUNDS = 200
 """Looks for an end of what happens at one time."""
@@ -30,10 +38,18 @@ class MemoryFleet:
 
     `lease` and `drain` are in seconds. `faults` says what goes wrong next at the broker,
     `broker.outage()` and `broker.restore()` take it away, `client` is a `Fleet`. Time limits of
-    handlers and the length of a drain go by real time.
+    handlers and the length of a drain go by real time; the clock waits for plain `def` handlers
+    while they compute, for `THINK` seconds of real time at a stretch. `resources` says what stands
+    in for resources of the roles; the others are opened.
     """
 
-    def __init__(self, *roles: Any, lease: float = 10.0, drain: float = 5.0) -> None:
+    def __init__(
+        self,
+        *roles: Any,
+        lease: float = 10.0,
+        drain: float = 5.0,
+        resources: Mapping[Resource[Any], Any] = NOTHING,
+    ) -> None:
         self.clock = ManualClock()
         self.broker = MemoryBroker(self.clock, lease=lease)
         self.events: list[Event] = []
@@ -41,6 +57,7 @@ class MemoryFleet:
         self.client = FleetClient(bus, self.clock)
         self._roles = [_role(given) for given in roles]
         self._drain = drain
+        self._instead = resources
         self._processes: dict[str, Process] = {}
         self._made = 0
 
@@ -60,16 +77,16 @@ class MemoryFleet:
         twentieth of a second, so that events are told."""
         before = None
         for _ in range(_ROUNDS):
-            await self.clock.advance(0.0)
+            await self._tick(0.0)
             before, now = self._counts(), before
             if before == now:
                 break
-        await self.clock.advance(_STEP)
+        await self._tick(_STEP)
         await self._hear()
 
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass, and all happen that happens meanwhile."""
-        await self.clock.advance(seconds)
+        await self._tick(seconds)
         await self.settle()
 
     async def result(self, task: Task, within: float = 600.0) -> Any:
@@ -118,8 +135,13 @@ class MemoryFleet:
 
     async def _start(self, role: Role) -> None:
         self._made += 1
-        process = self._processes[role.name] = Process(self.broker, role, self._made, self._drain)
-        await self._within(process.worker.bound.wait(), 60.0)
+        process = Process(self.broker, role, self._made, self._drain, instead=self._instead)
+        try:
+            await self._within(process.ready(), 60.0)
+        except BaseException:
+            await process.crash()
+            raise
+        self._processes[role.name] = process
 
     async def _within(self, work: Any, seconds: float) -> Any:
         return await self._within_task(asyncio.ensure_future(work), seconds)
@@ -127,9 +149,9 @@ class MemoryFleet:
     async def _within_task(self, task: "asyncio.Future[Any]", seconds: float) -> Any:
         """What `task` comes to, while the clock goes on."""
         end, step = self.clock.monotonic() + seconds, _STEP
-        await self.clock.advance(0.0)
+        await self._tick(0.0)
         while not task.done() and self.clock.monotonic() < end:
-            await self.clock.advance(step)
+            await self._tick(step)
             step = min(1.0, step * 1.5)
         if not task.done():
             task.cancel()
@@ -137,6 +159,18 @@ class MemoryFleet:
             raise TimeoutError(f"not within {seconds:g} s of the clock")
         await self._hear()
         return task.result()
+
+    async def _tick(self, seconds: float) -> None:
+        """Let `seconds` of the clock pass, but not while handlers compute in their threads."""
+        await self._think()
+        await self.clock.advance(seconds)
+        await self._think()
+
+    async def _think(self) -> None:
+        until = time.monotonic() + THINK
+        while any(p.worker.busy for p in self._processes.values()) and time.monotonic() < until:
+            await asyncio.sleep(_LOOK)
+            await self.clock.advance(0.0)
 
     def _counts(self) -> list[tuple[int, ...]]:
         """What the workers do and have done."""

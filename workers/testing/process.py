@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bus.backend import Delivery
 from bus.backends.memory import MemoryBackend, MemoryBroker
@@ -10,7 +11,9 @@ from bus.bus import Bus
 from bus.keyvalue.memory import MemoryKeyValue
 from workers.engine.identity import Identity
 from workers.engine.keeper import Keeper
+from workers.engine.opening import NOTHING, Resources
 from workers.engine.worker import Worker
+from workers.sdk.resources import Resource
 from workers.sdk.role import Role
 
 
@@ -23,20 +26,53 @@ def connect(broker: MemoryBroker, source: str) -> tuple[MemoryBackend, Bus]:
 
 
 class Process:
-    """Works on one role until it is stopped or crashes. Suspects run here too, not in a child."""
+    """Works on one role until it is stopped or crashes. Suspects run here too, not in a child.
+    `instead`: what stands in for resources of the role."""
 
-    def __init__(self, broker: MemoryBroker, role: Role, number: int, drain: float) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        role: Role,
+        number: int,
+        drain: float,
+        *,
+        instead: Mapping[Resource[Any], Any] = NOTHING,
+    ) -> None:
         name = f"{role.name}-{number}"
         self.role = role
         self._broker = broker
         self._backend, self.bus = connect(broker, f"/muster/worker/{name}")
         self._keeper = Keeper(broker.lease, broker.clock, self._lost)
         who = Identity(name, 0, "memory")
-        self.worker = Worker(role, self.bus, self._keeper, who, broker.clock, drain=drain)
+        self._resources = Resources(instead)
+        self.worker = Worker(
+            role,
+            self.bus,
+            self._keeper,
+            who,
+            broker.clock,
+            drain=drain,
+            resources=self._resources,
+        )
         self._tasks = [
             asyncio.create_task(self._keeper.keep(self)),
-            asyncio.create_task(self.worker.run()),
+            asyncio.create_task(self._work()),
         ]
+
+    async def ready(self) -> None:
+        """Return when the role is bound; raises what kept the worker from it."""
+        bound = asyncio.create_task(self.worker.bound.wait())
+        await asyncio.wait({bound, self._tasks[1]}, return_when=asyncio.FIRST_COMPLETED)
+        if not bound.done():
+            bound.cancel()
+            self._tasks[1].result()
+
+    async def _work(self) -> None:
+        await self._resources.open([self.role])
+        try:
+            await self.worker.run()
+        finally:
+            await self._resources.close()
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew what the worker holds, as the keeper's own connection does."""

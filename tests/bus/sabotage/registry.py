@@ -37,6 +37,7 @@ MODULES = (
     "binding",
     "stops",
     "telling",
+    "once",
     "store",
 )
 """The modules of this folder that hold sabotages, about in the order of the promises."""
