@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,12 +23,14 @@ from workers.engine.host import Host
 from workers.engine.identity import Identity
 from workers.engine.keeper import Extender
 from workers.engine.relief import Relief
+from workers.fleet.blocking import SyncFleet
 from workers.fleet.client import FleetClient
 from workers.fleet.drain import serve
 from workers.fleet.membership import Membership
-from workers.health.probed import Watched, exit_soon, probed
+from workers.health.probed import STUCK, Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.address import expected
+from workers.overriding import overridden
 from workers.reporting import Reporting, client_tracing
 from workers.sdk.discovery import discover
 from workers.sdk.role import Role
@@ -38,6 +40,9 @@ from workers.telemetry.telling import Telling
 from workers.telemetry.threads import ContextThreads
 
 SCHEMES = ("nats", "tls")
+
+_END = 10.0
+"""Seconds a process whose handler does not stop has to hand back the rest."""
 
 
 def bus_url(loaded: Loaded) -> str:
@@ -133,6 +138,20 @@ class Fleet(FleetClient):
         """
         return _connected(load(folder, flags={"bus.url": url}))
 
+    @classmethod
+    def connect_sync(cls, url: str | None = None, *, folder: Path | None = None) -> SyncFleet:
+        """Connect from code without an event loop, as `with Fleet.connect_sync() as fleet`, or once
+        for the life of a process: it is closed at its end.
+
+        The same methods, each blocking, from any thread; see `SyncFleet`. Raises as `connect`.
+        """
+        loaded = load(folder, flags={"bus.url": url})
+
+        async def opened() -> Fleet:
+            return cls(await open_bus(loaded), SystemClock())
+
+        return SyncFleet(opened)
+
 
 @asynccontextmanager
 async def _connected(loaded: Loaded) -> AsyncIterator[Fleet]:
@@ -148,9 +167,7 @@ def all_roles(loaded: Loaded, *, wanted: Collection[str] = ()) -> dict[str, Role
     found = discover([built_in, *loaded.role_folders], wanted=wanted)
     for name, settings in loaded.settings.roles.items():
         if name in found:
-            found[name] = limiting.limited(found[name], settings)
-            if settings.concurrency is not None:
-                found[name] = replace(found[name], concurrency=settings.concurrency)
+            found[name] = overridden(found[name], settings)
     return found
 
 
@@ -208,6 +225,7 @@ def _host(loaded: Loaded, roles: Sequence[Role], bus: Bus, who: Identity, tellin
         extender=extender,
         tenants=limiting.tenants(loaded.settings),
         telling=telling,
+        ending=partial(exit_soon, STUCK, _END),
     )
 
 

@@ -92,7 +92,7 @@ def _lives(pid: int) -> bool:
 async def live(tmp_path: Path) -> AsyncIterator[Apart]:
     """The fleet, drained at the end."""
     fleet = LiveFleet(lease=5.0)
-    async with fleet.running(*running("apart", "brief", "small", "leaf"), drain=0.2):
+    async with fleet.running(*running("apart", "brief", "small", "leaf", "thread"), drain=0.2):
         yield Apart(fleet, tmp_path)
 
 
@@ -108,6 +108,23 @@ async def test_its_result_comes_back_and_it_knows_who_it_is(live: Apart) -> None
 async def test_two_tasks_never_share_a_process(live: Apart) -> None:
     found = await asyncio.gather(*(live.value("echo") for _ in range(10)))
     assert len({one["pid"] for one in found}) == 10
+
+
+async def test_parts_of_its_result_reach_the_caller(live: Apart) -> None:
+    payload = {"what": "stream", "value": 300}
+    task = await live.fleet.client.publish("apart.x", payload, stream=True)
+    assert [part.value async for part in task.stream()] == [{"n": n} for n in range(300)]
+    assert await live.value("stream", 3) == 3, "nobody reads"
+
+
+async def test_a_plain_handler_runs_in_a_thread_of_its_process(live: Apart) -> None:
+    """What asks for nothing and does not stop is killed there, and costs no worker."""
+    assert await live.value("echo", 7, role="thread") == [7, False]
+    end = await live.end("deaf", role="thread")
+    assert end.reason is Reason.TIMEOUT
+    (pid,) = map(int, await live.words("pids"))
+    await gone([pid])
+    assert await live.value("echo", 8, role="thread") == [8, False]
 
 
 async def test_a_body_of_the_greatest_size_goes_there_and_back(live: Apart) -> None:

@@ -1,13 +1,14 @@
 """Publishing tasks and getting their results."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from bus.bus import Bus
 from bus.outcomes import Progress, Waiters
+from bus.parts import Part
 from contracts.clock import Clock
 from contracts.envelope import DEFAULT_TENANT, Priority
 from contracts.errors import InvalidValue
@@ -15,6 +16,7 @@ from contracts.ids import new_id
 from contracts.results import Result
 from workers.fleet.options import DAY, Options, envelope_of, hold_of, start_of
 from workers.fleet.steering import Steering
+from workers.fleet.streaming import parts_of
 from workers.sdk.errors import NoResult, succeeded
 from workers.telemetry.borrowing import Borrowed
 from workers.telemetry.tracing import Tracing
@@ -22,7 +24,7 @@ from workers.telemetry.tracing import Tracing
 
 class Task:
     """A published task. `reply` is what its outcome is kept under, `repeated` whether it was
-    found published before, under the same key."""
+    found published before, under the same key, `streams` whether parts of its result are sent."""
 
     def __init__(
         self,
@@ -32,11 +34,13 @@ class Task:
         *,
         reply: str | None,
         repeated: bool = False,
+        streams: bool = False,
     ) -> None:
         self.id = task_id
         self.topic = topic
         self.reply = reply
         self.repeated = repeated
+        self.streams = streams
         self._fleet = fleet
 
     async def outcome(self, timeout: float | None = None) -> Result:
@@ -54,6 +58,23 @@ class Task:
         """The task's result as JSON values. Raises `TaskFailed` if it ended as a dead letter,
         `TaskCancelled` if somebody cancelled it, `NoResult` after `timeout` seconds."""
         return succeeded(await self.outcome(timeout)).value
+
+    def stream(self) -> AsyncGenerator[Part]:
+        """The parts of the result as its handler sends them with `ctx.stream`, in order; ends with
+        the task, however that ends: ask `result` then.
+
+        A `Part` that `restarts` says that another run has taken the place of the one before, whose
+        parts are void: what is read after the last of them is what the run that ended has sent.
+        Iterating again begins with the first part, for an hour. Raises `InvalidValue` for a task
+        that was published without `stream=True`.
+        """
+        if self.reply is None or not self.streams:
+            raise InvalidValue(
+                f"nobody sends parts of task {self.id}",
+                details="it was published without stream=True",
+                actions=("publish with stream=True",),
+            )
+        return self._fleet.parts(self.id, self.reply)
 
     async def cancel(self, reason: str = "") -> None:
         """Stop it, queued, delayed or running; see `FleetClient.cancel`. One that has ended
@@ -98,14 +119,13 @@ class FleetClient(Steering):
         subjects: tuple[str, ...] = (),
         correlation: str | None = None,
         reply: bool = True,
+        stream: bool = False,
     ) -> Task:
         """Publish `payload` (a pydantic model, or anything JSON can hold) to `topic`.
 
-        Returns when the broker has it safely. `deadline` is seconds from now after which nobody
-        wants it done; `delay` and `at` put off its start, by 366 days at most. `reply=False` saves
-        the outcome's entry. A `key` names one task of a tenant and topic: for `key_for` seconds
-        publishing it again, whatever its payload, adds nothing and returns the first, `repeated`.
-
+        Returns when the broker has it safely; see `Options`. `deadline` is seconds from now after
+        which nobody wants it done; `delay` and `at` put it off, by 366 days at most. Publishing a
+        `key` again, whatever the payload, adds nothing and returns the first task, `repeated`.
         Raises `InvalidTopic`, `InvalidValue`, `InvalidPayload`, `Unroutable` when no role listens,
         `TooLarge`; `QuotaExceeded`, and after 30 s of trying `Full` or `Unreachable`: retryable."""
         options = Options(
@@ -120,6 +140,7 @@ class FleetClient(Steering):
             subjects=subjects,
             correlation=correlation,
             reply=reply,
+            stream=stream,
         )
         return (await self.publish_many([(topic, payload)], options))[0]
 
@@ -144,7 +165,10 @@ class FleetClient(Steering):
             with self._tracing.publish(envelopes) as traced:
                 held = await self.bus.publish(traced, due=due, hold=hold)
             unsent.update(held)
-        return [Task(e.id, e.topic, self, reply=e.reply, repeated=e.id in held) for e in envelopes]
+        return [
+            Task(e.id, e.topic, self, reply=e.reply, repeated=e.id in held, streams=chosen.stream)
+            for e in envelopes
+        ]
 
     async def wait_for(
         self, task: str, timeout: float | None, *, reply: str | None = None
@@ -163,11 +187,16 @@ class FleetClient(Steering):
                 actions=("wait longer", "see who works: `muster ps`"),
             ) from error
 
-    async def progress(self, reply: str | None = None) -> AsyncIterator[Progress]:
+    async def progress(self, reply: str | None = None) -> AsyncGenerator[Progress]:
         """The progress of all tasks this client published without a key, or of what is kept under
         `reply`, as it is told; iterate in a task."""
         async for progress in self.bus.outcomes.watch_progress(reply or self._reply):
             yield progress
+
+    def parts(self, task: str, reply: str) -> AsyncGenerator[Part]:
+        """The parts of the result of a task kept under `reply`; see `Task.stream`."""
+        ended = partial(self.wait_for, task, None, reply=reply)
+        return parts_of(self.bus.parts, reply, task, ended, self._clock)
 
     async def _wait_apart(self, task: str, reply: str) -> Result:
         waiters = Waiters(self.bus.outcomes, reply, self._clock)

@@ -15,6 +15,17 @@ class AlreadyUp(WorkerError):
         self.pid = pid
 
 
+class Forked(WorkerError):
+    """A blocking connection was used in a process forked from the one that made it."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(
+            "this connection to the fleet belongs to another process",
+            details=f"it was made in process {pid}, and its thread was not forked with it",
+            actions=("connect after the fork, once in each process: `Fleet.connect_sync()`",),
+        )
+
+
 class NotReady(WorkerError):
     """Processes that were started are not ready in time; they are still being tried."""
 

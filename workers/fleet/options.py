@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
-from contracts.envelope import DEFAULT_TENANT, Envelope, Priority
+from contracts.envelope import DEFAULT_TENANT, STREAM, Envelope, Priority
 from contracts.errors import InvalidValue
 from contracts.ids import key_id, new_id
 from contracts.topics import near, publishable
@@ -21,7 +21,8 @@ DAY = 86_400.0
 class Options:
     """How a task is published. `delay` in seconds from now, `at` and `deadline` in UTC epoch
     seconds, `budget` in micro-dollars. `reply`: keep the outcome for `Task.result` (24 h), as is
-    always done for a task with a `key`, which holds for `key_for` seconds."""
+    always done for a task with a `key`, which holds for `key_for` seconds. `stream`: have parts of
+    the result sent as well, for `Task.stream`."""
 
     priority: Priority | str = Priority.NORMAL
     delay: float = 0.0
@@ -34,6 +35,25 @@ class Options:
     subjects: tuple[str, ...] = ()
     correlation: str | None = None
     reply: bool = True
+    stream: bool = False
+
+
+class Publishing(TypedDict, total=False):
+    """The options of `FleetClient.publish`, for those that pass them on; `deadline` and `delay` in
+    seconds from now."""
+
+    priority: Priority | str
+    delay: float
+    at: float | None
+    deadline: float | None
+    key: str | None
+    key_for: float
+    budget: int | None
+    tenant: str
+    subjects: tuple[str, ...]
+    correlation: str | None
+    reply: bool
+    stream: bool
 
 
 def start_of(options: Options, now: float) -> float:
@@ -53,6 +73,7 @@ def envelope_of(
     """The task that `payload` on `topic` is; its outcome is kept under its id if it has a key,
     else under `reply` if that was asked for."""
     publishable(topic)
+    _check_stream(options)
     keyed = key_id(options.tenant, topic, options.key) if options.key else None
     return Envelope(
         id=keyed or new_id(now),
@@ -67,7 +88,17 @@ def envelope_of(
         subjects=tuple(_named("subject", subject) for subject in options.subjects),
         correlation=options.correlation and _named("correlation", options.correlation),
         reply=keyed or (reply if options.reply else None),
+        extra={STREAM: "1"} if options.stream else {},
     )
+
+
+def _check_stream(options: Options) -> None:
+    if options.stream and not (options.reply or options.key):
+        raise InvalidValue(
+            "parts of a result cannot be streamed to nobody",
+            details="stream=True with reply=False: nobody waits for the task",
+            actions=("leave out one of them",),
+        )
 
 
 def _body(payload: Any) -> bytes:

@@ -16,8 +16,11 @@ from workers.health.watch import Watch
 _GIVEN_UP = 3
 """The exit code of a process whose broker stayed away, as of any that cannot reach a service."""
 
+STUCK = 1
+"""The exit code of a process that has a handler which does not stop."""
+
 _LEAVE = 2.0
-"""Seconds such a process has to end in good order."""
+"""Seconds a process whose broker stayed away has to end in good order."""
 
 _log = structlog.get_logger("muster.health")
 
@@ -69,8 +72,8 @@ def probed(
         endpoint.close()
 
 
-def exit_soon() -> None:
-    """Exit with code 3 in two seconds, whatever still hangs then."""
-    end = threading.Timer(_LEAVE, os._exit, (_GIVEN_UP,))
+def exit_soon(code: int = _GIVEN_UP, seconds: float = _LEAVE) -> None:
+    """Exit with `code` in so many seconds, whatever still hangs then."""
+    end = threading.Timer(seconds, os._exit, (code,))
     end.daemon = True
     end.start()
