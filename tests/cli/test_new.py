@@ -3,11 +3,18 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.cli.running import Muster
 
 
-def test_a_new_role_imports_and_its_test_passes(muster: Muster) -> None:
-    ended = muster("new", "role", "word_counter", "--json")
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--plain"], ["--resource"], ["--plain", "--resource"]],
+    ids=["async", "plain", "resource", "both"],
+)
+def test_a_new_role_imports_and_its_test_passes(muster: Muster, options: list[str]) -> None:
+    ended = muster("new", "role", "word_counter", *options, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["role"] == "word_counter"
     passed = subprocess.run(

@@ -91,8 +91,9 @@ def _unreachable() -> _Kinds:
     from deploy.errors import DeployError
     from knowledge.database.errors import DatabaseError
     from workers.fleet.errors import AlreadyUp, NotReady
+    from workers.sdk.errors import ResourceFailed
 
-    ours = (NotRecordedYet, DeployError, DatabaseError, AlreadyUp, NotReady)
+    ours = (NotRecordedYet, DeployError, DatabaseError, AlreadyUp, NotReady, ResourceFailed)
     return (Unreachable, Full, Unsafe, Closed, *ours)
 
 

@@ -3,7 +3,6 @@
 import keyword
 import re
 from pathlib import Path
-from string import Template
 from typing import Annotated
 
 import typer
@@ -11,70 +10,9 @@ import typer
 from workers.cli import output
 from workers.cli.errors import WrongUsage
 from workers.cli.options import Given
+from workers.cli.templates import role_and_test
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
-
-_ROLE = Template('''\
-"""The role $name."""
-
-from pydantic import BaseModel
-
-from workers import Context, role
-
-
-class ${kind}Task(BaseModel):
-    """What a task of this role says."""
-
-    text: str
-
-
-class ${kind}Result(BaseModel):
-    """What this role answers."""
-
-    text: str
-    words: int
-
-
-@role("$name", listens="$name.#")
-async def $name(task: ${kind}Task, ctx: Context) -> ${kind}Result:
-    """Count the words of a text; replace this with your own work."""
-    await ctx.progress(0.5, "counting")
-    return ${kind}Result(text=task.text, words=len(task.text.split()))
-''')
-
-_TEST = Template('''\
-"""The role $name, in a fleet in memory: no broker, and a clock that only moves when told to."""
-
-import asyncio
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "agents"))
-
-from $name import ${kind}Task, $name  # noqa: E402
-
-from workers.testing import MemoryFleet  # noqa: E402
-
-
-def test_it_counts_words() -> None:
-    async def scenario() -> None:
-        async with MemoryFleet($name) as fleet:
-            task = await fleet.publish("$name.hello", ${kind}Task(text="one two three"))
-            assert (await fleet.result(task))["words"] == 3
-
-    asyncio.run(scenario())
-
-
-def test_it_outlives_the_crash_of_its_worker() -> None:
-    async def scenario() -> None:
-        async with MemoryFleet($name) as fleet:
-            fleet.faults.drop()  # the first hand-over is lost, as with a worker that dies
-            task = await fleet.publish("$name.hello", ${kind}Task(text="one two"))
-            assert (await fleet.result(task))["words"] == 2
-            assert await fleet.dead_letters() == []
-
-    asyncio.run(scenario())
-''')
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -88,15 +26,19 @@ def new() -> None:
 def role(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="a-z, 0-9 and '_'; it listens to NAME.#")],
+    plain: Annotated[bool, typer.Option("--plain", help="A `def` that runs in a thread.")] = False,
+    resource: Annotated[
+        bool, typer.Option("--resource", help="With something opened once per worker.")
+    ] = False,
 ) -> None:
     """Write agents/NAME.py and tests/test_NAME.py, which passes."""
     given = Given.of(ctx)
     folder = given.loaded().folder
     _check_name(name)
-    words = {"name": name, "kind": "".join(part.title() for part in name.split("_"))}
+    role_text, test_text = role_and_test(name, plain=plain, with_resource=resource)
     files = {
-        folder / "agents" / f"{name}.py": _ROLE.substitute(words),
-        folder / "tests" / f"test_{name}.py": _TEST.substitute(words),
+        folder / "agents" / f"{name}.py": role_text,
+        folder / "tests" / f"test_{name}.py": test_text,
     }
     _refuse_existing(list(files))
     for file, text in files.items():

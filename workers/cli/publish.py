@@ -80,6 +80,7 @@ def publish(
         budget=budget,
         tenant=tenant,
         reply=wait or not lines,
+        stream=wait,
     )
     limit = times.seconds(timeout, "--timeout") if timeout else None
     payloads = read(payload, lines=lines)
@@ -109,6 +110,7 @@ def _options(
     budget: str | None,
     tenant: str,
     reply: bool,
+    stream: bool,
 ) -> "Options":
     from workers.fleet.options import Options
 
@@ -123,6 +125,7 @@ def _options(
         budget=micro_dollars(budget),
         tenant=tenant,
         reply=reply,
+        stream=stream,
     )
 
 

@@ -1,6 +1,7 @@
 """Waiting for tasks: their progress as it is told, then their results."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +19,23 @@ if TYPE_CHECKING:
 async def results(
     fleet: "FleetClient", tasks: "Sequence[Task]", timeout: float | None, *, as_json: bool
 ) -> int:
-    """Show progress until every task has ended, print each result, and return the exit code.
+    """Show progress, and the parts of the result of a single task, until every task has ended;
+    print each result, and return the exit code.
 
     Raises `TaskFailed` where the only task failed or was cancelled, `NoResult` after `timeout`
     seconds, and `Interrupted` on Ctrl-C; the tasks go on.
     """
     watching = asyncio.create_task(_watch(fleet, tasks))
+    showing = asyncio.create_task(_show_parts(tasks))
     try:
         outcomes = await asyncio.gather(*(task.outcome(timeout) for task in tasks))
+        await showing
     except asyncio.CancelledError as error:
         raise _interrupted(tasks) from error
     finally:
         watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        showing.cancel()
+        await asyncio.gather(watching, showing, return_exceptions=True)
     if len(outcomes) == 1:
         return _show_one(outcomes[0], as_json=as_json)
     return max(_show_line(outcome) for outcome in outcomes)
@@ -75,6 +80,18 @@ async def _watch(fleet: "FleetClient", tasks: "Sequence[Task]") -> None:
         async for news in fleet.progress(tasks[0].reply):
             if news.task in shown:
                 bar.update(shown[news.task], completed=news.share, description=news.note)
+
+
+async def _show_parts(tasks: "Sequence[Task]") -> None:
+    """A line for each part of the result of the only task."""
+    if len(tasks) > 1 or not tasks[0].streams:
+        return
+    async for part in tasks[0].stream():
+        if part.restarts:
+            output.note(f"attempt {part.attempt} begins anew: the parts above are void")
+        else:
+            text = part.value if isinstance(part.value, str) else json.dumps(part.value)
+            output.note(f"part {part.number}: {text}")
 
 
 def _interrupted(tasks: "Sequence[Task]") -> Interrupted:
