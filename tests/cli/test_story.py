@@ -1,0 +1,128 @@
+"""`muster task show` and `task ls`: what history says of tasks, and what it does not know yet."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import GREETER, Muster, worked
+from tests.servers import NatsServer, PostgresServer
+
+pytestmark = [pytest.mark.nats, pytest.mark.postgres]
+
+
+@pytest.fixture(scope="module")
+def told(
+    nats_server: NatsServer,
+    postgres_server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Muster]:
+    """The command on a fleet with one worker, a recorder and a history of its own."""
+    folder = tmp_path_factory.mktemp("told")
+    with (
+        postgres_server.fresh_database() as url,
+        worked(nats_server.url, folder, "greeter", GREETER, history=url) as muster,
+    ):
+        yield muster
+
+
+def _published(muster: Muster, payload: str, *options: str) -> str:
+    """The id of a task that was accepted."""
+    ended = muster("publish", "greeter.x", payload, *options)
+    assert ended.code in {0, 1}, ended.err
+    found = re.search(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", ended.out + ended.err)
+    assert found, ended
+    return found[0]
+
+
+def test_a_task_that_ended_is_shown_with_what_it_got_and_gave(told: Muster) -> None:
+    task = _published(told, '{"name": "Ada"}', "--wait")
+    shown = told("task", "show", task)
+    assert shown.code == 0, shown.err
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["task", task] in lines
+    assert ["topic", "greeter.x"] in lines
+    assert 'payload    {"name":"Ada"}' in shown.out
+    assert 'result     {"text":"Hello, Ada"}' in shown.out
+    assert any(line[:3] == ["greeter", "succeeded", "since"] for line in lines)
+    said = told("task", "show", task, "--json").json
+    assert (said["id"], said["roles"][0]["state"]) == (task, "succeeded")
+    assert said["ends"][0]["payload"] == {"name": "Ada"}
+    assert [run["outcome"] for run in said["runs"]] == ["succeeded"]
+    assert {event["kind"] for event in said["events"]} >= {"published", "succeeded"}
+
+
+def test_a_task_is_known_as_soon_as_it_is_accepted(told: Muster) -> None:
+    """Right after `publish` has said its id, and long before anybody takes it."""
+    task = _published(told, '{"name": "later"}', "--delay", "1h", "--priority", "high")
+    shown = told("task", "show", task)
+    assert shown.code == 0, shown.err
+    assert "nobody yet delayed" in shown.out
+    assert "priority   high" in shown.out
+
+
+def test_one_that_failed_says_why(told: Muster) -> None:
+    task = _published(told, '{"name": "nobody"}', "--wait")
+    shown = told("task", "show", task)
+    assert "greeter    failed" in shown.out
+    assert "nobody is there" in shown.out
+    listed = told("task", "ls", "--state", "failed", "--json").json
+    assert task in {each["task"] for each in listed}
+
+
+def test_tasks_are_listed_by_what_they_are(told: Muster) -> None:
+    task = _published(told, '{"name": "tenant"}', "--tenant", "acme", "--wait")
+    assert task in told("task", "show", task).out
+    for options in (("--tenant", "acme"), ("--role", "greeter", "--since", "1h"), ("--text", task)):
+        assert task in told("task", "ls", *options).out, options
+    assert task not in told("task", "ls", "--until", "1h").out
+    assert [each["task"] for each in told("task", "ls", "--limit", "1", "--json").json] == [task]
+
+
+def test_an_id_that_was_never_accepted_is_not_there(told: Muster) -> None:
+    """Once the recorder vouches for what it has: not within a lease of its start."""
+    unknown = str(uuid.uuid4())
+    ended = told("task", "show", unknown)
+    for _ in range(30):
+        if ended.code == 4:
+            break
+        assert ended.code == 3, ended.err
+        assert "is not recorded" in ended.lines[0]
+        ended = told("task", "show", unknown)
+    assert ended.code == 4
+    assert ended.lines[0] == f"there is no task '{unknown}'"
+    said = told("task", "show", unknown, "--json")
+    assert (said.code, json.loads(said.out)["error"]) == (4, "NotFound")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--state", "runing"), "did you mean running?"),
+        (("--since", "yesterday"), "neither a duration nor a time"),
+        (("--limit", "0"), "expected"),
+    ],
+)
+def test_a_listing_that_makes_no_sense_is_refused(
+    told: Muster, options: tuple[str, ...], words: str
+) -> None:
+    ended = told("task", "ls", *options)
+    assert ended.code == 2
+    assert any(words in line for line in ended.lines)
+
+
+def test_a_fleet_without_history_says_so(fleet: Muster) -> None:
+    ended = fleet("task", "show", "x")
+    assert ended.code == 2
+    assert ended.lines[0] == "this fleet keeps no history"
+
+
+def test_a_history_that_is_away_is_one_clear_error(muster: Muster, tmp_path: Path) -> None:
+    muster.environment["MUSTER_HISTORY_URL"] = f"postgresql://ada:secret@/x?host={tmp_path}"
+    ended = muster("task", "ls")
+    assert ended.code == 3
+    assert "secret" not in ended.err
+    assert len(ended.lines) == 3
