@@ -20,7 +20,7 @@ from contracts.topics import near
 from workers.health.settings import HealthSettings
 from workers.history.settings import HistorySettings
 from workers.role_settings import LimitSettings, RoleSettings, Section, TenantSettings
-from workers.telemetry.logs import mask_line
+from workers.telemetry.masking import mask_line
 from workers.telemetry.settings import LogSettings, TelemetrySettings
 
 FILE = "muster.toml"

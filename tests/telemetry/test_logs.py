@@ -16,7 +16,7 @@ from tests.processes import worker_processes
 from tests.servers import NatsServer
 from tests.telemetry.collector import Collector, collecting
 from workers.settings import load
-from workers.telemetry.logs import mask_fields, mask_line
+from workers.telemetry.masking import mask_fields, mask_line
 from workers.wiring import Fleet, open_bus
 
 TALKING = '''\

@@ -19,7 +19,7 @@ from workers.fleet.standing import Standing
 from workers.fleet.supervisor import Supervisor
 from workers.history.address import history_url, kept
 from workers.settings import Loaded
-from workers.telemetry import configure_logs
+from workers.telemetry.logs import configure_logs
 from workers.wiring import bus_url, open_bus
 
 KILL_AFTER = 5.0

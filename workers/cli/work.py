@@ -38,7 +38,7 @@ def work(
     from workers import services, wiring
     from workers.fleet.supervised import end_with_supervisor, say_ready
     from workers.sdk.discovery import pick
-    from workers.telemetry import configure_logs
+    from workers.telemetry.logs import configure_logs
 
     loaded = Given.of(ctx).loaded()
     settings = loaded.settings

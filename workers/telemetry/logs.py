@@ -6,7 +6,6 @@ started by `asyncio.to_thread` or the loop's executor. No line tells a password 
 """
 
 import logging
-import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import structlog
 
 from contracts.envelope import Envelope
+from workers.telemetry.masking import mask_fields, mask_line
 from workers.telemetry.tracing import trace_of
 
 Style = Literal["pretty", "json"]
@@ -30,14 +30,6 @@ LABELS: ContextVar[Said | None] = ContextVar("muster_labels", default=None)
 
 _CHATTY = ("asyncio", "nats", "opentelemetry", "requests", "urllib3")
 """Loggers of libraries, heard from warnings on."""
-
-_CREDENTIALS = re.compile(r"(?<=://)([^\s/@:\"']*:|)[^\s/@\"']+@")
-"""User and password, or a token, in a URL; the user may be read."""
-
-_SECRET = re.compile(
-    r"(?i)^(.*[_-])?(password|passwd|secret|token|api_?key|authorization|credentials?)$"
-)
-"""Names of fields whose text is nobody's business."""
 
 
 def labels() -> dict[str, object]:
@@ -102,16 +94,3 @@ def _add_labels(_: Any, __: str, fields: _Fields) -> _Fields:
     for name, value in labels().items():
         fields.setdefault(name, value)
     return fields
-
-
-def mask_fields(_: Any, __: str, fields: _Fields) -> _Fields:
-    """Fields whose names say that they are secret, without their text. A processor of structlog."""
-    for name, value in fields.items():
-        if isinstance(value, str) and _SECRET.match(name):
-            fields[name] = "***"
-    return fields
-
-
-def mask_line(_: Any, __: str, line: str) -> str:
-    """A line without the passwords and tokens of its URLs. A processor of structlog, the last."""
-    return _CREDENTIALS.sub(r"\1***@", line) if "://" in line else line
