@@ -157,3 +157,17 @@ async def test_a_standard_logger_knows_the_run_in_the_threads_it_asked_for(
     await fleet.start(made(handler))
     task = await fleet.client.publish("work.a", None)
     await fleet.until(lambda: told == [task.id])
+
+
+async def test_a_handler_that_blocks_in_a_thread_is_labelled_and_traced_alike(
+    fleet: ManualFleet, kept: Kept
+) -> None:
+    told: list[tuple[object, object]] = []
+
+    def handler(payload: Any, ctx: Any) -> None:
+        span = trace.get_current_span().get_span_context()
+        told.append((labels().get("task"), labels().get("span_id") == f"{span.span_id:016x}"))
+
+    await fleet.start(made(handler))
+    task = await fleet.client.publish("work.a", None)
+    await fleet.until(lambda: told == [(task.id, True)])
