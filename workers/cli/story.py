@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workers.cli import output
@@ -53,7 +53,9 @@ def as_json(story: Story) -> dict[str, Any]:
         "roles": [asdict(task) for task in story.tasks],
         "runs": [asdict(run) for run in story.runs],
         "ends": ends,
-        "events": [{"id": e.id, **asdict(e), "data": dict(e.data)} for e in story.events],
+        "events": [
+            {"id": e.id, **asdict(replace(e, data={})), "data": dict(e.data)} for e in story.events
+        ],
     }
 
 

@@ -12,6 +12,7 @@ _SIZES = "the machine's bodies are small: sizes have tests of their own"
 _HEALTH = "it is a part of what watches the broker, which the machine does not run"
 _MEMBERS = "the machine's groups are bound, not joined"
 _TOLD = "nobody listens to what is told in the machine"
+_SIGNED = "who replays or changes a dead letter is not part of the model"
 _ORDER = "in what order tasks start is not part of the model: lanes have tests of their own"
 
 BEYOND: Mapping[str, str] = MappingProxyType(
@@ -79,6 +80,9 @@ BEYOND: Mapping[str, str] = MappingProxyType(
         "ToldLater": _TOLD,
         "ToldUntilKilled": _TOLD,
         "EndsAreNotTold": _TOLD,
+        "replays_untold": _TOLD,
+        "ReplaysUnsigned": _SIGNED,
+        "LastEditWins": _SIGNED,
     }
 )
 """The sabotages that do not concern the machine."""
