@@ -226,7 +226,8 @@ class Steps(RuleBasedStateMachine):
             policy = Policy(attempts=ATTEMPTS[delivery.group])
             self.world.do(process.bus.crashes.begin(delivery, task, policy))
             process.begun.add(delivery)
-            entry.begun = entry.copy if entry.is_last() else None
+            if task.copy == entry.copy:  # else it has been taken over since it was handed out
+                entry.begun = entry.copy if entry.is_last() else None
 
     def _is_stopped(
         self, process: Process, delivery: Delivery, entry: Entry, task: Envelope
