@@ -81,7 +81,8 @@ class NatsClient(Client):
         await self._process_op_err(nats.errors.StaleConnectionError())
 
     async def close(self) -> None:
-        """As the library does, which would wait as long as a cut network takes what is unsent."""
+        """As the library does, which would wait as long as a cut network takes what is unsent, and
+        leave open what it was just connecting."""
         transport = self._socket()
         end = asyncio.get_running_loop().call_later(_LEAVING, _abort, transport)
         try:
@@ -90,6 +91,15 @@ class NatsClient(Client):
             _log.debug("the connection ended before all was sent", exc_info=True)
         finally:
             end.cancel()
+            await self._stop_reconnecting()
+
+    async def _stop_reconnecting(self) -> None:
+        """Python 3.11 may swallow the cancellation of an attempt that has just succeeded."""
+        attempt = self._reconnection_task
+        if attempt not in {None, asyncio.current_task()} and not attempt.done():
+            attempt.cancel()
+            await asyncio.wait([attempt], timeout=_CLOSING)
+        _abort(self._socket())
 
     def listen(self, subject: str, handler: Handler) -> int:
         """Pass every message on `subject` to `handler`, also after a reconnect; return a number
