@@ -2,23 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from contracts.clock import SystemClock
 from knowledge.database.database import Database
 from knowledge.schedules.store import Schedules
-from workers.engine.identity import Identity
-from workers.fleet.drain import serve
 from workers.fleet.scheduler import Scheduler
-from workers.health.probed import Watched, exit_soon, probed
-from workers.health.watch import Watch
 from workers.history.address import history_url, kept, schema
 from workers.history.serving import record
-from workers.reporting import service_scraping
 from workers.sdk.errors import RoleError
+from workers.service_process import service_process
 from workers.settings import Loaded
-from workers.wiring import open_bus
 
 Ready: TypeAlias = Callable[[str], None]
 Service: TypeAlias = Callable[[Loaded, Ready], Coroutine[Any, Any, None]]
@@ -36,27 +31,12 @@ async def open_schedules(loaded: Loaded) -> Schedules:
 
 async def schedule(loaded: Loaded, ready: Ready) -> None:
     """Publish what schedules say until SIGTERM or SIGINT; `ready` is called when the broker is
-    reached, with the URL of its probes. Raises `Unreachable` when that was away for
-    `fleet.give_up` seconds, `PortTaken` or `SettingsError`. A history database that is away is
-    waited for."""
-    clock, who = SystemClock(), Identity.of_this_process()
-
-    async def gave_up() -> None:
-        exit_soon()
-        await bus.abandon()
-
-    watch = Watch(clock, give_up=loaded.settings.fleet.give_up, gave_up=gave_up)
-    scraping = service_scraping(loaded, who, clock)
-    with probed(loaded.settings.health, watch, scraping.page) as url:
-        bus = await open_bus(loaded, source=f"/muster/scheduler/{who.name}")
-        scheduler = Scheduler(bus, lambda: open_schedules(loaded), clock)
-        watch.over(scheduler, bus.contact)
-        scraping.over(bus, ())
-        ready(url)
-        try:
-            await serve([Watched(scheduler, watch), watch])
-        finally:
-            await bus.close()
+    reached, with the URL of its probes. Raises what `service_process` does. A history database
+    that is away is waited for."""
+    async with service_process(loaded, "scheduler") as post:
+        scheduler = Scheduler(post.bus, partial(open_schedules, loaded), post.clock)
+        ready(post.url)
+        await post.serve(scheduler, ())
 
 
 SERVICES: Mapping[str, Service] = MappingProxyType({"recorder": record, "scheduler": schedule})
