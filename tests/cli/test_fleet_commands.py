@@ -117,7 +117,10 @@ def test_interrupting_the_waiting_says_that_the_task_goes_on(fleet: Muster) -> N
     assert waiting.stderr is not None
     first = waiting.stderr.readline()
     waiting.send_signal(signal.SIGINT)
-    _, said = waiting.communicate(timeout=20)
+    try:
+        _, said = waiting.communicate(timeout=20)
+    finally:
+        waiting.kill()
     assert first.startswith("task ")
     assert waiting.returncode == 130
     assert "goes on" in said

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from workers.fleet.client import FleetClient, Task
 
 
+_LEAVING = 2.0
+"""Seconds that readers have to end."""
+
+
 async def results(
     fleet: "FleetClient", tasks: "Sequence[Task]", timeout: float | None, *, as_json: bool
 ) -> int:
@@ -33,12 +37,17 @@ async def results(
     except asyncio.CancelledError as error:
         raise _interrupted(tasks) from error
     finally:
-        watching.cancel()
-        showing.cancel()
-        await asyncio.gather(watching, showing, return_exceptions=True)
+        await _end(watching, showing)
     if len(outcomes) == 1:
         return _show_one(outcomes[0], as_json=as_json)
     return max(_show_line(outcome) for outcome in outcomes)
+
+
+async def _end(*readers: "asyncio.Task[None]") -> None:
+    """End what only reads, and do not wait for long: whoever presses Ctrl-C wants to go."""
+    for reader in readers:
+        reader.cancel()
+    await asyncio.wait(readers, timeout=_LEAVING)
 
 
 def _show_one(result: Result, *, as_json: bool) -> int:
