@@ -14,6 +14,7 @@ from typing import Self
 
 from contracts.errors import MusterError
 from workers.cli.errors import Interrupted, InvalidJson, WrongUsage
+from workers.cli.payloads import not_utf8
 
 _USUAL = ("sensible-editor", "nano", "vim", "vi")
 """Tried on a terminal where neither $VISUAL nor $EDITOR says anything."""
@@ -59,11 +60,7 @@ class Draft:
         try:
             return self._file.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidJson(
-                "the payload is not JSON",
-                details=f"byte {error.start} is not UTF-8",
-                actions=("save it as UTF-8",),
-            ) from error
+            raise not_utf8(error) from error
         except OSError as error:
             raise Interrupted(
                 "nothing was changed",

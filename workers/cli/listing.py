@@ -1,8 +1,7 @@
 """Tasks as history lists them."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from contracts.topics import near
@@ -20,30 +19,8 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """Which tasks somebody wants to see."""
-
-    role: str | None
-    topic: str | None
-    tenant: str | None
-    states: Sequence[str]
-    text: str | None
-
-
-def listed(given: Given, wish: Wish, *, since: str | None, until: str | None, limit: int) -> None:
-    """Print the tasks of `wish` that were published between `since` and `until`."""
-    from knowledge.history.asking import Filter
-
-    chosen = Filter(
-        role=wish.role,
-        topic=wish.topic,
-        tenant=wish.tenant,
-        states=[_state(name) for name in wish.states],
-        since=_moment(since, "--since"),
-        until=_moment(until, "--until"),
-        text=wish.text,
-    )
+def listed(given: Given, chosen: "Filter", limit: int) -> None:
+    """Print the first `limit` tasks that are `chosen`."""
     found, more = with_history(given, lambda history: _all(history, chosen, limit))
     if given.json:
         output.as_json([asdict(task) for task in found])
@@ -68,16 +45,8 @@ async def _all(history: "History", chosen: "Filter", limit: int) -> "tuple[list[
     return found, True
 
 
-def _moment(text: str | None, option: str) -> float | None:
-    """A time, or a duration back from now."""
-    if text is None:
-        return None
-    now = time.time()
-    at = times.moment(text, option, now=now)
-    return at if at <= now else now - (at - now)
-
-
-def _state(name: str) -> "State":
+def state_named(name: str) -> "State":
+    """The state called `name`, or `WrongUsage` that names the nearest."""
     from knowledge.history.states import State
 
     try:

@@ -59,12 +59,17 @@ def _text(argument: str) -> str:
             actions=("name a file that can be read",),
         ) from error
     except UnicodeDecodeError as error:
-        raise InvalidJson(
-            "the payload is not JSON",
-            details=f"byte {error.start} is not UTF-8",
-            actions=("save it as UTF-8",),
-        ) from error
+        raise not_utf8(error) from error
     return argument
+
+
+def not_utf8(error: UnicodeDecodeError) -> InvalidJson:
+    """The error for a payload whose bytes are no text."""
+    return InvalidJson(
+        "the payload is not JSON",
+        details=f"byte {error.start} is not UTF-8",
+        actions=("save it as UTF-8",),
+    )
 
 
 def _parse_lines(text: str) -> list[Payload]:

@@ -87,7 +87,7 @@ def made(order: Order, said: Payload, when: Timing, misfire: Misfire, now: float
         misfire=misfire,
         tenant=order.tenant,
         priority=order.priority.value,
-        deadline=_positive(order.deadline) if order.deadline else None,
+        deadline=_deadline(order.deadline) if order.deadline else None,
         budget=micro_dollars(order.budget),
         made=now,
         next=when.after(now),
@@ -110,15 +110,9 @@ def _bad_name(what: str, name: str, of: str) -> WrongUsage:
     )
 
 
-def _positive(text: str) -> float:
-    found = times.seconds(text, "--deadline")
-    if found <= 0:
-        raise WrongUsage(
-            f"--deadline cannot be {text!r}",
-            details="it counts from each time the task is published",
-            actions=("give more than 0, such as 5m",),
-        )
-    return found
+def _deadline(text: str) -> float:
+    why = "it counts from each time the task is published"
+    return times.some_time(text, "--deadline", why=why, such_as="5m")
 
 
 def coming(schedule: Schedule) -> Iterator[float]:

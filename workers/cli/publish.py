@@ -166,14 +166,8 @@ def _start(delay: str | None, at: str | None, now: float) -> float | None:
 
 def _hold(text: str) -> float:
     """Seconds a key holds."""
-    found = times.seconds(text, "--key-for")
-    if found <= 0:
-        raise WrongUsage(
-            f"--key-for cannot be {text!r}",
-            details="a key holds for some time from now on",
-            actions=("give more than 0, such as 1d",),
-        )
-    return found
+    why = "a key holds for some time from now on"
+    return times.some_time(text, "--key-for", why=why, such_as="1d")
 
 
 def _deadline(text: str | None, start: float | None, now: float) -> float | None:

@@ -1,5 +1,6 @@
 """`muster task`: cancel, retry, and hear what happens."""
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,10 +101,20 @@ def ls(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
 ) -> None:
     """List tasks, the latest first."""
-    from workers.cli.listing import Wish, listed
+    from knowledge.history.asking import Filter
+    from workers.cli.listing import listed, state_named
 
-    wish = Wish(role=role, topic=topic, tenant=tenant, states=tuple(state or ()), text=text)
-    listed(Given.of(ctx), wish, since=since, until=until, limit=limit)
+    now = time.time()
+    chosen = Filter(
+        role=role,
+        topic=topic,
+        tenant=tenant,
+        states=[state_named(name) for name in state or ()],
+        since=times.past(since, "--since", now=now) if since is not None else None,
+        until=times.past(until, "--until", now=now) if until is not None else None,
+        text=text,
+    )
+    listed(Given.of(ctx), chosen, limit)
 
 
 @app.command()

@@ -19,6 +19,18 @@ def seconds(text: str, option: str) -> float:
     return float(found[1]) * _SECONDS[found[2] or "s"]
 
 
+def some_time(text: str, option: str, *, why: str, such_as: str) -> float:
+    """As `seconds`, but more than none; `why` says what the option counts."""
+    found = seconds(text, option)
+    if found <= 0:
+        raise WrongUsage(
+            f"{option} cannot be {text!r}",
+            details=why,
+            actions=(f"give more than 0, such as {such_as}",),
+        )
+    return found
+
+
 def moment(text: str, option: str, *, now: float) -> float:
     """The UTC epoch second meant by a duration from `now` on, an ISO 8601 time (of the local zone
     unless it names one) or an epoch second."""
