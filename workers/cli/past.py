@@ -1,8 +1,9 @@
-"""What commands ask of history."""
+"""What commands ask of the history database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from workers.cli.errors import NotFound, NotRecordedYet
 from workers.cli.options import Given
@@ -14,20 +15,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def with_history(given: Given, act: Callable[["History"], Awaitable[T]]) -> T:
-    """What `act` answers of the history of this fleet."""
+class _Kept(Protocol):
+    async def close(self) -> None: ...
+
+
+K = TypeVar("K", bound=_Kept)
+
+
+def with_kept(opened: Callable[[], Awaitable[K]], act: Callable[[K], Awaitable[T]]) -> T:
+    """What `act` answers of what is opened for it, and closed."""
 
     async def run() -> T:
-        from contracts.clock import SystemClock
-        from workers.history.opening import open_history
-
-        history = await open_history(given.loaded(), SystemClock())
+        kept = await opened()
         try:
-            return await act(history)
+            return await act(kept)
         finally:
-            await history.close()
+            await kept.close()
 
     return asyncio.run(run())
+
+
+def with_history(given: Given, act: Callable[["History"], Awaitable[T]]) -> T:
+    """What `act` answers of the history of this fleet."""
+    from contracts.clock import SystemClock
+    from workers.history.opening import open_history
+
+    return with_kept(partial(open_history, given.loaded(), SystemClock()), act)
 
 
 async def known(history: "History", task: str) -> "Answer[Sequence[TaskRecord]]":

@@ -1,8 +1,8 @@
 """`muster schedule`: tasks that are published by the clock."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,6 +12,7 @@ from contracts.envelope import DEFAULT_TENANT, Priority
 from workers.cli import output, times
 from workers.cli.errors import Exists, NotFound
 from workers.cli.options import Given
+from workers.cli.past import with_kept
 from workers.cli.planned import Order, as_row, as_shape, as_text, coming
 
 if TYPE_CHECKING:
@@ -142,16 +143,7 @@ def rm(ctx: typer.Context, name: Name) -> None:
 def _run(given: Given, act: "Callable[[Schedules], Awaitable[T]]") -> T:
     from workers.services import open_schedules
 
-    loaded = given.loaded()
-
-    async def run() -> T:
-        kept = await open_schedules(loaded)
-        try:
-            return await act(kept)
-        finally:
-            await kept.close()
-
-    return asyncio.run(run())
+    return with_kept(partial(open_schedules, given.loaded()), act)
 
 
 def _found(name: str, schedule: "Schedule | None") -> "Schedule":
