@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from workers import limiting
+from workers.limiting import limited
 from workers.role_settings import RoleSettings
 from workers.sdk.role import Role
 from workers.settings import SettingsError
@@ -30,4 +30,4 @@ def overridden(role: Role, settings: RoleSettings) -> Role:
         )
     given = {name: getattr(settings, name) for name in POLICY}
     found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return replace(limiting.limited(role, settings), **found)
+    return replace(limited(role, settings), **found)

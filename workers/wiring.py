@@ -18,7 +18,6 @@ from bus.places import Places
 from contracts.clock import Clock, SystemClock
 from contracts.topics import EVENTS, RECORDER, near
 from deploy import nats as embedded
-from workers import limiting
 from workers.engine.host import Host
 from workers.engine.identity import Identity
 from workers.engine.keeper import Extender
@@ -30,6 +29,7 @@ from workers.fleet.membership import Membership
 from workers.health.probed import STUCK, Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.address import expected
+from workers.limiting import quotas, tenants
 from workers.overriding import overridden
 from workers.reporting import Reporting, client_tracing
 from workers.sdk.discovery import discover
@@ -109,7 +109,7 @@ def bus_over(parts: Parts, loaded: Loaded, clock: Clock, *, source: str) -> Bus:
         clock=clock,
         source=source,
         lease=loaded.settings.fleet.lease,
-        quotas=limiting.quotas(loaded.settings),
+        quotas=quotas(loaded.settings),
         release=parts.close,
         slices=loaded.settings.fleet.slices,
     )
@@ -223,7 +223,7 @@ def _host(loaded: Loaded, roles: Sequence[Role], bus: Bus, who: Identity, tellin
         lease=fleet.lease,
         drain=fleet.drain,
         extender=extender,
-        tenants=limiting.tenants(loaded.settings),
+        tenants=tenants(loaded.settings),
         telling=telling,
         ending=partial(exit_soon, STUCK, _END),
     )
