@@ -125,6 +125,7 @@ class Announcer:
         events = [*self._take_starts(), *self.take()]
         if not events:
             return
+        self._unread.look()
         try:
             await self._send(self.messages(events))
         except BusError:

@@ -31,6 +31,7 @@ async def looked(unread: Unread, clock: ManualClock, size: int = 100) -> None:
     """Let it look at what waits."""
     await clock.advance(LOOK_EVERY)
     unread.sent(size)
+    unread.look()
     await clock.advance(0.0)
 
 
@@ -63,6 +64,7 @@ async def test_it_looks_seldom_and_tells_again_when_less_waits(clock: ManualCloc
     waiting.count = 50
     for _ in range(100):
         unread.sent(100)
+        unread.look()
         await clock.advance(LOOK_EVERY / 50)
     assert waiting.asked == 2
     assert not unread.admits(Kind.PROGRESS)
