@@ -1,85 +1,49 @@
 """How fast the recorder moves events from a real broker into a real database.
 
-`python -m tests.bench.recording [--tasks N]`: each task is told by two events, its publication and
-its end with a payload and a result of 200 bytes.
+`python -m tests.bench.recording [--tasks N]`: the mix of events is that of `tests.bench.history`.
 """
 
 import argparse
 import asyncio
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import uvloop
 
 from bus.bus import Bus
 from contracts.clock import SystemClock
-from contracts.events import Event, Kind
-from contracts.ids import new_id
 from contracts.topics import EVENTS, RECORDER
 from knowledge.history.history import History
+from tests.bench.history import events
 from tests.servers import NatsServer, PostgresServer, open_folder
 from workers.history.recorder import Recorder
 from workers.settings import load
 from workers.wiring import open_bus
 
-_BODY = '"' + "x" * 198 + '"'
 _BATCH = 200
 
 
-_PUBLISHED = Event(
-    kind=Kind.PUBLISHED,
-    at=0.0,
-    task="",
-    topic="bench.x",
-    role="",
-    copy=0,
-    attempt=0,
-    worker="/bench",
-    pid=0,
-)
-_ENDED = replace(
-    _PUBLISHED,
-    kind=Kind.SUCCEEDED,
-    role="bench",
-    attempt=1,
-    worker="bench-1",
-    pid=1,
-    data={"seconds": 0.001, "payload": _BODY, "result": _BODY},
-)
-
-
-def _events(count: int) -> list[Event]:
-    """What is told of so many tasks."""
-    found: list[Event] = []
-    now = time.time()
-    for number in range(count):
-        task, at = new_id(now), now + number * 1e-4
-        found.append(replace(_PUBLISHED, task=task, at=at, published=at))
-        found.append(replace(_ENDED, task=task, at=at + 0.01, published=at))
-    return found
-
-
-async def _run(nats: NatsServer, url: str, folder: Path, tasks: int) -> float:
-    """Events per second."""
+async def _run(nats: NatsServer, url: str, folder: Path, tasks: int) -> str:
+    """What it came to."""
     clock = SystemClock()
     flags = {"bus.url": nats.url, "fleet.name": "bench", "history.url": url}
     bus: Bus = await open_bus(load(folder, flags=flags))
     await bus.bind(RECORDER, [EVENTS])
-    events = _events(tasks)
-    for first in range(0, len(events), _BATCH):
-        await bus._send_unasked(bus._announcer.messages(events[first : first + _BATCH]))
+    told = events(tasks, Random(0))
+    for first in range(0, len(told), _BATCH):
+        await bus._send_unasked(bus._announcer.messages(told[first : first + _BATCH]))
     recorder = Recorder(bus, lambda: History.open(url, clock), clock, name="bench", lease=10.0)
     began = time.perf_counter()
     run = asyncio.create_task(recorder.run())
-    while recorder.counts.recorded < len(events):  # noqa: ASYNC110 - it rings no bell
+    while recorder.counts.recorded < len(told):  # noqa: ASYNC110 - it rings no bell
         await asyncio.sleep(0.05)
     took = time.perf_counter() - began
     recorder.stop()
     await run
     await bus.close()
-    return len(events) / took
+    return f"{len(told) / took:,.0f} events/s recorded, {len(told):,} events"
 
 
 def main() -> None:
@@ -93,11 +57,11 @@ def main() -> None:
         nats.start()
         postgres.start()
         try:
-            rate = uvloop.run(_run(nats, postgres.url, folder, arguments.tasks))
+            said = uvloop.run(_run(nats, postgres.url, folder, arguments.tasks))
         finally:
             postgres.stop()
             nats.stop()
-    print(f"{rate:,.0f} events/s recorded, {2 * arguments.tasks:,} events")
+    print(said)
 
 
 if __name__ == "__main__":
