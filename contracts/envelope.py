@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from contracts.errors import DecodeError, InvalidTopic
 from contracts.headers import count, epoch, flag, missing, nonempty, quoted, rfc3339, seconds, text
+from contracts.quick import quick
 from contracts.topics import check_topic
 
 VERSION = 1
@@ -55,6 +56,7 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """One task as it travels. Times are UTC epoch seconds, money is integer micro-dollars."""
@@ -156,13 +158,10 @@ def _own(headers: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     extra: dict[str, str] = {}
     for name, value in headers.items():
-        if name in _APART:
-            continue
-        reader = _READERS.get(name)
-        if reader is None:
+        if name in _READERS:
+            found[name[7:]] = _READERS[name](name, value)
+        elif name not in _APART:
             extra[name] = value
-        else:
-            found[name[7:]] = reader(name, value)
     if RESERVED in headers:
         found["reserved"] = _reserved(headers)
     if extra:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
+from math import floor
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +18,7 @@ from pydantic_core import from_json, to_json
 
 from contracts.envelope import DEFAULT_TENANT
 from contracts.errors import DecodeError
+from contracts.quick import quick
 
 CONTENT_TYPE = "application/cloudevents-batch+json"
 
@@ -46,6 +49,7 @@ TOLD_BY_PUBLISHERS = frozenset({Kind.PUBLISHED, Kind.REPLAYED})
 """Kinds that tell of no run."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One thing that happened to one run of one task. Times are UTC epoch seconds; `published` is
@@ -75,7 +79,7 @@ class Event:
     @property
     def id(self) -> str:
         """Equal for the same happening, however often and by whomever it is told."""
-        if self.kind in TOLD_BY_PUBLISHERS:
+        if self.kind is Kind.PUBLISHED or self.kind is Kind.REPLAYED:
             return f"{self.task}/{self.copy}/{self.role}/{self.kind}"
         return f"{self.task}/{self.copy}/{self.role}/{self.worker}/{self.kind}/{self.number}"
 
@@ -122,7 +126,14 @@ def _from_table(data: Mapping[str, Any]) -> list[Event]:
 
 
 def _rfc3339(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
+    second = floor(at)
+    return f"{_second(second)}.{int((at - second) * 1e6):06d}+00:00"
+
+
+@lru_cache(maxsize=16)
+def _second(second: int) -> str:
+    """A whole second; most events of a batch share it."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
 
 def _to_cloudevent(e: Event) -> dict[str, Any]:
@@ -145,11 +156,11 @@ def _to_cloudevent(e: Event) -> dict[str, Any]:
     if e.number:
         data["number"] = e.number
     if e.data:
-        data["data"] = dict(e.data)
+        data["data"] = e.data if type(e.data) is dict else dict(e.data)
     return {
         "specversion": "1.0",
         "id": e.id,
-        "type": _TYPE + e.kind,
+        "type": _TYPES[e.kind],
         "source": f"/muster/{e.role}/{e.worker}",
         "subject": e.task,
         "time": _rfc3339(e.at),
@@ -158,6 +169,7 @@ def _to_cloudevent(e: Event) -> dict[str, Any]:
 
 
 _TYPE = "muster.task."
+_TYPES: Mapping[Kind, str] = MappingProxyType({kind: _TYPE + kind.value for kind in Kind})
 _TABLE = "muster.tasks.published"
 _COLUMNS = ("task", "topic", "published", "at", "data", "tenant", "role", "correlation")
 _DEFAULTS: tuple[Any, ...] = (None, None, None, None, {}, DEFAULT_TENANT, "", None)

@@ -12,6 +12,10 @@ from urllib.parse import quote, unquote
 
 from contracts.errors import DecodeError
 
+_FIRST = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""Times that can be written again lie between them."""
+
 _MUST_QUOTE = frozenset(' "%')
 
 
@@ -62,7 +66,8 @@ def epoch(headers: Mapping[str, str]) -> float:
     try:
         moment = datetime.fromisoformat(value)
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        rfc3339(seconds)
+        if not _FIRST <= seconds < _LAST:
+            raise OverflowError
         return seconds
     except (ValueError, OverflowError, OSError) as error:
         raise DecodeError("ce-time", f"is not an RFC 3339 time: {value[:40]!r}") from error
