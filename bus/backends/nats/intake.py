@@ -34,6 +34,7 @@ from bus.backends.nats.wire import (
 )
 from bus.errors import BusError
 from bus.turns import share_out
+from contracts.quick import quick
 from contracts.topics import matches_any
 
 _GRACE = 0.02
@@ -45,6 +46,7 @@ _REST = 0.5
 _log = logging.getLogger(__name__)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Raw:
     """A message as it came, and when."""
@@ -173,25 +175,26 @@ class Intake:
 
     def _deliver(self, raw: Raw, at: tuple[float, float]) -> Delivery | Receipt | None:
         """The delivery; a receipt when it is not the group's; None when it is ours no more."""
-        link = self._link
         source = self._known.get(raw.source.consumer, raw.source)  # as it is judged now
         ack = parse_ack(raw.ack)
-        mine = Receipt(raw.ack, source.consumer, link.lease, raw.arrived)
-        if not mine.ours(at):
+        mine = Receipt(raw.ack, source.consumer, self._link.lease, raw.arrived)
+        if not mine.unexpired(at):
             return None
         if source.until is not None and ack.sequence >= source.until:
             self._passed[source.consumer] = at[0] + _REST
-        if self._is_stray(raw):
+            return mine
+        if self._is_unasked(raw, source):
             return mine
         topic, lane = parse_subject(raw.subject)
-        headers = parse_headers(raw.headers)
-        server = headers.server
-        key = decode_key(server.get(KEY) or server.get(MSG_ID))
+        own, server, _, _ = parse_headers(raw.headers)
+        id_, group, copy = decode_key(server.get(KEY) or server.get(MSG_ID))
         if source.lane.name is LaneName.RETRY:
             lane = Lane(LaneName.RETRY, lane.slice)
-        earlier = ack.delivered - 1 + int(server.get(EARLIER, "0"))
-        due = float(server.get(DUE, "0"))
-        message = Message(key.id, key.copy, topic, raw.body, headers.own, lane, due, key.group)
+        earlier = ack.delivered - 1
+        if EARLIER in server:
+            earlier += int(server[EARLIER])
+        due = float(server[DUE]) if DUE in server else 0.0
+        message = Message(id_, copy, topic, raw.body, own, lane, due, group)
         return Delivery(message, self._group, earlier, mine)
 
     def _is_stray(self, raw: Raw) -> bool:
@@ -199,6 +202,9 @@ class Intake:
         source = self._known.get(raw.source.consumer, raw.source)
         if source.until is not None and parse_ack(raw.ack).sequence >= source.until:
             return True
+        return self._is_unasked(raw, source)
+
+    def _is_unasked(self, raw: Raw, source: Source) -> bool:
         if source.patterns is None or not raw.subject.startswith(f"{self._link.names.root}.t."):
             return False
         return not matches_any(source.patterns, parse_subject(raw.subject)[0])

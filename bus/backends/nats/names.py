@@ -163,6 +163,7 @@ def undotted(words: str) -> str:
 
 
 @lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def parse_subject(subject: str) -> tuple[str, Lane]:
     """Topic and lane of a delivered message."""
     kind, rest = subject.split(".", 3)[2:]

@@ -7,18 +7,18 @@ does not know [tried]. So after a reconnect the consumers are asked how far they
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from bus.backend import Delivery, Message
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.publish import Publisher
 from bus.backends.nats.receipts import Receipt, now, receipt
 from bus.backends.nats.streams import Consumers
-from bus.backends.nats.wire import parse_ack, pub
+from bus.backends.nats.wire import parse_ack, pub, pub_all
 from bus.sizes import check_sizes
 
-_ACK = b"+ACK"
-_PROGRESS = b"+WPI"
+_ACK = "+ACK"
+_PROGRESS = "+WPI"
 
 
 async def settle(
@@ -55,7 +55,7 @@ async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Deliver
     await link.ready("renewing leases")
     mine = await _ours(link, deliveries)
     at = now(link.clock)
-    await _send(link, mine, _PROGRESS, "renewing leases", lambda r: r.consumer)
+    await _send(link, mine, _PROGRESS, "renewing leases")
     for each in mine:
         each.confirm(at)
     return _others(deliveries, set(map(id, mine)))
@@ -63,7 +63,7 @@ async def extend(link: NatsLink, deliveries: Sequence[Delivery]) -> list[Deliver
 
 async def acknowledge(link: NatsLink, receipts: Sequence[Receipt]) -> None:
     """Tell the server they are done, and wait until it has taken that in."""
-    await _send(link, receipts, _ACK, "settling", lambda r: r.consumer)
+    await _send(link, receipts, _ACK, "settling")
 
 
 async def _ours(link: NatsLink, deliveries: Iterable[Delivery]) -> list[Receipt]:
@@ -104,23 +104,21 @@ def _others(deliveries: Iterable[Delivery], mine: set[int]) -> list[Delivery]:
 async def _send(
     link: NatsLink,
     receipts: Sequence[Receipt],
-    word: bytes,
+    word: str,
     doing: str,
-    group: Callable[[Receipt], str],
 ) -> None:
+    """Say `word` of each; the last of each consumer is answered."""
     if not receipts:
         await link.echo(doing)
         return
-    last = {group(r): r for r in receipts}
+    last = {r.consumer: r for r in receipts}
+    ends = set(map(id, last.values()))
     waiting: list[tuple[str, asyncio.Future[tuple[bytes, bytes | None]]]] = []
-    commands: list[bytes] = []
-    for each in receipts:
-        if last[group(each)] is each:
-            reply, future = link.reply_future()
-            waiting.append((reply, future))
-            commands.append(pub(each.ack, reply, word))
-        else:
-            commands.append(pub(each.ack, "", word))
+    commands = [pub_all([r.ack for r in receipts if id(r) not in ends], word)]
+    for each in last.values():
+        reply, future = link.reply_future()
+        waiting.append((reply, future))
+        commands.append(pub(each.ack, reply, word.encode()))
     try:
         link.send(b"".join(commands), doing)
         for reply, future in waiting:

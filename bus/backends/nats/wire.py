@@ -5,7 +5,7 @@ Written by hand because a message costs several times as much through the client
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -22,12 +22,19 @@ DUE = "Nats-Muster-Due"
 
 _NOT_A_NAME = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _NEWLINES = str.maketrans({"\r": " ", "\n": " "})
+_PLAIN = "NATS/1.0"
 _OPEN = b"NATS/1.0\r\n"
 
 
 def pub(subject: str, reply: str, body: bytes) -> bytes:
     """A message without headers."""
     return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
+
+
+def pub_all(subjects: Iterable[str], word: str) -> bytes:
+    """The same `word` to many subjects, as `pub` without a reply."""
+    end = f"  {len(word)}\r\n{word}\r\n"
+    return "".join([f"PUB {subject}{end}" for subject in subjects]).encode()
 
 
 def hpub(subject: str, reply: str, headers: bytes, body: bytes) -> bytes:
@@ -75,8 +82,8 @@ def parse_headers(block: bytes | None) -> Headers:
     server: dict[str, str] = {}
     if not block:
         return Headers(own, server, 0, "")
-    first, *lines = block.decode("utf-8", "replace").split("\r\n")
-    for line in lines:
+    lines = block.decode("utf-8", "replace").split("\r\n")
+    for line in lines[1:]:
         name, found, value = line.partition(": ")
         if not found or ":" in name:
             name, _, value = line.partition(":")
@@ -86,7 +93,9 @@ def parse_headers(block: bytes | None) -> Headers:
             own[name[1:]] = value
         elif name:
             own[name] = value
-    return Headers(own, server, *_status(first))
+    if lines[0] == _PLAIN:
+        return Headers(own, server, 0, "")
+    return Headers(own, server, *_status(lines[0]))
 
 
 def _status(line: str) -> tuple[int, str]:
@@ -128,6 +137,8 @@ def decode_key(text: str | None) -> Key:
     """
     if text is None:
         return _FOREIGN
+    if text[-4:] == "/*/0" and "%" not in text and "/" not in text[:-4]:
+        return Key(text[:-4], None, 0)
     parts = text.rsplit("/", 2)
     if len(parts) != 3:
         return _FOREIGN
@@ -146,7 +157,6 @@ class Ack(NamedTuple):
     consumer: str
     delivered: int
     sequence: int
-    pending: int
 
 
 def parse_ack(subject: str) -> Ack:
@@ -155,4 +165,4 @@ def parse_ack(subject: str) -> Ack:
     parts = subject.split(".")
     if len(parts) > 9:
         parts = parts[2:]
-    return Ack(parts[2], parts[3], int(parts[4]), int(parts[5]), int(parts[8]))
+    return Ack(parts[2], parts[3], int(parts[4]), int(parts[5]))

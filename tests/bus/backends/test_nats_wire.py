@@ -70,7 +70,7 @@ def test_sizes_in_commands_are_those_of_the_bytes() -> None:
 def test_acknowledgement_subjects_of_both_forms() -> None:
     short = "$JS.ACK.S.c.2.17.5.1700000000000000000.42"
     long = "$JS.ACK.domain.hash.S.c.2.17.5.1700000000000000000.42.rnd"
-    assert parse_ack(short) == parse_ack(long) == ("S", "c", 2, 17, 42)
+    assert parse_ack(short) == parse_ack(long) == ("S", "c", 2, 17)
 
 
 @pytest.mark.parametrize(
