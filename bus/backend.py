@@ -18,6 +18,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
+from contracts.quick import quick
 from contracts.topics import RESERVED
 
 _OWN = f"{RESERVED}."
@@ -70,6 +71,7 @@ def _no_headers() -> Mapping[str, str]:
     return _NO_HEADERS
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a backend carries.
@@ -97,6 +99,7 @@ class Message:
         return f"{self.id}/{group or self.group or '*'}/{self.copy}"
 
 
+@quick
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
     """A message in our hands until its lease runs out; compared by identity.

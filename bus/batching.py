@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from bus.errors import BusError, Closed
 
@@ -15,7 +15,8 @@ R = TypeVar("R")
 @dataclass(slots=True)
 class _Ask(Generic[T, R]):
     items: Sequence[T]
-    answer: asyncio.Future[Sequence[R]]
+    answer: asyncio.Future[Any]
+    alone: bool = False
 
 
 class Batcher(Generic[T, R]):
@@ -49,13 +50,22 @@ class Batcher(Generic[T, R]):
 
         A caller that is cancelled while waiting does not take its items back.
         """
+        answer: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
+        self._put(_Ask(items, answer))
+        return await answer
+
+    def ask_one(self, item: T) -> "asyncio.Future[R]":
+        """As `ask` for one item; awaiting the future gives its result. Quicker for many of them."""
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._put(_Ask((item,), answer, True))
+        return answer
+
+    def _put(self, ask: _Ask[T, R]) -> None:
         if self._closed:
             raise Closed("the bus is closed", actions=("connect again",))
-        answer: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Ask(items, answer))
+        self._waiting.append(ask)
         if len(self._flushing) < self._lanes:
             self._flushing.add(asyncio.create_task(self._flush()))
-        return await answer
 
     async def close(self) -> None:
         """Wait for what was asked; refuse new asks."""
@@ -113,5 +123,5 @@ def _answer(asks: Sequence[_Ask[T, R]], results: Sequence[R]) -> None:
     for ask in asks:
         end = start + len(ask.items)
         if not ask.answer.done():
-            ask.answer.set_result(results[start:end])
+            ask.answer.set_result(results[start] if ask.alone else results[start:end])
         start = end

@@ -82,7 +82,7 @@ class Bus:
         stopped = self.stop_view.stopped
         self.crashes = CrashCounter(self.known, self.settle, store, clock, stopped=stopped)
         self._publishing = Publishing(backend, store, patience, self._announcer.messages, source)
-        self._forgetter = Forgetter(backend, self._announcer)
+        self._forgetter = Forgetter(backend, self._announcer, self.contact.heard)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """Route what matches `patterns` to `group` from now on, and nothing else; see
@@ -196,12 +196,16 @@ class Bus:
         was not accepted. A broker that is away is waited for as long as the lease can last. A next
         copy too large to send is a dead letter. What may be started once has one end, the first.
         """
-        finished = await self.claims.end(finished)
+        if finished.claim is not None:
+            finished = await self.claims.end(finished)
         settlement = plan(finished, self._rng)
-        if not await self._keep(finished, settlement):
+        keeps = settlement.dead is not None or settlement.result is not None
+        if keeps and not await self._keep(finished, settlement):
             return None
         try:
-            ours = await self._forget(finished.delivery, settlement)
+            ours = await self._persist(
+                partial(self._forgetter.forget, finished.delivery, settlement)
+            )
         except TooLarge as error:
             if not settlement.then:
                 raise
@@ -214,7 +218,7 @@ class Bus:
 
     async def forget(self, delivery: Delivery) -> bool:
         """Settle a delivery that leaves nothing behind; False when it was no longer ours."""
-        return await self._forget(delivery, Plan())
+        return await self._persist(partial(self._forgetter.forget, delivery, Plan()))
 
     async def forget_all(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Settle deliveries that leave nothing behind, in one call; those no longer ours."""
@@ -227,7 +231,8 @@ class Bus:
 
         False when it was no longer ours to give.
         """
-        return await self._forget(delivery, Plan(then=(hand_back(delivery, task),)))
+        given_back = Plan(then=(hand_back(delivery, task),))
+        return await self._persist(partial(self._forgetter.forget, delivery, given_back))
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew leases; returns those that were no longer ours."""
@@ -280,13 +285,6 @@ class Bus:
             return False
         await self.dead.put(dead)
         return True
-
-    async def _forget(self, delivery: Delivery, settlement: Plan) -> bool:
-        """Whether it was ours to forget."""
-        ours = await self._persist(lambda: self._forgetter.forget(delivery, settlement))
-        if ours:
-            self.contact.heard()
-        return ours
 
     async def _unread(self) -> int:
         """Messages that wait to be moved into history; none where nobody does that."""

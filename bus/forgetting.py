@@ -1,8 +1,8 @@
 """Settling: what runs leave behind is made safe, then their inputs are forgotten together."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from bus.announcing import Announcer
 from bus.backend import Backend, Delivery
@@ -15,8 +15,7 @@ _MOST = 500
 """Inputs that are forgotten in one call."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Settle:
+class _Settle(NamedTuple):
     """One input to forget and what must exist afterwards."""
 
     delivery: Delivery
@@ -24,17 +23,19 @@ class _Settle:
 
 
 class Forgetter:
-    """Joins concurrent settles; the terminal events of a joined call are part of it."""
+    """Joins concurrent settles; the terminal events of a joined call are part of it. `heard` is
+    called when the broker has answered."""
 
-    def __init__(self, backend: Backend, announcer: Announcer) -> None:
+    def __init__(self, backend: Backend, announcer: Announcer, heard: Callable[[], None]) -> None:
         self._backend = backend
+        self._heard = heard
         self._announcer = announcer
         self._batcher = Batcher(self._settle_batch, limit=_MOST, lanes=2)
 
     async def forget(self, delivery: Delivery, plan: Plan) -> bool:
         """Send what `plan` leaves behind, forget `delivery`; False when it was no longer ours,
         and then nothing is sent. Raises what `Backend.settle` raises for this input."""
-        end = (await self._batcher.ask([_Settle(delivery, plan)]))[0]
+        end = await self._batcher.ask_one(_Settle(delivery, plan))
         if isinstance(end, BaseException):
             raise end
         return not end
@@ -91,7 +92,9 @@ class Forgetter:
             raise
         if len(lost) == len(deliveries):
             self._tell_all(untold)
-        elif not lost:
+            return lost
+        self._heard()
+        if not lost:
             self._tell_all(event for event in events if event.kind not in TERMINAL)
         return lost
 

@@ -17,12 +17,15 @@ from contracts.envelope import Envelope, Priority, decode, encode
 from contracts.events import Event, Kind
 from contracts.ids import content_id
 from contracts.outcomes import Cancelled, Done, Outcome, Reason, Reject, Retry, Snooze
+from contracts.quick import quick
 from contracts.results import Result, Status
 
 _LANES: Mapping[Priority, LaneName] = MappingProxyType(
     {Priority.HIGH: LaneName.HIGH, Priority.NORMAL: LaneName.NORMAL, Priority.LOW: LaneName.LOW}
 )
 
+
+_KINDS: Mapping[Status, Kind] = MappingProxyType({status: Kind(status.value) for status in Status})
 
 _TOLD = 500
 """Bytes of a reason that an event tells; the dead letter keeps more of it."""
@@ -41,6 +44,7 @@ class Policy:
     once: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """A run that ended. `task` is None when the bytes were not an envelope. `known`: its end was
@@ -60,6 +64,7 @@ class Finished:
     claim: Claim | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is made safe before the input is forgotten."""
@@ -130,8 +135,8 @@ def _again(f: Finished, after: float, kind: Kind, reason: str, *, use: int) -> P
     again = f.task.again(attempt=f.task.attempt + use)
     due = f.ended + after if after > 0 else 0.0
     message = to_message(again, group=f.delivery.group, due=due)
-    told = {"reason": cut(reason, _TOLD), "after": round(after, 3)}
-    return Plan(then=(message,), event=_event(f, kind, **told))
+    told: dict[str, object] = {"reason": cut(reason, _TOLD), "after": round(after, 3)}
+    return Plan(then=(message,), event=_event(f, kind, told))
 
 
 def _dead(f: Finished, kind: Reason, reason: str, error: str) -> Plan:
@@ -178,7 +183,7 @@ def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: 
         data["reason"] = reason
     if reason or error:
         data["error"] = cut(error, _TOLD)
-    event = _event(f, Kind(status.value), **data)
+    event = _event(f, _KINDS[status], data)
     if f.task is None or f.task.reply is None or f.known:
         return Plan(event=event)
     value = from_json(f.outcome.value) if isinstance(f.outcome, Done) else None
@@ -199,23 +204,26 @@ def _ended(f: Finished, status: Status, *, reason: Reason | None = None, error: 
 
 def _bodies(payload: bytes, outcome: Outcome) -> dict[str, object]:
     """Payload and result as text; of one that is too large or no text, its size."""
-    bodies = {"payload": payload}
-    if isinstance(outcome, Done):
-        bodies["result"] = outcome.value
     found: dict[str, object] = {}
-    for name, body in bodies.items():
-        try:
-            whole = body.decode() if len(body) <= _WHOLE else None
-        except UnicodeDecodeError:
-            whole = None
-        if whole is None:
-            found[f"{name}_bytes"] = len(body)
-        else:
-            found[name] = whole
+    _put_body(found, "payload", payload)
+    if isinstance(outcome, Done):
+        _put_body(found, "result", outcome.value)
     return found
 
 
-def _event(f: Finished, kind: Kind, **data: object) -> Event:
+def _put_body(found: dict[str, object], name: str, body: bytes) -> None:
+    try:
+        if len(body) <= _WHOLE:
+            found[name] = body.decode()
+            return
+    except UnicodeDecodeError:
+        pass
+    found[f"{name}_bytes"] = len(body)
+
+
+def _event(f: Finished, kind: Kind, data: dict[str, object]) -> Event:
+    """The event of this run; `data` becomes its own."""
+    data["seconds"] = round(f.ended - f.started, 6)
     task = f.task or _unread(f)
     return Event(
         kind=kind,
@@ -230,7 +238,7 @@ def _event(f: Finished, kind: Kind, **data: object) -> Event:
         published=task.time,
         tenant=task.tenant,
         correlation=task.correlation,
-        data={"seconds": round(f.ended - f.started, 6), **data},
+        data=data,
     )
 
 

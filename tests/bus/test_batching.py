@@ -71,6 +71,21 @@ async def test_a_lone_ask_leaves_at_once() -> None:
     assert sender.calls == [["a", "b"]]
 
 
+async def test_single_items_gather_with_other_asks_and_get_their_own_answers() -> None:
+    sender = Sender()
+    batcher = Batcher(sender.send, blames=(TooLarge,))
+    first = await held(batcher, sender)
+    one, another = batcher.ask_one("one"), batcher.ask_one("large")
+    many = (await asked(batcher, ["two", "three"]))[0]
+    sender.gate.set()
+    assert (await first, await one, await many) == (["FIRST"], "ONE", ["TWO", "THREE"])
+    with pytest.raises(TooLarge):
+        await another
+    await batcher.close()
+    with pytest.raises(Closed):
+        batcher.ask_one("late")
+
+
 async def test_asks_that_gather_leave_as_one_call_and_each_gets_its_own_answer() -> None:
     sender = Sender()
     batcher = Batcher(sender.send)
