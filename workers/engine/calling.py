@@ -1,7 +1,8 @@
 """Calls handlers: in the event loop, or in a thread, with the resources they ask for."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from contracts.envelope import Envelope
@@ -10,6 +11,8 @@ from workers.sdk.blocking import SyncContext
 from workers.sdk.context import Context, Runtime
 from workers.sdk.errors import RoleError
 from workers.sdk.role import Role
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Caller:
@@ -20,14 +23,27 @@ class Caller:
         self._given = given
         self.threads = Threads(role.name, role.concurrency)
 
-    async def call(
+    def call(
         self, payload: Any, task: Envelope, runtime: Runtime, stuck: Callable[[], None]
-    ) -> Any:
+    ) -> Awaitable[Any]:
         """What the handler returns or raises. Cancelling this ends it: an `async` handler at once;
         a plain one is told, and `stuck` is called if it does not return (`Threads.run`)."""
-        role, given = self.role, self._given() if self.role.resources else {}
-        if not role.plain:
-            return await role.handler(payload, Context(task, runtime), **given)
+        role = self.role
+        given = self._given() if role.resources else _NOTHING
+        if role.plain:
+            return self._in_a_thread(payload, task, runtime, stuck, given)
+        handled: Awaitable[Any] = role.handler(payload, Context(task, runtime), **given)
+        return handled
+
+    async def _in_a_thread(
+        self,
+        payload: Any,
+        task: Envelope,
+        runtime: Runtime,
+        stuck: Callable[[], None],
+        given: Mapping[str, Any],
+    ) -> Any:
+        role = self.role
 
         def blocking(bridge: LoopBridge) -> Any:
             return role.handler(payload, SyncContext(task, runtime, bridge), **given)

@@ -21,7 +21,7 @@ from workers.engine.events import event
 from workers.engine.gate import Gate
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
-from workers.engine.limit import TimeLimit
+from workers.engine.limit import TimeLimit, Timers
 from workers.engine.nursery import NoProcess
 from workers.engine.observing import Observer
 from workers.engine.opening import Resources
@@ -62,6 +62,7 @@ class Executor:
     ) -> None:
         self._role = role
         self._bus = bus
+        self._view = bus.stop_view
         self._who = who
         self._clock = clock
         self._observer = observer
@@ -71,6 +72,7 @@ class Executor:
         self._policy = policy_of(role)
         gate = Gate(role, bus, clock, tenants)
         self._gate = gate or None
+        self._timers = Timers()
         self.blame = Blame(self._policy, who.name, who.pid)
 
     async def execute(self, run: Run) -> Finished:
@@ -82,9 +84,11 @@ class Executor:
         run.task = task = found
         try:
             came_back = task.copy or run.delivery.earlier
-            known = await self._known(run, task) if came_back else None
-            outcome = known or await self._stopped(task) or steps.allowed(task, run.started)
-            outcome = outcome or await self._enter(run, task)
+            outcome = known = await self._known(run, task) if came_back else None
+            if outcome is None:
+                fresh = self._view.fresh
+                outcome = self._judged(task) if fresh else await self._stopped(task)
+            outcome = outcome or steps.allowed(task, run.started) or await self._enter(run, task)
         except BusError as error:
             return self._finished(run, Snooze(_AWAY, f"it could not begin: {error}"))
         except Exception as error:  # noqa: BLE001 - such as what a payload's own checks raise
@@ -97,8 +101,16 @@ class Executor:
 
     async def _stopped(self, task: Envelope) -> Outcome | None:
         """Whether it is not to start. Returns once all stops of the last second are known."""
-        view, role = self._bus.stop_view, self._role.name
-        stop = view.stopped(task, role) if view.fresh else await view.judge(task, role)
+        await self._view.until(self._is_fresh)
+        return self._judged(task)
+
+    def _is_fresh(self) -> bool:
+        return self._view.fresh
+
+    def _judged(self, task: Envelope) -> Outcome | None:
+        """Whether it is not to start, as far as a view that is fresh tells."""
+        view, role = self._view, self._role.name
+        stop = view.stopped(task, role)
         if stop is None and view.is_paused(role):
             return Snooze(0.0, "its role is paused")
         return stop
@@ -106,10 +118,11 @@ class Executor:
     def _enter(self, run: Run, task: Envelope) -> Awaitable[Outcome]:
         """Begin, or wait for what the limits of the task allow."""
         if self._gate is not None:
-            return self._gate.passed(run, task, partial(self._handle, run))
+            return self._gate.passed(run, task, partial(self._handle, run, waited=True))
         return self._handle(run, task)
 
-    async def _handle(self, run: Run, task: Envelope) -> Outcome:
+    async def _handle(self, run: Run, task: Envelope, *, waited: bool = False) -> Outcome:
+        """`waited`: something was awaited since it was judged whether the task is stopped."""
         if self._isolation is not None and (task.suspect or self._role.isolation):
             return await self._apart(self._isolation, run, task)
         payload = steps.validate(self._role, task)
@@ -117,11 +130,10 @@ class Executor:
             return payload
 
         async def call(runtime: EngineRuntime) -> Outcome:
-            stuck = partial(self._stuck, run)
-            value = await self._caller.call(payload, task, runtime, stuck)
+            value = await self._caller.call(payload, task, runtime, lambda: self._stuck(run))
             return steps.from_value(self._role, value)
 
-        return await self._begin(run, task, call)
+        return await self._begin(run, task, call, waited=waited)
 
     async def _apart(self, isolation: Isolation, run: Run, task: Envelope) -> Outcome:
         """In a child process; its start does not count against the time of the handler."""
@@ -130,19 +142,20 @@ class Executor:
             async with isolation.child(self._role) as child:
                 header = span.header if span is not None else ""
                 stop = await self._stopped(task) or await child.begin(task, header)
-                return stop or await self._begin(run, task, child.run)
+                return stop or await self._begin(run, task, child.run, waited=True)
         except NoProcess as error:
             return Snooze(_AWAY, f"it could not begin: {error}")
 
-    async def _begin(self, run: Run, task: Envelope, work: _Work) -> Outcome:
-        instead = await self._claim(run, task)
-        if instead is not None:
-            return instead
+    async def _begin(self, run: Run, task: Envelope, work: _Work, *, waited: bool) -> Outcome:
+        if self._policy.once is not None or is_last(task, self._policy):
+            waited, instead = True, await self._claim(run, task)
+            if instead is not None:
+                return instead
         run.called = True
-        view, role = self._bus.stop_view, self._role.name
-        stop = view.stopped(task, role) if view.fresh else await view.judge(task, role)
-        if stop is not None:
-            return stop
+        if waited or not self._view.fresh:
+            stop = await self._view.judge(task, self._role.name)
+            if stop is not None:
+                return stop
         self._bus.tell_start(run.delivery, lambda: self._started(run, task))
         runtime = EngineRuntime(
             run,
@@ -180,11 +193,10 @@ class Executor:
         return outcome
 
     async def _claim(self, run: Run, task: Envelope) -> Outcome | None:
-        """Note that it begins, where that has to be known later. What it comes to instead, if it
-        may be started once only and was."""
+        """Note that it begins, which has to be known later. What it comes to instead, if it may be
+        started once only and was."""
         if self._policy.once is None:
-            if is_last(task, self._policy):
-                await self._bus.crashes.begin(run.delivery, task, self._policy)
+            await self._bus.crashes.begin(run.delivery, task, self._policy)
             return None
         who, now = self._who.name, self._clock.wall()
         group, ttl = self._role.name, self._policy.once
@@ -195,7 +207,7 @@ class Executor:
     async def _limited(self, run: Run, task: Envelope, work: Awaitable[Outcome]) -> Outcome:
         now = self._clock.wall() if task.deadline is not None else 0.0
         limit = steps.limit(task, self._role, now)
-        timer = TimeLimit(limit, run.runner)
+        timer = TimeLimit(limit, run.runner, self._timers)
         try:
             with timer:
                 return await work

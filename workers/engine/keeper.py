@@ -57,10 +57,11 @@ class Keeper:
         self._held: dict[int, _Held] = {}
         self.trouble = ""
 
-    def hold(self, delivery: Delivery) -> None:
-        """Renew `delivery` from now on."""
-        now = self._clock.monotonic()
-        self._held[id(delivery)] = _Held(delivery, now, self._clock.wall())
+    def hold(self, *deliveries: Delivery) -> None:
+        """Renew `deliveries` from now on."""
+        monotonic, wall = self._clock.monotonic(), self._clock.wall()
+        for delivery in deliveries:
+            self._held[id(delivery)] = _Held(delivery, monotonic, wall)
 
     def release(self, delivery: Delivery) -> None:
         """Stop renewing `delivery`."""
@@ -68,8 +69,10 @@ class Keeper:
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether the lease of `delivery` was confirmed within its length from now."""
-        held = self._held.get(id(delivery))
-        return held is not None and self._age(held) < self._lease
+        held, lease = self._held.get(id(delivery)), self._lease
+        if held is None or self._clock.monotonic() - held.monotonic >= lease:
+            return False
+        return self._clock.wall() - held.wall < lease
 
     async def keep(self, extender: Extender) -> None:
         """Renew for ever; cancel to stop. A broker that is away is tried again each round; a

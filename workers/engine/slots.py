@@ -98,7 +98,7 @@ class Place:
         self._held = True
         self._left = False
         self._calls = 0
-        self._coming = asyncio.Lock()
+        self._coming: asyncio.Lock | None = None
 
     def leave(self) -> None:
         """The run has ended; whatever it still waits for takes no place again."""
@@ -131,6 +131,7 @@ class Place:
         await self._come_back()
 
     async def _come_back(self) -> None:
+        self._coming = self._coming or asyncio.Lock()
         async with self._coming:
             if not self._missing():
                 return

@@ -71,8 +71,7 @@ class Source:
                 wait=wait,
                 blame=self._blame,
             )
-            for delivery in found:
-                self._keeper.hold(delivery)
+            self._keeper.hold(*found)
             self.failed = ""
             return found
         except Unroutable:

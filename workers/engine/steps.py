@@ -29,6 +29,9 @@ _MAX_DATA = 4096
 """Bytes of the data of one event."""
 
 
+_SAID = (Retry, Snooze, Reject)
+
+
 def read(message: Message) -> Envelope | Reject:
     """The task in a message; bytes that are none are a dead letter, never a loop."""
     try:
@@ -63,10 +66,8 @@ def from_known(result: Result) -> Outcome | None:
 
 def from_value(role: Role, value: Any) -> Outcome:
     """The outcome that a handler's return value stands for."""
-    if isinstance(value, Retry | Snooze):
-        return _with_sane_delay(value)
-    if isinstance(value, Reject):
-        return value
+    if isinstance(value, _SAID):
+        return value if isinstance(value, Reject) else _with_sane_delay(value)
     try:
         data = to_json(from_json(value.value)) if isinstance(value, Done) else role.write(value)
     except InvalidPayload as error:

@@ -72,6 +72,7 @@ class Worker:
         self._runs: dict[int, Run] = {}
         self._runners: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._starting = False
         self._pulling: asyncio.Task[None] | None = None
         self._view = bus.stop_view
         self._halting = Halting(bus, role.name, self._runs, self._conclude, clock)
@@ -197,16 +198,26 @@ class Worker:
         self._start()
         return len(found)
 
+    def _start_soon(self) -> None:
+        """Start what waits here once for all runs that end in this moment."""
+        if self._queue and not self._starting:
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._start)
+
     def _start(self) -> None:
         """Start what waits here, as far as there are places."""
-        if not self._queue or not self._view.fresh or self._is_paused():
+        self._starting = False
+        if not self._queue or self._stopping.is_set():
             return
-        while self._queue and self.slots.free and not self._stopping.is_set():
+        if not self._view.fresh or self._is_paused():
+            return
+        spawn = asyncio.get_running_loop().create_task
+        for _ in range(min(len(self._queue), self.slots.free)):
             run = Run(self._queue.pop(), self.slots.take())
             self._runs[id(run.delivery)] = run
-            run.runner = asyncio.create_task(self._process(run))
-            self._runners.add(run.runner)
-            run.runner.add_done_callback(self._runners.discard)
+            run.runner = runner = spawn(self._process(run))
+            self._runners.add(runner)
+            runner.add_done_callback(self._runners.discard)
 
     async def _process(self, run: Run) -> None:
         """One run; whatever happens, its place is given back and its end is dealt with."""
@@ -222,7 +233,7 @@ class Worker:
         finally:
             run.place.leave()
             del self._runs[id(run.delivery)]
-            self._start()
+            self._start_soon()
         if not run.abandoned:
             await self._conclude(run, finished)
 

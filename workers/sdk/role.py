@@ -74,18 +74,18 @@ class Role:
     def read(self, body: bytes) -> Any:
         """The payload in `body`, typed; `InvalidPayload` names each wrong field."""
         try:
-            return self.payload.validate_json(body)
+            return self.payload.validator.validate_json(body)
         except ValidationError as error:
             raise _invalid(f"the payload does not fit role {self.name}", error) from error
 
     def write(self, value: Any) -> bytes:
         """A result as JSON bytes; `InvalidPayload` if it is not what the role declares."""
         try:
-            checked = self.result.validate_python(value)
+            checked = self.result.validator.validate_python(value)
         except ValidationError as error:
             raise _invalid(f"the result of role {self.name} has another type", error) from error
         try:
-            return self.result.dump_json(checked)
+            return self.result.serializer.to_json(checked)
         except (PydanticSerializationError, ValueError) as error:
             raise InvalidPayload(
                 f"the result of role {self.name} is not JSON",
