@@ -100,7 +100,7 @@ async def test_a_worker_that_was_frozen_uses_up_an_attempt_and_no_more(fleet: Ma
     """Nobody can tell a frozen worker from a dead one."""
     deadly = Deadly(fleet)
     deadly.seconds = 4 * LEASE
-    one = await deadly.restart(attempts=3)
+    one = await deadly.restart(attempts=3, drain=600.0)  # of the event loop's clock
     task = await fleet.client.publish("work.a", "long")
     await fleet.until(lambda: one.worker.running == 1)
     one.cut_off()
