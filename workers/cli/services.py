@@ -1,16 +1,19 @@
 """The servers that run embedded where none is configured: the bus and the history database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from contracts.errors import MusterError
 from deploy import nats, postgres
 from workers.cli import output
 from workers.settings import Loaded
+
+T = TypeVar("T")
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at an embedded server, which is started again where it died."""
@@ -58,22 +61,38 @@ async def running(loaded: Loaded) -> AsyncIterator[Sequence[str]]:
 async def _start(services: Sequence[Service], state: Path) -> None:
     """Start all at once; what fails is raised when each has started or failed."""
     begun = [asyncio.to_thread(service.start, state) for service in services]
-    for result in await asyncio.gather(*begun, return_exceptions=True):
+    for result in await _whole(asyncio.gather(*begun, return_exceptions=True)):
         if isinstance(result, BaseException):
             raise result
 
 
-async def look_after(loaded: Loaded) -> None:
-    """Start each again where it died; clients find it at the same address. Ends when cancelled."""
-    await asyncio.gather(*(_look_after(service, loaded.state) for service in embedded(loaded)))
+async def _whole(work: Awaitable[T]) -> T:
+    """What `work` answers. Who is cancelled meanwhile waits for its end: a thread that starts a
+    server cannot be stopped, and who ends that server must come after it."""
+    begun = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        await asyncio.gather(begun, return_exceptions=True)
+        raise
 
 
-async def _look_after(service: Service, state: Path) -> None:
+def _noted(name: str, pid: int) -> None:
+    output.note(f"the {name} had ended; started again as process {pid}")
+
+
+async def look_after(loaded: Loaded, again: Callable[[str, int], None] = _noted) -> None:
+    """Start each again where it died; clients find it at the same address. `again` is called with
+    its name and its new process id. Ends when cancelled."""
+    await asyncio.gather(*(_look_after(each, loaded.state, again) for each in embedded(loaded)))
+
+
+async def _look_after(service: Service, state: Path, again: Callable[[str, int], None]) -> None:
     while True:
         await asyncio.sleep(_LOOK_EVERY)
         try:
             if await asyncio.to_thread(service.find, state) is None:
-                server = await asyncio.to_thread(service.start, state)
-                output.note(f"the {service.name} had ended; started again as process {server.pid}")
+                server = await _whole(asyncio.to_thread(service.start, state))
+                again(service.name, server.pid)
         except MusterError as error:
             output.note(f"the {service.name} cannot be started again: {error}")
