@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bus.bus import Bus
     from bus.deadletters import DeadLetter
     from workers.sdk.role import Role
+    from workers.settings import Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ def change(given: Given, wish: Wish) -> int:
     letter = with_bus(given, lambda bus: _letter(bus, wish))
     if not wish.keep:
         guard(letter, force=wish.force)
-    role = _role(given, letter.group)
+    role = role_of(given.loaded(), letter.group)
     if wish.payload is not None:
         (payload,) = read(wish.payload, lines=False)
-        _check(role, payload)
+        check(role, payload)
         _ask(letter, payload, wish)
         return _take(given, wish, letter, payload)
     with Draft.of(letter.id, _text(letter)) as draft:
@@ -67,13 +68,13 @@ async def _letter(bus: "Bus", wish: Wish) -> "DeadLetter":
     return letter
 
 
-def _role(given: Given, name: str) -> "Role | None":
-    """The role, where its code is here."""
+def role_of(loaded: "Loaded", name: str) -> "Role | None":
+    """The role, where its code is here; a note says where it is not."""
     from workers.sdk.errors import RoleError
     from workers.wiring import all_roles
 
     try:
-        role = all_roles(given.loaded()).get(name)
+        role = all_roles(loaded).get(name)
     except RoleError as error:
         output.note(f"the payload is not checked here: {error}")
         return None
@@ -106,7 +107,7 @@ def _edited(draft: Draft, role: "Role | None") -> Payload | None:
             return None
         try:
             payload = Payload(parse(text))
-            _check(role, payload)
+            check(role, payload)
         except MusterError as error:
             if not _again(error):
                 raise
@@ -114,7 +115,8 @@ def _edited(draft: Draft, role: "Role | None") -> Payload | None:
             return payload
 
 
-def _check(role: "Role | None", payload: Payload) -> None:
+def check(role: "Role | None", payload: Payload) -> None:
+    """Raise `InvalidPayload` for what the role, if its code is here, does not accept."""
     if role is not None:
         role.read(payload.encoded())
 
@@ -129,12 +131,17 @@ def _again(error: MusterError) -> bool:
 
 
 def _ask(letter: "DeadLetter", payload: Payload, wish: Wish) -> None:
-    before = _lines(letter.body)
-    after = _lines(payload.encoded())
-    for line in difflib.unified_diff(before, after, "as it died", "as changed", lineterm="", n=2):
-        output.note(output.printable(line))
+    for line in difference(letter, payload):
+        output.note(line)
     what = "Keep this change" if wish.keep else "Replay it so"
     confirm(f"{what}: {letter.id} of {letter.group}?", yes=wish.yes)
+
+
+def difference(letter: "DeadLetter", payload: Payload) -> list[str]:
+    """What is changed, line by line, as it may be shown."""
+    before, after = _lines(letter.body), _lines(payload.encoded())
+    lines = difflib.unified_diff(before, after, "as it died", "as changed", lineterm="", n=2)
+    return [output.printable(line) for line in lines]
 
 
 def _lines(body: bytes) -> "Sequence[str]":
@@ -146,21 +153,35 @@ def _lines(body: bytes) -> "Sequence[str]":
     return text.splitlines()
 
 
+async def take(
+    bus: "Bus",
+    letter: "DeadLetter",
+    payload: Payload,
+    *,
+    by: str,
+    now: float,
+    keep: bool = False,
+    force: bool = False,
+) -> None:
+    """Give the letter this payload and, unless it is to `keep` it, replay it. Raises as `change`;
+    where only the replay was refused, the error says that the change is kept."""
+    await bus.dead.edit(letter, payload.encoded(), by=by, now=now)
+    if keep:
+        return
+    try:
+        await bus.dead.replay(letter.group, letter.id, now=now, force=force, by=by)
+    except MusterError as error:
+        error.details += "; the change is kept with the dead letter"
+        raise
+
+
 def _take(given: Given, wish: Wish, letter: "DeadLetter", payload: Payload) -> int:
     from workers.fleet.steering import whoami
 
-    by = whoami()
+    by, keep, force = whoami(), wish.keep, wish.force
 
     async def run(bus: "Bus") -> None:
-        now = time.time()
-        await bus.dead.edit(letter, payload.encoded(), by=by, now=now)
-        if wish.keep:
-            return
-        try:
-            await bus.dead.replay(letter.group, letter.id, now=now, force=wish.force, by=by)
-        except MusterError as error:
-            error.details += "; the change is kept with the dead letter"
-            raise
+        await take(bus, letter, payload, by=by, now=time.time(), keep=keep, force=force)
 
     with_bus(given, run)
     done = "edited" if wish.keep else "edited and replayed"
