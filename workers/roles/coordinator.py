@@ -23,9 +23,8 @@ class Job(BaseModel):
 @role("coordinator", listens="brief.request", timeout=900, concurrency=4)
 async def coordinate(job: Job, ctx: Context) -> Brief:
     """Answer a question from a folder of documents with a validated brief."""
-    from workers.documents import stages
-
-    plan = await asyncio.to_thread(stages.plan, job.folder, job.question, job.researchers)
+    await ctx.progress(0.0, "plans")
+    plan = await asyncio.to_thread(_plan, job)
     await ctx.progress(0.05, f"{plan.file_count} files for {len(plan.shards)} researchers")
     selection = await _research(plan, ctx)
     chosen = sum(len(part.findings) for part in selection.parts)
@@ -40,6 +39,13 @@ async def coordinate(job: Job, ctx: Context) -> Brief:
     )
     await ctx.progress(1.0, f"{brief.status}, {len(brief.citations)} citations hold")
     return brief
+
+
+def _plan(job: Job) -> Plan:
+    """Imports in the thread too: what was told above leaves meanwhile."""
+    from workers.documents import stages
+
+    return stages.plan(job.folder, job.question, job.researchers)
 
 
 async def _research(plan: Plan, ctx: Context) -> Selection:
