@@ -31,6 +31,10 @@ def test_planted_facts_are_cited_at_their_places(muster: Muster, tmp_path: Path)
     assert not {c.place.file for c in brief.citations} & set(truth.decoys)
     assert len(set(re.findall(r" s  \w+ +(\d+)  ", ended.err))) >= 5
     assert (tmp_path / "brief.md").read_text(encoding="utf-8") == brief.markdown
+    assert "as its events tell" in ended.err
+    assert re.search(r" died: invalid, researchers: Input should be .*, got 'three'\n", ended.err)
+    assert "checked against the role coordinator and replayed: succeeded" in ended.err
+    assert "with the same brief" in ended.err
 
 
 def test_what_the_folder_does_not_say_is_not_found(muster: Muster, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -232,4 +233,5 @@ def test_the_demo_ends_what_it_has_started(folder: Muster) -> None:
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["status"] == "answered"
     assert "history: PostgreSQL 18 in " in ended.err
+    assert re.search(r"^\d+ tasks in \d+ runs .* as history ", ended.err, re.MULTILINE)
     assert folder("down").out == "nothing runs here\n"

@@ -1,0 +1,1 @@
+"""`muster demo`: the main job by real processes; with `--chaos` they are killed while it runs."""
