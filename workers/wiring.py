@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bus.backend import Backend, Delivery
 from bus.bus import Bus
@@ -16,8 +15,9 @@ from bus.examined import Examined
 from bus.keyvalue.protocol import KeyValue
 from bus.places import Places
 from contracts.clock import Clock, SystemClock
-from contracts.topics import EVENTS, RECORDER, near
+from contracts.topics import EVENTS, RECORDER
 from deploy import nats as embedded
+from workers.bus_address import checked
 from workers.engine.host import Host
 from workers.engine.identity import Identity
 from workers.engine.keeper import Extender
@@ -34,12 +34,10 @@ from workers.overriding import overridden
 from workers.reporting import Reporting, client_tracing
 from workers.sdk.discovery import discover
 from workers.sdk.role import Role
-from workers.settings import Loaded, SettingsError, load
+from workers.settings import Loaded, load
 from workers.showing import Shown, shown_as
 from workers.telemetry.telling import Telling
 from workers.telemetry.threads import ContextThreads
-
-SCHEMES = ("nats", "tls")
 
 _END = 10.0
 """Seconds a process whose handler does not stop has to hand back the rest."""
@@ -49,7 +47,7 @@ def bus_url(loaded: Loaded) -> str:
     """The bus of this fleet: the configured one, else the embedded one if it runs."""
     url = loaded.settings.bus.url
     if url is not None:
-        return _checked(url, loaded)
+        return checked(url, loaded)
     running = embedded.find(loaded.state)
     if running is None:
         raise Unreachable(
@@ -272,16 +270,3 @@ class _Extending:
 
 def _membership(host: Host, role: Role, bus: Bus, clock: Clock) -> Membership:
     return Membership(bus, clock, role.name, role.listens, ready=host.ready)
-
-
-def _checked(url: str, loaded: Loaded) -> str:
-    scheme = urlsplit(url).scheme
-    if scheme in SCHEMES:
-        return url
-    close = near(scheme, SCHEMES, limit=1)
-    raise SettingsError(
-        f"no bus backend for {scheme or 'no scheme'!r} in bus.url",
-        details=f"from {loaded.origins.get('bus.url', 'the defaults')}; "
-        + (f"did you mean {close[0]}://?" if close else "this version speaks nats:// and tls://"),
-        actions=("set bus.url to nats://HOST:PORT", "or leave it out for the embedded server"),
-    )

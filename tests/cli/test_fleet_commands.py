@@ -38,6 +38,12 @@ def test_a_key_published_again_is_the_first_task_with_its_result(fleet: Muster) 
     assert shown.err.startswith(f"task {first['id']}, published before under its key")
 
 
+def test_an_empty_key_is_no_key(fleet: Muster) -> None:
+    """Not publishing without one: whoever repeats it expects one task."""
+    ended = fleet("publish", "greeter.hello", '{"name": "Ada"}', "--key", "")
+    assert (ended.code, ended.lines[0]) == (2, "a key cannot be empty")
+
+
 def test_a_key_cannot_hold_for_no_time(fleet: Muster) -> None:
     ended = fleet("publish", "greeter.hello", "{}", "--key", "k", "--key-for", "0")
     assert ended.code == 2

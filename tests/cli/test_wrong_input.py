@@ -204,6 +204,47 @@ def test_an_unknown_setting_names_the_nearest(muster: Muster) -> None:
     assert "muster.toml" in why
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://127.0.0.1:99999",
+        "nats://127.0.0.1:0",
+        "nats://127.0.0.1:port",
+        "nats://",
+        "nats://ada:se/cret@127.0.0.1",
+        "nats://[::1:4222",
+    ],
+)
+def test_an_address_that_leads_nowhere_is_not_asked(muster: Muster, url: str) -> None:
+    """It is wrong usage, no broker that is away; what cannot be read may be a password."""
+    ended = muster("ps", "--bus", url)
+    assert ended.code == 2
+    assert ended.lines[0] == "the address in bus.url cannot be used"
+    assert "cret" not in ended.err
+
+
+def test_what_is_empty_is_not_the_default(muster: Muster) -> None:
+    """`--fleet "$FLEET"` of a variable that is not set means no other fleet."""
+    for option in ("--fleet", "--bus"):
+        ended = muster("queue", "purge", "greeter", "--yes", option, "")
+        assert (ended.code, ended.lines[0]) == (2, f"{option} is empty")
+    for variable in ("MUSTER_FLEET_NAME", "MUSTER_BUS_URL"):
+        muster.environment[variable] = ""
+        ended = muster("ps")
+        assert ended.code == 2
+        assert variable in ended.lines[1]
+        del muster.environment[variable]
+
+
+@pytest.mark.parametrize("option", ["--at", "--deadline"])
+def test_a_day_that_does_not_exist_is_named(muster: Muster, option: str) -> None:
+    ended = muster("publish", "a.b", "{}", option, "2030-02-31T08:00")
+    assert ended.code == 2
+    what, why, _ = ended.lines
+    assert what == f"{option} cannot be '2030-02-31T08:00'"
+    assert why == "there is no such time: day is out of range for month"
+
+
 def test_a_bus_nobody_can_speak_to(muster: Muster) -> None:
     ended = muster("ps", "--bus", "nast://127.0.0.1")
     assert ended.code == 2

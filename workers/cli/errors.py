@@ -188,7 +188,7 @@ def _usage(error: typer.TyperException) -> WrongUsage:
     path = context.command_path if context else "muster"
     usage = context.get_usage().partition("\n")[0].removeprefix("Usage: ") if context else path
     return WrongUsage(
-        error.format_message().partition("\n")[0],
+        error.format_message().partition("\n")[0].replace(": Value error, ", ": "),
         details=f"expected: {usage}",
         actions=(f"see the options: `{path} --help`",),
     )

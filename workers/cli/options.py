@@ -41,7 +41,16 @@ class Given:
 
 
 def remember(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-    """Keep a shared option for `Given.of`; one left out changes nothing."""
+    """Keep a shared option for `Given.of`; one left out changes nothing. Raises `WrongUsage` for
+    one that is empty: of a variable that is not set, the default is not what was meant."""
+    if value == "" and not ctx.resilient_parsing:
+        from workers.cli.errors import WrongUsage
+
+        raise WrongUsage(
+            f"--{param.name} is empty",
+            details="it says nothing, and is not taken for the default",
+            actions=("see that the variable it comes from is set", "or leave it out"),
+        )
     if value and param.name:
         root = ctx.find_root()
         root.obj = replace(root.obj, **{param.name: value})

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from workers.cli.errors import WrongUsage
 
 _DURATION = re.compile(r"([+-]?\d+(?:\.\d+)?)(ms|s|m|h|d)?\Z")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?)?\Z", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EPOCH = 1e9
 """A number from here on is a moment (after 2001), below it a duration (under 32 years)."""
@@ -41,7 +42,7 @@ def moment(text: str, option: str, *, now: float) -> float:
     try:
         return datetime.fromisoformat(text.strip()).astimezone().timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise _wrong(text, option, "neither a duration nor a time") from error
+        raise _no_time(text, option, error) from error
 
 
 def moment_in(text: str, option: str, zone: tzinfo, *, now: float) -> float:
@@ -56,7 +57,7 @@ def moment_in(text: str, option: str, zone: tzinfo, *, now: float) -> float:
         found = found.replace(tzinfo=zone)
         again = found.astimezone(UTC).astimezone(zone)
     except (ValueError, OverflowError, OSError) as error:
-        raise _wrong(text, option, "neither a duration nor a time") from error
+        raise _no_time(text, option, error) from error
     if again.replace(tzinfo=None) != found.replace(tzinfo=None):
         raise WrongUsage(
             f"{option} cannot be {text!r}",
@@ -75,6 +76,16 @@ def past(text: str, option: str, *, now: float) -> float:
     if ago < 0:
         raise _wrong(text, option, "an age from 0 on")
     return now - ago
+
+
+def _no_time(text: str, option: str, error: Exception) -> WrongUsage:
+    if not _DATE.match(text.strip()):
+        return _wrong(text, option, "neither a duration nor a time")
+    return WrongUsage(
+        f"{option} cannot be {text!r}",
+        details=f"there is no such time: {error}",
+        actions=("give a day and an hour that exist",),
+    )
 
 
 def _wrong(text: str, option: str, what: str) -> WrongUsage:

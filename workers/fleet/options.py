@@ -74,7 +74,7 @@ def envelope_of(
     else under `reply` if that was asked for."""
     publishable(topic)
     _check_stream(options)
-    keyed = key_id(options.tenant, topic, options.key) if options.key else None
+    keyed = _keyed(topic, options)
     return Envelope(
         id=keyed or new_id(now),
         topic=topic,
@@ -90,6 +90,16 @@ def envelope_of(
         reply=keyed or (reply if options.reply else None),
         extra={STREAM: "1"} if options.stream else {},
     )
+
+
+def _keyed(topic: str, options: Options) -> str | None:
+    if options.key == "":
+        raise InvalidValue(
+            "a key cannot be empty",
+            details="tasks of equal keys are one task, and an empty one would name nothing",
+            actions=("see that what fills it is set", "or leave the key out"),
+        )
+    return key_id(options.tenant, topic, options.key) if options.key is not None else None
 
 
 def _check_stream(options: Options) -> None:

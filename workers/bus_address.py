@@ -1,0 +1,45 @@
+"""Whether the address of a bus can be one, before anybody is asked there."""
+
+from urllib.parse import urlsplit
+
+from contracts.topics import near
+from workers.settings import Loaded, SettingsError
+
+SCHEMES = ("nats", "tls")
+
+
+def checked(url: str, loaded: Loaded) -> str:
+    """`url` as it is. Raises `SettingsError` for one that no backend knows, or that leads nowhere;
+    nothing of it is repeated but its scheme: what cannot be read may hold a password."""
+    origin = loaded.origins.get("bus.url", "the defaults")
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
+    if scheme not in SCHEMES:
+        close = near(scheme, SCHEMES, limit=1)
+        raise SettingsError(
+            f"no bus backend for {scheme[:20] or 'no scheme'!r} in bus.url",
+            details=f"from {origin}; "
+            + (
+                f"did you mean {close[0]}://?"
+                if close
+                else "this version speaks nats:// and tls://"
+            ),
+            actions=("set bus.url to nats://HOST:PORT", "or leave it out for the embedded server"),
+        )
+    why = _wrong(url)
+    if why:
+        raise SettingsError(
+            "the address in bus.url cannot be used",
+            details=f"from {origin}: {why}",
+            actions=("write it as nats://USER:PASSWORD@HOST:PORT, special characters as %XX",),
+        )
+    return url
+
+
+def _wrong(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.port == 0:
+            return "its port is 0"
+    except ValueError:
+        return "its port is no number from 1 to 65535, or its host cannot be read"
+    return "" if parts.hostname else "it names no host"
