@@ -36,6 +36,10 @@ _NAMES = MappingProxyType(
 """As crontab(5) has them."""
 
 
+_FIELDS = ("second", "minute", "hour", "day-of-month", "month", "day-of-week")
+"""As the library that reads them calls them."""
+
+
 class Misfire(StrEnum):
     """What becomes of missed ticks: nothing; one task for all of them; each its task."""
 
@@ -127,10 +131,20 @@ def _checked(cron: str, first: Callable[[], float | None]) -> None:
     try:
         never = first() is None
     except (CronSimError, ValueError, TypeError, AssertionError) as error:
-        said = str(error) or "a field cannot be read"
-        raise _bad_cron(cron, said[0].lower() + said[1:]) from error
+        raise _bad_cron(cron, _said(cron, error)) from error
     if never:
         raise _bad_cron(cron, "no such moment comes within fifty years")
+
+
+def _said(cron: str, error: Exception) -> str:
+    """What the library has against it, with what stands in that field."""
+    said = str(error) or "a field cannot be read"
+    name, fields = said.removeprefix("Bad "), cron.split()
+    if name not in _FIELDS or not 5 <= len(fields) <= len(_FIELDS):
+        return said[0].lower() + said[1:]
+    named = dict(zip(_FIELDS[-len(fields) :], fields, strict=True))
+    month = named["month"] if name == "day-of-month" else "*"
+    return f"its {name} cannot be {named[name]!r}" + (f" in month {month}" if month != "*" else "")
 
 
 def _bad_cron(cron: str, why: str) -> InvalidValue:

@@ -133,6 +133,25 @@ def test_wrong_options_are_refused_before_anything_is_asked(
 
 
 @pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--cron", "0 0 31 2 *"), "its day-of-month cannot be '31' in month 2"),
+        (("--cron", "0 0 61 * * *"), "its hour cannot be '61'"),
+        (("--cron", "61 * * * *"), "its minute cannot be '61'"),
+        (("--cron", "* * *"), "wrong number of fields"),
+        (("--at", "2030-02-31T08:00"), "there is no such time: day is out of range for month"),
+        (("--at", "2030-02-28T25:00"), "there is no such time: hour must be in 0..23"),
+        (("--at", "tomorrow"), "it is neither a duration nor a time"),
+    ],
+)
+def test_a_time_that_never_comes_says_why(
+    muster: Muster, options: tuple[str, ...], why: str
+) -> None:
+    ended = muster("schedule", "add", "x", "report.x", HELLO, *options)
+    assert (ended.code, ended.lines[1]) == (2, why)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (("a b", "report.x", HELLO), 2),
