@@ -7,6 +7,7 @@ import asyncpg
 
 from knowledge.database.address import described
 from knowledge.database.errors import translated
+from knowledge.database.migrating import fits, packaged
 
 _CONNECT = 5.0
 
@@ -33,10 +34,12 @@ class Server:
     bytes: int
 
 
-async def look(url: str) -> Server:
-    """Ask the server at `url`; nothing there is changed.
+async def look(url: str, schema: str) -> Server:
+    """Ask the server at `url`, and see that what lies in `schema` can be opened, or made;
+    nothing there is changed.
 
-    Raises `Unreachable`, `Busy`, `AccessDenied`, `NoSuchDatabase`, `BadAddress`.
+    Raises `Unreachable`, `Busy`, `AccessDenied`, `NoSuchDatabase`, `BadAddress`, `NotOurs`,
+    `NewerDatabase`.
     """
     where = described(url)
     with translated(where, greeting=True):
@@ -44,6 +47,7 @@ async def look(url: str) -> Server:
             link = await asyncpg.connect(url, timeout=_CONNECT)
             try:
                 row = await link.fetchrow(_ASK)
+                await fits(link, schema, packaged())
             finally:
                 link.terminate()
     return Server(where=where, **dict(row or {}))

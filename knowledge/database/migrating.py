@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from knowledge.database.errors import NewerDatabase, NotOurs
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from knowledge.database.links import Link
 
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -86,23 +88,42 @@ async def _next(link: "Link", schema: str, migrations: Sequence[Migration]) -> b
     return True
 
 
+async def fits(
+    link: "Link | asyncpg.Connection[asyncpg.Record]", schema: str, migrations: Sequence[Migration]
+) -> None:
+    """Raise what `migrate` would raise of what was applied; changes nothing."""
+    _check(await _done(link, schema) or {}, migrations, schema)
+
+
 async def _applied(link: "Link", schema: str) -> Mapping[int, str]:
     """Numbers and digests of what was applied; makes an empty ledger where there is nothing."""
+    done = await _done(link, schema)
+    if done is None:
+        await link.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        await link.execute(_LEDGER)
+    return done or {}
+
+
+async def _done(
+    link: "Link | asyncpg.Connection[asyncpg.Record]", schema: str
+) -> Mapping[int, str] | None:
+    """Numbers and digests of what was applied, None where there is no table at all."""
     tables = await link.fetchval(
         "SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = $1", schema
     )
-    if tables and "migrations" not in tables:
-        raise _not_ours(schema, f"it holds {', '.join(sorted(tables)[:5])} and no migrations")
     if not tables:
-        await link.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        await link.execute(_LEDGER)
+        return None
+    if "migrations" not in tables:
+        raise _not_ours(schema, f"it holds {', '.join(sorted(tables)[:5])} and no migrations")
+    ledger = f'"{schema}".migrations'
     columns = await link.fetchval(
         "SELECT array_agg(attname::text) FROM pg_attribute"
-        " WHERE attrelid = 'migrations'::regclass AND attnum > 0"
+        " WHERE attrelid = $1::text::regclass AND attnum > 0",
+        ledger,
     )
     if not {"number", "digest"} <= set(columns):
         raise _not_ours(schema, "its table migrations is of another project")
-    rows = await link.fetch("SELECT number, digest FROM migrations ORDER BY number")
+    rows = await link.fetch(f"SELECT number, digest FROM {ledger} ORDER BY number")  # noqa: S608
     return {row["number"]: row["digest"] for row in rows}
 
 

@@ -1,5 +1,6 @@
 """The history database as the commands start, check and end it."""
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from deploy import ports, postgres, postgres_server
+from knowledge.database.database import Database
 from tests.cli.running import GREETER, Muster
 from tests.servers import PostgresServer
 from workers.services import SERVICES
@@ -106,6 +108,32 @@ def test_a_fleet_may_keep_none(folder: Muster) -> None:
     assert (up.code, up.json["history"]) == (0, "none")
     assert not (folder.folder / ".muster" / "postgres").exists()
     assert "none is kept" in _checks(folder)["history"]["said"]
+
+
+async def _of_a_newer_release(url: str, schema: str) -> None:
+    database = await Database.open(url, schema=schema)
+    async with database.link() as link:
+        await link.execute("INSERT INTO migrations (number, name, digest) VALUES (99, 'x', 'x')")
+    await database.close()
+
+
+def test_a_database_of_a_newer_release_is_left_alone_and_tasks_run(
+    folder: Muster, history_url: str
+) -> None:
+    """As after a step back to an older release: history refuses, work goes on."""
+    asyncio.run(_of_a_newer_release(history_url, "muster_default"))
+    folder.environment["MUSTER_HISTORY_URL"] = history_url
+    what = "the history database belongs to a newer release"
+    for command in (("task", "ls"), ("task", "show", "x"), ("schedule", "ls")):
+        ended = folder(*command)
+        assert (ended.code, ended.lines[0]) == (3, what)
+        assert "is at step 99, this release knows" in ended.lines[1]
+    up = folder("up", "greeter", "--detach")
+    assert (up.code, up.lines[0]) == (0, what)
+    assert "tasks run, and nothing is recorded of them:" in up.err
+    assert folder("publish", "greeter.x", '{"name": "Ada"}', "--wait").code == 0
+    check = _checks(folder)["history"]
+    assert (check["state"], check["said"].partition(":")[0]) == ("fail", what)
 
 
 def test_a_port_for_probes_is_the_workers_own(folder: Muster) -> None:

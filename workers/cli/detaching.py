@@ -1,5 +1,6 @@
 """`muster up --detach`: the same in the background, its words in `.muster/up.log`."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import typer
 
 from workers.cli import output
 from workers.cli.crewing import Plan
+from workers.cli.keeping import tell_trouble
 from workers.cli.options import Given
 from workers.fleet import standing
 from workers.fleet.errors import NotReady
@@ -40,6 +42,7 @@ def start_detached(plan: Plan, given: Given, roles: Sequence[str]) -> int:
         found = standing.find(state)
         if found is not None and found.pid == process.pid and found.ready is not None:
             _show(found, plan)
+            asyncio.run(tell_trouble(plan.loaded))
             return 0
         code = process.poll()
         if code is not None:

@@ -7,7 +7,7 @@ from contracts.errors import MusterError
 from deploy import postgres, postgres_server
 from knowledge.database.looking import Server, look
 from workers.cli.checks import Check, State
-from workers.history.address import history_url, is_embedded, kept
+from workers.history.address import history_url, is_embedded, kept, schema
 from workers.settings import Loaded
 
 _LOW_DISK = 1024**3
@@ -21,7 +21,7 @@ async def history(loaded: Loaded) -> list[Check]:
         return [Check("history", State.OK, "none is kept (history.url is none)")]
     try:
         began = time.monotonic()
-        server = await look(history_url(loaded))
+        server = await look(history_url(loaded), schema(loaded))
         took = (time.monotonic() - began) * 1000
     except MusterError as error:
         what, why, do = error.lines()
@@ -29,6 +29,17 @@ async def history(loaded: Loaded) -> list[Check]:
     said = f"PostgreSQL {server.version} answers at {server.where} ({took:.0f} ms)"
     found = [Check("history", State.OK, said), _durable(server), _connections(server)]
     return [*found, _room(loaded, server)]
+
+
+async def trouble(loaded: Loaded) -> MusterError | None:
+    """Why history is not kept now although it should be; None if it can be."""
+    if not kept(loaded):
+        return None
+    try:
+        await look(history_url(loaded), schema(loaded))
+    except MusterError as error:
+        return error
+    return None
 
 
 def _durable(server: Server) -> Check:

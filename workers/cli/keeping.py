@@ -12,6 +12,7 @@ from bus.bus import Bus
 from contracts.clock import SystemClock
 from workers.cli import output, services
 from workers.cli.crewing import Parts, Plan, forget_killed, parts_of
+from workers.cli.errors import three_lines
 from workers.cli.masking import masked
 from workers.fleet import standing
 from workers.fleet.errors import NotReady
@@ -94,10 +95,20 @@ async def _tell_ready(plan: Plan, parts: Parts, record: "Record", began: float) 
     else:
         output.say(f"crew     {standing.named(counts)}")
         output.say(f"ready    after {record.ready:g} s; Ctrl-C ends it")
+    await tell_trouble(plan.loaded)
     for role, order in parts.crew.board.wishes().orders.items():
         if role in plan.offers and plan.offers[role].own is not None:
             told = f"{role}={plan.offers[role].own} does not count"
             output.note(f"{told}: {order.by} has scaled it (`muster scale --reset {role}`)")
+
+
+async def tell_trouble(loaded: Loaded) -> None:
+    """Say why history is not kept, if it is not: tasks run without it."""
+    from workers.cli.history_checks import trouble
+
+    error = await trouble(loaded)
+    if error is not None:
+        output.note(f"tasks run, and nothing is recorded of them:\n{three_lines(error)}")
 
 
 class Record:

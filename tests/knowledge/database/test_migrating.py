@@ -4,10 +4,12 @@ import asyncio
 import sys
 from dataclasses import replace
 
+import asyncpg
 import pytest
 
 from knowledge.database.database import SCHEMA, Database
 from knowledge.database.errors import DatabaseError, NewerDatabase, NotOurs
+from knowledge.database.looking import look
 from knowledge.database.migrating import Migration, migrate, packaged
 
 
@@ -75,11 +77,43 @@ async def test_a_database_of_a_newer_release_is_refused(history_url: str) -> Non
     database = await Database.open(history_url)
     async with database.link() as link:
         await migrate(link, SCHEMA, _more("CREATE TABLE a (x int)"))
+    before = await _rows(history_url)
     await database.close()
     with pytest.raises(NewerDatabase) as caught:
         await Database.open(history_url)
     assert all(caught.value.lines())
     assert not caught.value.retryable
+    with pytest.raises(NewerDatabase):
+        await look(history_url, SCHEMA)
+    assert await _rows(history_url) == before
+
+
+async def test_who_only_looks_makes_nothing(history_url: str) -> None:
+    await look(history_url, SCHEMA)
+    assert await _rows(history_url) == {}
+    await (await Database.open(history_url)).close()
+    before = await _rows(history_url)
+    await look(history_url, SCHEMA)
+    assert await _rows(history_url) == before != {}
+
+
+async def _rows(url: str) -> dict[str, tuple[int, str]]:
+    """Every table of ours: how many rows it has, and its columns."""
+    asked = """
+        SELECT c.relname, c.relfilenode::text || (SELECT string_agg(attname, ',' ORDER BY attnum)
+               FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0) AS shape
+        FROM pg_class c WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'p')
+    """
+    link = await asyncpg.connect(url)
+    try:
+        found = await link.fetch(asked, SCHEMA)
+        counts = [
+            await link.fetchval(f"SELECT count(*) FROM {SCHEMA}.{row['relname']}")  # noqa: S608
+            for row in found
+        ]
+        return {r["relname"]: (n, r["shape"]) for r, n in zip(found, counts, strict=True)}
+    finally:
+        await link.close()
 
 
 async def test_tables_of_somebody_else_are_left_alone(history_url: str) -> None:
