@@ -50,7 +50,9 @@ def test_a_task_is_cancelled_and_whoever_waits_is_told(fleet: Muster) -> None:
     assert waiting.stderr is not None
     task = waiting.stderr.readline().split()[1]
     ended = fleet("task", "cancel", task, "--reason", "too long")
-    assert (ended.code, ended.out) == (0, f"cancelled {task}\n")
+    assert ended.code == 0
+    unsure = "whether there is such a task is not known: no history is kept"
+    assert ended.out == f"cancelled {task} ({unsure})\n"
     _, err = waiting.communicate(timeout=20)
     assert waiting.returncode == 1
     what, why, do = err.rstrip().split("\n")[-3:]
@@ -128,6 +130,20 @@ def test_mistakes_are_told_in_three_lines(
     assert do
     if "naper" in arguments:
         assert why == "did you mean napper?"
+
+
+def test_a_purge_that_nobody_agreed_to_purges_nothing(fleet: Muster) -> None:
+    """In a pipe, also with an answer in it: a person has to be asked."""
+    assert fleet("pause", "napper").code == 0
+    waiting = fleet.start("publish", "nap.x", "0", "--wait")
+    assert waiting.stderr is not None
+    assert waiting.stderr.readline().startswith("task ")
+    ended = fleet("queue", "purge", "napper", given="y\n")
+    assert (ended.code, ended.lines[2]) == (5, "repeat it with --yes")
+    assert ended.lines[0] == "nobody can be asked: Cancel 1 task of napper, and what runs?"
+    assert fleet("resume", "napper").code == 0
+    out, _ = waiting.communicate(timeout=20)
+    assert (waiting.returncode, out) == (0, '"slept"\n')
 
 
 def test_one_that_is_refused_does_not_stop_the_others(fleet: Muster) -> None:

@@ -96,6 +96,36 @@ def test_an_id_that_was_never_accepted_is_not_there(told: Muster) -> None:
     assert ended.lines[0] == f"there is no task '{unknown}'"
     said = told("task", "show", unknown, "--json")
     assert (said.code, json.loads(said.out)["error"]) == (4, "NotFound")
+    delayed = _published(told, '{"name": "Ada"}', "--delay", "1h")
+    cancelled = told("task", "cancel", unknown, delayed)
+    assert (cancelled.code, cancelled.out) == (4, f"cancelled {delayed}\n")
+    assert cancelled.lines[0] == f"there is no task '{unknown}'"
+
+
+def test_a_cancel_says_what_it_has_met(told: Muster) -> None:
+    """A task under way, or one that had ended; of none, see above."""
+    ended = _published(told, '{"name": "Ada"}', "--wait")
+    failed = _published(told, '{"name": "nobody"}', "--wait")
+    delayed = _published(told, '{"name": "Ada"}', "--delay", "1h")
+    for task, state in ((ended, "succeeded"), (failed, "failed")):
+        while told("task", "show", task, "--json").json["roles"][0]["state"] != state:
+            pass
+    said = told("task", "cancel", ended, failed, delayed)
+    assert said.code == 0, said.err
+    assert said.out.splitlines() == [
+        f"ended before {ended} (succeeded)",
+        f"ended before {failed} (failed; its dead letter stays)",
+        f"cancelled {delayed}",
+    ]
+
+
+def test_a_cancel_does_not_need_history(told: Muster, tmp_path: Path) -> None:
+    task = _published(told, '{"name": "Ada"}', "--delay", "1h")
+    away = Muster(told.folder, **{k: v for k, v in told.environment.items() if "MUSTER_" in k})
+    away.environment["MUSTER_HISTORY_URL"] = f"postgresql://ada:secret@/x?host={tmp_path}"
+    said = away("task", "cancel", task, "--json")
+    assert (said.code, said.json["done"]) == (0, "cancelled")
+    assert "the history database cannot be reached" in said.json["note"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from contracts.errors import MusterError
@@ -55,21 +56,24 @@ def for_each(
     names: Sequence[str],
     act: "Callable[[FleetClient, str], Coroutine[Any, Any, dict[str, Any]]]",
 ) -> int:
+    """Do `act` for each name by a client of the fleet; see `each`. The exit code."""
+    return with_fleet(given, lambda fleet: each(given, names, partial(act, fleet)))
+
+
+async def each(
+    given: Given, names: Sequence[str], act: Callable[[str], Coroutine[Any, Any, dict[str, Any]]]
+) -> int:
     """Do `act` for each name and show what it says was done (`done`, with `name` and more); one
     that is refused does not stop the others. The exit code."""
-
-    async def run(fleet: "FleetClient") -> int:
-        code = 0
-        for name in dict.fromkeys(names):
-            try:
-                said = await act(fleet, name)
-            except MusterError as error:
-                code = max(code, report(error, as_json=given.json, debug=given.debug))
-            else:
-                show(given, said)
-        return code
-
-    return with_fleet(given, run)
+    code = 0
+    for name in dict.fromkeys(names):
+        try:
+            said = await act(name)
+        except MusterError as error:
+            code = max(code, report(error, as_json=given.json, debug=given.debug))
+        else:
+            show(given, said)
+    return code
 
 
 def show(given: Given, said: dict[str, Any]) -> None:

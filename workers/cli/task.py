@@ -10,9 +10,11 @@ from workers.cli import completing, times
 from workers.cli.choosing import RoleOption
 from workers.cli.errors import NotFound, WrongUsage
 from workers.cli.options import Given
-from workers.cli.steering import confirm, for_each, show, with_fleet
+from workers.cli.steering import confirm, each, for_each, show, with_fleet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workers.fleet.client import FleetClient
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -37,7 +39,8 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Why; told to whoever waits.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
-    """Stop tasks, queued, delayed or running; they end as cancelled and never run again."""
+    """Stop tasks, queued, delayed or running; they end as cancelled and never run again. Of an id,
+    history is asked afterwards whether there was anything to stop: none of that id is an error."""
     given = Given.of(ctx)
     chosen = {"role": role, "tenant": tenant, "subject": subject, "all": every or None}
     many = {name: value for name, value in chosen.items() if value is not None}
@@ -48,7 +51,7 @@ def cancel(
             actions=("cancel one kind after the other",),
         )
     if tasks:
-        return for_each(given, tasks, lambda fleet, id_: _cancel(fleet, id_, reason))
+        return _cancel_each(given, tasks, reason)
     confirm(f"Cancel {_named(many)} published so far?", yes=yes)
 
     async def act(fleet: "FleetClient") -> None:
@@ -64,9 +67,23 @@ def _named(many: dict[str, Any]) -> str:
     return "every task" if kind == "all" else f"every task of {kind} {name}"
 
 
-async def _cancel(fleet: "FleetClient", id_: str, reason: str) -> dict[str, Any]:
-    await fleet.cancel(id_, reason=reason)
-    return {"done": "cancelled", "id": id_}
+def _cancel_each(given: Given, tasks: "Sequence[str]", reason: str) -> int:
+    from workers.cli.fates import Fates
+
+    loaded = given.loaded()
+
+    async def run(fleet: "FleetClient") -> int:
+        async with Fates(loaded) as fates:
+
+            async def cancel(id_: str) -> dict[str, Any]:
+                began = time.time()
+                await fleet.cancel(id_, reason=reason)
+                done, note = await fates.of(id_, began)
+                return {"done": done, "id": id_, "note": note}
+
+            return await each(given, tasks, cancel)
+
+    return with_fleet(given, run)
 
 
 @app.command("show")
