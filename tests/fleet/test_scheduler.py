@@ -84,13 +84,17 @@ class World:
             await asyncio.wait_for(task, 10)
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Let the clock run until something holds."""
+        """Let the clock run until something holds, 200 s at most."""
+        end = self.clock.wall() + 200.0
         while not holds():
+            assert self.clock.wall() < end, "it never comes"
             await self._step()
 
     async def eventually(self, holds: Callable[[], Awaitable[object]]) -> None:
-        """Let the clock run until something in the database holds."""
+        """Let the clock run until something in the database holds, 200 s at most."""
+        end = self.clock.wall() + 200.0
         while not await holds():
+            assert self.clock.wall() < end, "it never comes"
             await self._step()
 
     async def _step(self) -> None:
@@ -215,6 +219,38 @@ async def test_one_that_cannot_write_down_what_it_did_doubles_nothing(world: Wor
         await world.until(cut_off.done.is_set)
         await world.eventually(lambda: _fired(store, "a"))
     assert await world.published() == _ids("a", 0)
+
+
+async def test_what_one_had_claimed_that_died_of_publishing_is_fired_by_another(
+    world: World,
+) -> None:
+    store = await world.open()
+    await store.add(_made("a", MINUTELY))
+    dying, dead = world.connect(), asyncio.Event()
+
+    async def die(*_: object, **__: object) -> frozenset[str]:
+        dead.set()
+        raise ZeroDivisionError
+
+    dying.publish = die  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        async with world.running(dying):
+            await world.until(dead.is_set)
+    async with world.running(world.bus):
+        await world.until(lambda: world.clock.wall() > START + 20)
+    assert await world.published() == _ids("a", 0)
+
+
+async def test_one_that_is_paused_fires_nothing_until_it_is_resumed(world: World) -> None:
+    store = await world.open()
+    await store.add(_made("a", MINUTELY))
+    await store.pause("a")
+    async with world.running(world.bus):
+        await world.until(lambda: world.clock.wall() > START + 65)
+        assert await world.published() == []
+        await store.resume("a", world.clock.wall())
+        await world.until(lambda: world.clock.wall() > START + 125)
+    assert await world.published() == _ids("a", 120)
 
 
 async def test_nor_does_one_that_takes_over_long_after_the_brokers_window(world: World) -> None:

@@ -48,16 +48,20 @@ class Catches:
 
 
 def run(folder: Path) -> Catches:
-    """Run the tests named by all sabotages, in one process beside this one."""
+    """Run the tests named by all sabotages of the bus, in one process beside this one."""
     found = marked_tests()
     names = {test for sabotage in sabotages() for test in sabotage.caught_by}
-    nodes = [f"{found[name].path}::{name}" for name in sorted(names & set(found))]
+    return run_these(folder, [f"{found[name].path}::{name}" for name in sorted(names & set(found))])
+
+
+def run_these(folder: Path, nodes: Sequence[str], *more: str) -> Catches:
+    """Run these tests, with more options for `plugin`."""
     report = folder / "catches.jsonl"
     report.touch()
     command = [sys.executable, "-m", "pytest", "-p", "tests.bus.sabotage.plugin", "-q", "--tb=no"]
     command += ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]
     command += ["-p", "no:threadexception", "-r", "N", f"--timeout={TOO_LONG}"]
-    command += [f"--sabotage-report={report}", *nodes]
+    command += [f"--sabotage-report={report}", *more, *nodes]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 1}, done.stdout[-3000:] + done.stderr[-3000:]
     return Catches(tuple(End(**json.loads(line)) for line in report.read_text().splitlines()))

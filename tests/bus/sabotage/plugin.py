@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.bus.sabotage.registry import Sabotage, sabotages
+from tests.bus.sabotage.registry import Sabotage, marked, sabotages
 
 SOUND = "sound"
 _ROOT = Path(__file__).resolve().parents[3]
@@ -20,14 +20,16 @@ _NEAR = _TESTS / "bus" / "sabotage"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where to write what happened."""
+    """Where to write what happened; the module of the sabotages, if it is not the bus's."""
     parser.addoption("--sabotage-report", required=True, type=Path)
+    parser.addoption("--sabotages")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test on the sound parts and with each sabotage it is said to catch."""
-    test = metafunc.function.__name__
-    mine = [pytest.param(s, id=s.name) for s in sabotages() if test in s.caught_by]
+    test, module = metafunc.function.__name__, metafunc.config.getoption("--sabotages")
+    every = marked(module) if module else sabotages()
+    mine = [pytest.param(s, id=s.name) for s in every if test in s.caught_by]
     metafunc.parametrize("sabotage", [pytest.param(None, id=SOUND), *mine], indirect=True)
 
 

@@ -42,9 +42,12 @@ MODULES = (
 )
 """The modules of this folder that hold sabotages, about in the order of the promises."""
 
+OTHER = -1
+"""In place of a promise of the bus where what is broken is one of another part."""
+
 _MARK = "__sabotage__"
 _HERE = __package__ + "."
-_OURS = ("bus.", "workers.", "tests.")
+_OURS = ("bus.", "knowledge.", "workers.", "tests.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +96,17 @@ def breaks(
 
 
 def sabotages() -> list[Sabotage]:
-    """All there are, in order of their promises."""
-    return sorted(_marked(), key=lambda sabotage: list(PROMISES).index(sabotage.promise))
+    """All there are of the bus, in order of their promises."""
+    found = [sabotage for name in MODULES for sabotage in marked(_HERE + name)]
+    return sorted(found, key=lambda sabotage: list(PROMISES).index(sabotage.promise))
 
 
-def _marked() -> Iterator[Sabotage]:
-    for name in MODULES:
-        module = import_module(_HERE + name)
-        for thing in vars(module).values():
-            if callable(thing) and getmodule(thing) is module and _MARK in vars(thing):
-                yield vars(thing)[_MARK]
+def marked(name: str) -> Iterator[Sabotage]:
+    """Those of a module, in their order there."""
+    module = import_module(name)
+    for thing in vars(module).values():
+        if callable(thing) and getmodule(thing) is module and _MARK in vars(thing):
+            yield vars(thing)[_MARK]
 
 
 def _loaded() -> list[ModuleType]:
@@ -110,5 +114,5 @@ def _loaded() -> list[ModuleType]:
     return [
         module
         for name, module in list(sys.modules.items())
-        if name.startswith(_OURS) and not name.startswith(_HERE)
+        if name.startswith(_OURS) and "sabotage" not in name
     ]
