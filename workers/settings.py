@@ -148,7 +148,7 @@ def role_folders(folder: Path, environment: Mapping[str, str]) -> list[Path]:
 
 
 def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
-    if not file.is_file():
+    if not file.exists():
         return {}
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -230,5 +230,6 @@ def _invalid(error: ValidationError, values: Mapping[str, tuple[Any, str]]) -> S
     first = error.errors(include_url=False)[0]
     name = ".".join(map(str, first["loc"]))
     origin = values.get(name, (None, "the defaults"))[1]
-    what, why = f"the setting {name} cannot be {first['input']!r}", f"from {origin}: {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")
+    what, why = f"the setting {name} cannot be {first['input']!r}", f"from {origin}: {said}"
     return SettingsError(mask_line(None, "", what), details=why, actions=("correct the value",))

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -243,6 +244,44 @@ def test_a_day_that_does_not_exist_is_named(muster: Muster, option: str) -> None
     what, why, _ = ended.lines
     assert what == f"{option} cannot be '2030-02-31T08:00'"
     assert why == "there is no such time: day is out of range for month"
+
+
+def test_a_file_in_the_place_of_a_folder_and_a_folder_in_that_of_a_file(muster: Muster) -> None:
+    muster.write(".muster", "")
+    for command in (("up",), ("up", "--detach")):
+        ended = muster(*command)
+        assert ended.code == 5
+        assert ended.lines[0] == f"the folder {muster.folder / '.muster'} cannot be used"
+        assert ended.lines[1] == "File exists"
+    (muster.folder / "muster.toml").mkdir()
+    ended = muster("config")
+    assert (ended.code, ended.lines[0]) == (2, f"{muster.folder / 'muster.toml'} cannot be read")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_an_output_that_takes_nothing_is_told_on_the_other(muster: Muster) -> None:
+    for options in ((), ("--json",)):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                muster.command("config", *options),
+                cwd=muster.folder,
+                env=muster.environment,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert done.stderr.startswith("error: ")
+        assert "No space left on device" in done.stderr.splitlines()[0]
+
+
+def test_a_number_that_a_setting_cannot_have_says_why(muster: Muster) -> None:
+    muster.write("muster.toml", "[roles.writer]\nreplicas = -1\n")
+    ended = muster("ps")
+    assert (ended.code, ended.lines[0]) == (2, "the setting roles.writer.replicas cannot be -1")
+    assert ended.lines[1].startswith("from muster.toml: it is no number from 0 to 1000")
 
 
 def test_a_bus_nobody_can_speak_to(muster: Muster) -> None:

@@ -140,13 +140,20 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     shown = described(error)
-    if as_json:
-        import json
-
-        typer.echo(json.dumps({**shown.as_json(), "exit_code": code_of(shown)}))
-    else:
+    if not (as_json and _told_as_json(shown)):
         typer.echo(three_lines(shown), err=True)
     return code_of(shown)
+
+
+def _told_as_json(error: MusterError) -> bool:
+    """Whether standard output took it; its disk may be full."""
+    import json
+
+    try:
+        typer.echo(json.dumps({**error.as_json(), "exit_code": code_of(error)}))
+    except OSError:
+        return False
+    return True
 
 
 def described(error: BaseException) -> MusterError:

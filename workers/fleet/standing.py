@@ -13,6 +13,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deploy.errors import FolderUnusable
 from workers.fleet.errors import AlreadyUp
 from workers.fleet.seat import Info, State
 
@@ -105,13 +106,16 @@ def process(pid: int | None, created: float | None) -> psutil.Process | None:
 
 @contextmanager
 def alone(state: Path) -> Iterator[None]:
-    """Be the one supervisor of the folder `state`, or raise `AlreadyUp`."""
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Be the one supervisor of the folder `state`. Raises `AlreadyUp`, and `FolderUnusable` where
+    nothing can be written."""
     lock = FileLock(state / "up.lock")
     try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise _taken(state) from error
+    except OSError as error:
+        raise FolderUnusable(state, error.strerror or str(error)) from error
     try:
         yield
     finally:
