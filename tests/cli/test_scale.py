@@ -225,6 +225,7 @@ def test_it_is_kept_where_no_fleet_is_up(fleet: Callable[[str], Muster]) -> None
         (["greeter=many"], 2, "'many' is not a number of processes"),
         (["greeter"], 2, "'greeter' is not ROLE=N"),
         (["greeter=1", "greeter=2"], 2, "greeter is scaled twice"),
+        (["greeter=1", "--reset", "greeter"], 2, "greeter is scaled and reset"),
         (["--queue-depth", "5"], 2, "a queue depth belongs to a range"),
         (["greeter=1", "--queue-depth", "5"], 2, "'1' is not a number of processes"),
         (["greter=1"], 4, "there is no role 'greter'"),

@@ -110,6 +110,8 @@ def test_a_dead_task_is_retried(fleet: Muster) -> None:
         (("resume", "naper"), 4, "there is no role 'naper'"),
         (("queue", "purge", "naper", "--yes"), 4, "there is no role 'naper'"),
         (("task", "cancel", "--role", "naper", "--yes"), 4, "there is no role 'naper'"),
+        (("dlq", "replay", "--all", "--role", "naper"), 4, "there is no role 'naper'"),
+        (("dlq", "purge", "--all", "--role", "naper"), 4, "there is no role 'naper'"),
         (("task", "cancel"), 2, "say which tasks are meant"),
         (("task", "cancel", "x", "--all"), 2, "say which tasks are meant"),
         (("task", "cancel", "--role", "napper", "--tenant", "t"), 2, "say which tasks are meant"),

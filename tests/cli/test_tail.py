@@ -50,6 +50,7 @@ def test_events_are_json_lines_and_end_after_so_many(fleet: Muster) -> None:
     [
         (("--topic", "a..b"), "'a..b' is not a valid pattern"),
         (("--for", "soon"), "--for cannot be 'soon'"),
+        (("--for", "-5"), "--for cannot be '-5'"),
         (("--kind", "vanished"), "--kind"),
         (("--limit", "0"), "--limit"),
     ],

@@ -48,7 +48,7 @@ def do_with(
     async def meant(bus: "Bus") -> "list[DeadLetter]":
         if tasks:
             return await choosing.named(bus, tasks, choice.role, done=order.done)
-        return await choosing.chosen(bus, choice)
+        return await choosing.chosen(bus, choice) or await _none(bus, choice)
 
     if dry_run:
         return _show(given, with_bus(given, meant), order)
@@ -68,6 +68,16 @@ def do_with(
         return teller.code
 
     return with_bus(given, run)
+
+
+async def _none(bus: "Bus", choice: Choice) -> "list[DeadLetter]":
+    """No letters; raises `UnknownRole` where the role that was named is not there either."""
+    if choice.role is not None:
+        from contracts.clock import SystemClock
+        from workers.fleet.steering import Steering
+
+        await Steering(bus, SystemClock()).waiting(choice.role)
+    return []
 
 
 async def _do(bus: "Bus", found: "Sequence[DeadLetter]", order: Order, teller: "_Teller") -> Tally:

@@ -48,6 +48,12 @@ def scale(
             details="no ROLE=auto:MIN..MAX was given",
             actions=("write researcher=auto:1..8 --queue-depth 100",),
         )
+    if both := sorted(orders.keys() & set(reset or [])):
+        raise WrongUsage(
+            f"{both[0]} is scaled and reset",
+            details="a reset takes back what was said, also what is said with it",
+            actions=("leave one out",),
+        )
     return asyncio.run(_scale(given, orders, reset or []))
 
 

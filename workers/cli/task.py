@@ -180,6 +180,10 @@ def tail(
         tenant=tenant,
         kinds=tuple(kind or ()),
         limit=limit,
-        seconds=times.seconds(seconds, "--for") if seconds is not None else None,
+        seconds=_for(seconds) if seconds is not None else None,
     )
     follow(Given.of(ctx), wish)
+
+
+def _for(text: str) -> float:
+    return times.some_time(text, "--for", why="it counts from now on", such_as="30s")
