@@ -42,6 +42,11 @@ class WorkerProcesses:
         """Start `count` processes of `role`; their ids."""
         return [self._start(role) for _ in range(count)]
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes that were started and not ended by the test."""
+        return frozenset(self._processes)
+
     def kill(self, pid: int) -> None:
         """End one at once: it settles nothing and says nothing."""
         process = self._processes.pop(pid)
