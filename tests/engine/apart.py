@@ -74,6 +74,35 @@ async def _sys_exit(do: Do, ctx: Context) -> Any:
     sys.exit(do.value)
 
 
+class UncommonError(BaseException):
+    """One that `except Exception` lets pass."""
+
+
+class UnspeakableError(Exception):
+    """One that fails when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise self
+
+
+async def _raise(do: Do, ctx: Context) -> Any:
+    kinds: dict[str, BaseException] = {
+        "interrupt": KeyboardInterrupt("no key"),
+        "generator": GeneratorExit("no generator"),
+        "uncommon": UncommonError("no Exception"),
+        "group": BaseExceptionGroup("several", [UncommonError()]),
+        "half": ValueError("half a character: \udcff"),
+        "unspeakable": UnspeakableError(),
+        "memory": MemoryError("of its own"),
+    }
+    raise kinds[do.value]
+
+
+async def _log_half(do: Do, ctx: Context) -> Any:
+    ctx.log.info("half a character: \udcff", odd={"\udcff": ["\udcff", object()]})
+    return "logged"
+
+
 async def _segfault(do: Do, ctx: Context) -> Any:
     ctypes.string_at(0)
 

@@ -145,6 +145,35 @@ async def test_whatever_a_handler_raises_is_an_error_of_its_own(live: Apart, wha
     assert (end.reason, end.attempt) == (Reason.EXHAUSTED, 2)
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("interrupt", "KeyboardInterrupt: no key"),
+        ("generator", "GeneratorExit: no generator"),
+        ("uncommon", "UncommonError: no Exception"),
+        ("group", "BaseExceptionGroup: several (1 sub-exception)"),
+        ("half", "ValueError: half a character: ?"),
+        ("unspeakable", "UnspeakableError: "),
+    ],
+)
+async def test_what_it_raises_is_told_however_odd_it_is(live: Apart, value: str, says: str) -> None:
+    """And not as a crash of its process."""
+    end = await live.end("raise", value)
+    assert (end.reason, end.attempt) == (Reason.EXHAUSTED, 2)
+    assert end.error.startswith(says)
+    assert "apart.py" in end.error
+
+
+async def test_memory_without_a_limit_is_not_told_as_one(live: Apart) -> None:
+    end = await live.end("raise", "memory")
+    assert end.reason is Reason.CRASH
+    assert end.error.startswith("it needed more memory than there is\n")
+
+
+async def test_a_log_line_that_is_no_text_does_not_end_a_run(live: Apart) -> None:
+    assert await live.value("log_half") == "logged"
+
+
 async def test_outcomes_are_understood(live: Apart) -> None:
     end = await live.end("outcome", "reject")
     assert (end.reason, end.error) == (Reason.REJECTED, "no use")

@@ -28,7 +28,20 @@ class Ticket(BaseModel):
     def _look(cls, text: str) -> str:
         if text == "crash":
             raise KeyError("a check with a bug")
+        if text == "uncommon":
+            raise UncommonError("a check with a bug")
         return text
+
+
+class UncommonError(BaseException):
+    """One that `except Exception` lets pass."""
+
+
+class UnspeakableError(Exception):
+    """One that fails when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise self
 
 
 class Runs:
@@ -148,6 +161,10 @@ async def test_a_reject_is_a_dead_letter_at_once(fleet: ManualFleet) -> None:
         (SystemExit(3), 3, Reason.EXHAUSTED),
         (TimeoutError("its own"), 3, Reason.EXHAUSTED),
         (asyncio.CancelledError(), 3, Reason.EXHAUSTED),
+        (UncommonError("no Exception"), 3, Reason.EXHAUSTED),
+        (BaseExceptionGroup("several", [UncommonError()]), 3, Reason.EXHAUSTED),
+        (GeneratorExit(), 3, Reason.EXHAUSTED),
+        (KeyboardInterrupt(), 3, Reason.EXHAUSTED),
     ],
 )
 async def test_an_error_that_says_repeating_is_useless_is_final_and_others_are_retried(
@@ -177,8 +194,9 @@ async def test_a_payload_that_does_not_fit_never_reaches_the_handler(fleet: Manu
     assert letter.attempts == 0
 
 
+@pytest.mark.parametrize("bug", ["crash", "uncommon"])
 async def test_a_check_of_a_payload_with_a_bug_of_its_own_does_not_hang_its_task(
-    fleet: ManualFleet,
+    fleet: ManualFleet, bug: str
 ) -> None:
     """It is retried and dies like a handler that fails."""
 
@@ -186,7 +204,7 @@ async def test_a_check_of_a_payload_with_a_bug_of_its_own_does_not_hang_its_task
         return
 
     await fleet.start(made(handler, attempts=2, concurrency=1))
-    end = await ended(fleet, {"text": "crash"})
+    end = await ended(fleet, {"text": bug})
     assert end.reason is Reason.EXHAUSTED
     assert "a check with a bug" in end.error
     assert (await ended(fleet, {"text": "fine"})).status is Status.SUCCEEDED
@@ -334,6 +352,16 @@ async def test_an_error_text_that_is_long_or_half_a_character_is_told_all_the_sa
     end = await ended(fleet)
     assert (runs.attempts, end.reason) == ([1, 2], Reason.REJECTED)
     assert len(end.error) <= 8192
+
+
+async def test_an_error_that_cannot_say_what_it_is_ends_its_task(fleet: ManualFleet) -> None:
+    """It is told by its class and its place."""
+    runs = Runs(UnspeakableError())
+    await fleet.start(runs.role(fleet, attempts=2))
+    end = await ended(fleet)
+    assert (runs.attempts, end.reason) == ([1, 2], Reason.EXHAUSTED)
+    assert end.error.startswith("UnspeakableError: ")
+    assert "test_outcomes.py" in end.error
 
 
 async def test_every_end_is_told_with_who_where_and_how_long(fleet: ManualFleet) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from contracts.outcomes import Cancelled, Done, Outcome, Reason, Reject, Retry, Snooze
 
@@ -30,9 +30,29 @@ class Frame:
     body: bytes = b""
 
     def encode(self) -> bytes:
-        """As bytes. Values that JSON cannot hold are told as text."""
-        head = to_json({**self.head, "say": self.say}, fallback=str, inf_nan_mode="constants")
+        """As bytes. Values that JSON cannot hold are told as text, text that is none as whole
+        characters."""
+        told = {**self.head, "say": self.say}
+        try:
+            head = _json(told)
+        except (PydanticSerializationError, ValueError):
+            head = _json(_whole(told))
         return _LENGTHS.pack(len(head), len(self.body)) + head + self.body
+
+
+def _json(head: Any) -> bytes:
+    return to_json(head, fallback=str, inf_nan_mode="constants")
+
+
+def _whole(value: Any) -> Any:
+    """`value` without halves of characters, which no encoding takes."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_whole(str(name)): _whole(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(each) for each in value]
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _decode(head: bytes, body: bytes) -> Frame:

@@ -71,7 +71,8 @@ async def _run(remote: "RemoteRuntime", told: Mapping[str, Any]) -> Outcome:
     except (RoleError, UnknownRole, ResourceFailed) as error:
         return Retry(reason=str(error), error=steps.traced(error))
     except MemoryError as error:
-        reason = f"it needed more than the {memory} MB of role {told['role']}"
+        limit = f"than the {memory} MB of role {told['role']}"
+        reason = f"it needed more {limit if memory is not None else 'memory than there is'}"
         return Retry(reason=reason, last=Reason.CRASH, error=steps.traced(error))
 
 
@@ -92,9 +93,9 @@ async def _run_role(remote: "RemoteRuntime", role: Role, told: Mapping[str, Any]
             return await _handle(Caller(role, partial(resources.of, role)), payload, remote)
         finally:
             flush()
-    except (MemoryError, ResourceFailed):
+    except (MemoryError, ResourceFailed, asyncio.CancelledError):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a payload's checks raise
+    except BaseException as error:  # noqa: BLE001 - whatever a handler or a payload's checks raise
         return steps.from_error(error, role)
     finally:
         await resources.close()

@@ -91,7 +91,9 @@ class Executor:
             outcome = outcome or steps.allowed(task, run.started) or await self._enter(run, task)
         except BusError as error:
             return self._finished(run, Snooze(_AWAY, f"it could not begin: {error}"))
-        except Exception as error:  # noqa: BLE001 - such as what a payload's own checks raise
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - such as what a payload's own checks raise
             return self._finished(run, steps.from_error(error, self._role))
         return self._finished(run, outcome, known=known is not None)
 
@@ -215,7 +217,7 @@ class Executor:
             if _is_cancelled():
                 raise
             return steps.from_error(error, self._role)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises
             if timer.expired and isinstance(error, TimeoutError):
                 return steps.from_timeout(task, self._role, self._clock.wall())
             if run.span is not None:

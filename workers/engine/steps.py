@@ -97,12 +97,20 @@ def from_error(error: BaseException, role: Role) -> Outcome:
     attempt."""
     if isinstance(error, Full):
         return Snooze(_ROOM_AFTER, f"it could not publish: {error}"[:500])
-    reason = f"{type(error).__name__}: {error}"[:500]
+    reason = f"{type(error).__name__}: {_said(error)}"[:500]
     if _is_worth_another(error, role):
         return Retry(_asked_for(error), reason, error=traced(error))
     if isinstance(error, MusterError):
         return Reject(str(error))
     return Reject(reason, error=traced(error))
+
+
+def _said(error: BaseException) -> str:
+    """What it says, if it can: that runs code of a role, too."""
+    try:
+        return str(error)
+    except BaseException as other:  # noqa: BLE001 - may be this very error
+        return f"its text cannot be had ({type(other).__name__})"
 
 
 def _is_worth_another(error: BaseException, role: Role) -> bool:
