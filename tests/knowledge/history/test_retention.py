@@ -1,12 +1,17 @@
 """Partitions are there before their day and gone after it, and nothing is lost without them."""
 
 import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from contracts.clock import SystemClock
 from contracts.events import Kind
 from knowledge.database.database import Database
 from knowledge.history.history import History
+from knowledge.history.records import Answer
 from knowledge.history.retention import DAY, Keep
 from knowledge.history.states import State
 from tests.knowledge.history.telling import T0, story, task_id, told
@@ -70,6 +75,38 @@ async def test_a_row_without_a_partition_is_kept_and_moved_when_there_is_one(
     await history.retain(T0)
     assert [await _stray(database, t) for t in ("tasks", "runs", "results", "events")] == [0] * 4
     assert [(await history.task(task)).found for task in tasks] == before
+
+
+@pytest.mark.parametrize("table", ["tasks", "events"])
+async def test_who_asks_while_rows_move_to_their_day_finds_them(
+    database: Database, table: str
+) -> None:
+    """The move is held up by an older reader while the question is asked."""
+    history, task = _kept(database), task_id()
+    await history.record(story(task))
+    ask: Mapping[str, Callable[[], Coroutine[Any, Any, Answer[Any]]]] = {
+        "tasks": lambda: history.task(task),
+        "events": lambda: history.events(task),
+    }
+    async with database.transaction() as link:
+        await link.execute(f"LOCK TABLE {table}_default IN ACCESS SHARE MODE")
+        moving = asyncio.create_task(history.retain(T0))
+        await _waiting(database, 1)
+        asked = asyncio.create_task(ask[table]())
+        await _waiting(database, 2)
+    assert len((await asked).found) == len((await ask[table]()).found) > 0
+    await moving
+
+
+async def _waiting(database: Database, count: int) -> None:
+    """Return when so many statements wait for a lock of this database."""
+    query = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+    query += " WHERE NOT granted AND datname = current_database()"
+    async with asyncio.timeout(10.0):
+        found = 0
+        while found < count:
+            async with database.link() as link:
+                found = await link.fetchval(query)
 
 
 async def test_each_kind_goes_in_its_time(database: Database) -> None:
