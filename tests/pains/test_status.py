@@ -142,7 +142,7 @@ async def test_no_answer_lies_while_workers_are_killed(
         it.workers.start("recorder")
         alive = it.workers.start("sleeper", WORKERS)
         await it.seen("sleeper", WORKERS)
-        async with it.history() as history, asyncio.timeout(form(40, 380)):
+        async with it.history() as history, asyncio.timeout(form(90, 380)):
             with publishing(
                 nats_server.url, name, tmp_path, "nap.x", rate=form(60.0, 100.0)
             ) as publisher:
@@ -186,7 +186,7 @@ async def test_what_nobody_will_finish_is_found(
         it.workers.start("recorder")
         (pid,) = it.workers.start("sleeper")
         await it.seen("sleeper")
-        async with it.history() as history, asyncio.timeout(60):
+        async with it.history() as history, asyncio.timeout(90):
             held = await it.fleet.publish("nap.x", {"seconds": 0.3}, deadline=DEADLINE)
             long = await it.fleet.publish("nap.x", {"seconds": 600.0}, deadline=DEADLINE)
             await held.result(20)
