@@ -14,10 +14,13 @@ import pytest
 
 from bus.backend import Lag, Lane
 from contracts.results import Status
+from contracts.topics import RECORDER
+from knowledge.history.states import State
 from tests.e2e.fleets import bound, fleet_and_events, traces
 from tests.freezing import freeze
+from tests.pains.remembering import remembering
 from tests.processes import WorkerProcesses, worker_processes
-from tests.servers import NatsServer
+from tests.servers import NatsServer, PostgresServer
 from workers.fleet.client import Task
 from workers.fleet.options import Options
 from workers.wiring import Fleet
@@ -110,26 +113,38 @@ async def cancelled(tasks: Iterable[Task]) -> None:
     assert {end.status for end in ends} == {Status.CANCELLED}
 
 
-def restart(workers: WorkerProcesses, pid: int, server: NatsServer) -> None:
-    """Worker and broker are killed, and started again."""
-    workers.kill(pid)
-    server.kill()
-    server.start()
+def restart(workers: WorkerProcesses, *servers: NatsServer | PostgresServer) -> None:
+    """Worker, recorder, broker and database are killed, and started again."""
+    for pid in workers.pids:
+        workers.kill(pid)
+    for server in servers:
+        server.kill()
+    for server in servers:
+        server.start()
     workers.start("sleeper")
+    workers.start(RECORDER)
 
 
+@pytest.mark.postgres
 @pytest.mark.promise(23)
 async def test_queued_delayed_and_running_never_run_again(
-    own_nats: Callable[[], NatsServer], name: str, folder: Path, tmp_path: Path
+    own_nats: Callable[[], NatsServer],
+    own_postgres: Callable[[], PostgresServer],
+    name: str,
+    folder: Path,
+    tmp_path: Path,
 ) -> None:
-    """What runs stops within two seconds. Then broker and worker are killed and started again;
-    what was cancelled does not run, neither at once nor when it is due. A pause is as durable."""
-    server = own_nats()
-    arguments = (server.url, name, tmp_path)
-    with worker_processes(*arguments, lease=2.0, roles=str(folder)) as workers:
-        (pid,) = workers.start("sleeper")
-        async with fleet_and_events(*arguments) as (fleet, _), asyncio.timeout(60):
-            await bound(fleet, "sleeper")
+    """What runs stops within two seconds. Then everything is killed and started again; what was
+    cancelled does not run, neither at once nor when it is due, and history says that it was
+    cancelled. A pause is as durable."""
+    server, database = own_nats(), own_postgres()
+    arguments = (server, database.url, name, tmp_path)
+    async with remembering(*arguments, roles=folder) as it:
+        fleet, workers = it.fleet, it.workers
+        workers.start("sleeper")
+        workers.start(RECORDER)
+        async with asyncio.timeout(90):
+            await it.seen("sleeper")
             running = await fleet.publish_many([("sleep.x", 60.0)] * 2)
             await until_started(folder, running)
             await fleet.cancel(*(task.id for task in running))
@@ -140,14 +155,18 @@ async def test_queued_delayed_and_running_never_run_again(
             tasks = await fleet.publish_many([("sleep.x", 0.0)] * 3)
             tasks += await fleet.publish_many([("sleep.x", 0.0)] * 3, Options(delay=6.0))
             await fleet.cancel(*(task.id for task in tasks))
-            await asyncio.to_thread(restart, workers, pid, server)
+            await asyncio.to_thread(restart, workers, server, database)
             wanted = await _after(fleet, 6.5)
             await fleet.resume("sleeper")
             await cancelled(tasks)
             assert await wanted.result(30) == "slept"
+            await it.read()
+            async with it.history() as history:
+                states = [await history.task(task.id) for task in (*running, *tasks)]
         print(f"running tasks ended {took * 1000:.0f} ms after cancel returned")
     assert took < STOPPED
     assert starts(folder, tasks) == []
+    assert {task.state for answer in states for task in answer.found} == {State.CANCELLED}
     assert len(starts(folder, running)) == 2
     assert not [t for t in traces(folder) if t.what == "end" and t.task != wanted.id]
 

@@ -2,9 +2,11 @@
 that was cut off can do no harm."""
 
 import asyncio
+import random
 import secrets
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,13 +15,18 @@ from typing import Any
 import pytest
 
 from contracts.events import Kind
+from contracts.topics import RECORDER
+from knowledge.history.history import History
 from tests.e2e.fleets import Heard, bound, fleet_and_events
 from tests.engine.fleets import LEASE, ManualFleet, made
 from tests.forms import form
 from tests.freezing import freeze
 from tests.pains.journal import Runs, sleepers
+from tests.pains.remembering import Remembering, remembering, until
 from tests.processes import WorkerProcesses, worker_processes
+from tests.proxy import proxied
 from tests.servers import NatsServer
+from workers.fleet.client import Task
 from workers.sdk.context import Context
 from workers.wiring import Fleet
 
@@ -95,6 +102,83 @@ async def test_a_holder_that_was_frozen_for_leases_disturbs_nobody(
     assert took_over <= lease + form(BUSY, 1.0)
     assert fences == [0, 1]
     assert (end.fence, end.attempt, {e.pid for e in ends}) == (1, 2, {second.pid})
+
+
+@pytest.mark.nats
+@pytest.mark.postgres
+@pytest.mark.slow
+@pytest.mark.long(400)
+@pytest.mark.promise(12, 15)
+async def test_history_never_shows_the_end_of_a_holder_that_was_cut_off(
+    nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
+) -> None:
+    """The network of the holder is cut while its handler runs, which ends before its lease does:
+    the result is there and cannot be told until another has taken over; its end is told of no more.
+    Long: again and again, at any moment of the run, also while the other one runs or after it."""
+    lease, times, rng = 2.0, form(1, 12), random.Random(3)
+    name, roles = f"cut-{secrets.token_hex(4)}", sleepers(tmp_path)
+    runs, shown, answered = Runs(roles), Counter[tuple[int, str | None]](), Counter[int]()
+    seconds = 1.0
+    async with (
+        proxied(nats_server.url) as proxy,
+        remembering(nats_server, history_url, name, tmp_path, roles=roles, lease=lease) as it,
+    ):
+        it.workers.start(RECORDER)
+        it.workers.start("sleeper")
+        await it.seen("sleeper")
+        arguments = (proxy.url, name, tmp_path)
+        more = {"MUSTER_HISTORY_URL": history_url}
+        async with it.history() as history, asyncio.timeout(form(90, 390)):
+            for number in range(times):
+                with worker_processes(*arguments, lease=lease, roles=str(roles), more=more) as far:
+                    (pid,) = far.start("sleeper")
+                    await it.seen("sleeper", 2)
+                    task = await held_by(it, runs, pid, seconds)
+                    await asyncio.sleep(form(0.2, rng.uniform(0.0, 0.6 * seconds)))
+                    await proxy.cut()
+                    looking = asyncio.create_task(look_on(history, task.id, shown))
+                    await runs.until(lambda task=task: runs.started[task.id] == 2)  # type: ignore[misc]
+                    await asyncio.sleep(form(0.2, rng.uniform(0.0, 2 * seconds)))
+                    await proxy.mend()
+                    end = await task.outcome(30)
+                    await until(lambda task=task: has_ended(history, task.id))  # type: ignore[misc]
+                    far.signal(pid, signal.SIGTERM)
+                    assert await asyncio.to_thread(far.wait, pid) == 0
+                    await it.read()
+                    looking.cancel()
+                    await asyncio.wait([looking])
+                    (result,) = (await history.result(task.id)).found
+                    assert (result.copy, result.result) == (1, "1"), number
+                    answered[end.fence] += 1
+    happened(
+        f"{times} holders cut off in the middle of a run that ended all the same "
+        f"({runs.look().again} second runs); results that history showed, by fence and value: "
+        f"{dict(shown)}; what callers were answered, by fence: {dict(answered)}"
+    )
+    assert set(shown) == {(1, "1")}
+
+
+async def held_by(it: Remembering, runs: Runs, pid: int, seconds: float) -> Task:
+    """A task that has begun in this process: the other one is busy if need be."""
+    while True:
+        task, before = await it.fleet.publish("nap.x", {"seconds": seconds}), len(runs.all)
+        await runs.until(lambda before=before: len(runs.all) > before)  # type: ignore[misc]
+        if runs.all[-1].pid == pid:
+            return task
+        await task.result(20)
+
+
+async def look_on(history: History, task: str, shown: Counter[tuple[int, str | None]]) -> None:
+    """Note every result that history shows of a task, until cancelled."""
+    while True:
+        for result in (await history.result(task)).found:
+            shown[result.copy, result.result] += 1
+        await asyncio.sleep(0.01)
+
+
+async def has_ended(history: History, task: str) -> bool:
+    """Whether history shows its result."""
+    return bool((await history.result(task)).found)
 
 
 class Long:
