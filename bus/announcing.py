@@ -57,6 +57,11 @@ class Announcer:
         self._bell: Bell | None = None
         self._closing = False
 
+    @property
+    def left_out(self) -> int:
+        """Events that were not told because too much is unread."""
+        return self._unread.dropped
+
     def tell(self, event: Event) -> None:
         """Send `event` within `GATHER` seconds, unless too much is unread."""
         if not self._unread.admits(event.kind):

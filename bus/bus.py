@@ -242,9 +242,9 @@ class Bus:
         """What lies in each lane of a group; see `Backend.lag`."""
         return dict(await self._backend.lag(group))
 
-    def untold(self) -> int:
-        """Events that were dropped because the broker was away."""
-        return self._announcer.untold
+    def untold(self) -> Mapping[str, int]:
+        """Events that were dropped, by why: `away` is the broker, `unread` too much of them."""
+        return {"away": self._announcer.untold, "unread": self._announcer.left_out}
 
     async def abandon(self) -> None:
         """Let go of a broker that is given up: what is under way raises `Closed`. `close` is

@@ -85,7 +85,11 @@ def test_every_name_says_what_it_counts_and_in_which_unit() -> None:
         slots=1,
     )
     told = Figures(
-        worker={}, roles=[figures], lag={"role": {HIGH: Lag(1, 1, 1)}}, spans={"sent": 1}
+        worker={},
+        roles=[figures],
+        lag={"role": {HIGH: Lag(1, 1, 1)}},
+        untold={"away": 1},
+        spans={"sent": 1},
     )
     ours = [family for family in parsed(text(told).decode()) if family.name.startswith("muster_")]
     documented = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -47,13 +47,14 @@ class RoleFigures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What a process tells. `lag`: by group, of those that could be asked; `lag_errors`: how often
-    one could not. `spans`: by what became of them, None where none are made."""
+    one could not. `untold`: events dropped, by why. `spans`: by what became of them, None where
+    none are made."""
 
     worker: Mapping[str, str]
     roles: Sequence[RoleFigures] = ()
     lag: Mapping[str, Mapping[Lane, Lag]]
     lag_errors: int = 0
-    untold: int = 0
+    untold: Mapping[str, int] = field(default_factory=dict)
     spans: Mapping[str, int] | None = None
 
 
@@ -154,11 +155,12 @@ def _of_process(figures: Figures) -> Iterator["Metric"]:
     from prometheus_client.core import CounterMetricFamily, InfoMetricFamily
 
     yield InfoMetricFamily("muster_worker", "This process.", value=dict(figures.worker))
-    yield CounterMetricFamily(
-        "muster_events_untold",
-        "Events that were dropped because the broker was away.",
-        value=figures.untold,
+    untold = CounterMetricFamily(
+        "muster_events_untold", "Events that were dropped, by why.", labels=("because",)
     )
+    for why, count in figures.untold.items():
+        untold.add_metric((why,), count)
+    yield untold
     yield CounterMetricFamily(
         "muster_lag_errors",
         "Times the broker could not be asked for lag.",

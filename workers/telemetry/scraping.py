@@ -25,7 +25,7 @@ KIND = "text/plain; version=0.0.4; charset=utf-8"
 class Asked(Protocol):
     """The part of the bus that is asked."""
 
-    def untold(self) -> int: ...
+    def untold(self) -> Mapping[str, int]: ...
     async def lag(self, group: str) -> Mapping[Lane, object]: ...
 
 
@@ -81,7 +81,7 @@ class Scraping:
             roles=post.roles() if post else (),
             lag=self._lag,
             lag_errors=self._errors,
-            untold=post.bus.untold() if post else 0,
+            untold=post.bus.untold() if post else {},
             spans=self._spans(),
         )
         return Page(HTTPStatus.OK, await asyncio.to_thread(text, figures), KIND)
