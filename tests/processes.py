@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+MUSTER = ("workers.cli.main",)
 
 
 class WorkerProcesses:
@@ -38,9 +39,9 @@ class WorkerProcesses:
         }
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(self, role: str, count: int = 1) -> list[int]:
-        """Start `count` processes of `role`; their ids."""
-        return [self._start(role) for _ in range(count)]
+    def start(self, role: str, count: int = 1, *, by: Sequence[str] = MUSTER) -> list[int]:
+        """Start `count` processes of `role` by this module, with its first arguments; their ids."""
+        return [self._start(role, by) for _ in range(count)]
 
     @property
     def pids(self) -> frozenset[int]:
@@ -68,11 +69,11 @@ class WorkerProcesses:
         for process in self._processes.values():
             process.wait(10)
 
-    def _start(self, role: str) -> int:
+    def _start(self, role: str, by: Sequence[str]) -> int:
         log = (self._folder / f"{role}-{len(self._processes)}.log").open("ab")
         with log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "workers.cli.main", "work", role],
+                [sys.executable, "-m", *by, "work", role],
                 cwd=self._folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

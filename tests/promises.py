@@ -51,6 +51,7 @@ IN_FULL: Mapping[int, str] = MappingProxyType(
         12: "frozen for three leases of 10 s",
         13: "10 minutes at a lease of 10 s",
         16: "32 outages",
+        24: "the history away for a minute, 1 GiB unread",
     }
 )
 """What of a promise the long forms show, which `make chaos` runs; `make test` runs short ones."""

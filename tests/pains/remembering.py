@@ -1,11 +1,15 @@
 """A fleet of real processes whose history is kept: workers, recorders, and what history says."""
 
 import asyncio
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from bus.backend import Lag
 from contracts.clock import SystemClock
@@ -135,6 +139,17 @@ async def stories(history: History) -> Stories:
         for row in await link.fetch("SELECT task, outcome FROM runs WHERE started IS NOT NULL"):
             ran.setdefault(row[0], []).append(row[1])
     return Stories(told, ran)
+
+
+async def scraped(url: str) -> list[Sample]:
+    """What a process tells on `/metrics`."""
+
+    def fetch() -> str:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310
+            return str(answer.read().decode())
+
+    families = text_string_to_metric_families(await asyncio.to_thread(fetch))
+    return [sample for family in families for sample in family.samples]
 
 
 async def counted(history: History) -> Counter[str]:

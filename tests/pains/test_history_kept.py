@@ -3,7 +3,6 @@ in an event, every figure is a sum of events, and a restart changes nothing."""
 
 import asyncio
 import secrets
-import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families as parsed
 
 import tests.pains.ways
 from contracts.outcomes import Reason
@@ -21,7 +19,7 @@ from knowledge.history.history import History
 from knowledge.history.states import FINISHED, State
 from tests.forms import form
 from tests.pains.journal import sleepers
-from tests.pains.remembering import Remembering, remembering, until
+from tests.pains.remembering import Remembering, remembering, scraped, until
 from tests.pains.ways import WAYS
 from tests.servers import NatsServer, PostgresServer
 from workers.fleet.options import Options
@@ -179,17 +177,10 @@ async def from_metrics(it: Remembering) -> Figures:
     }
     for one in await present(it.fleet.bus.store):
         if one.role in ROLES:
-            page = await asyncio.to_thread(scraped, one.health)
-            for sample in (sample for family in parsed(page) for sample in family.samples):
+            for sample in await scraped(one.health):
                 if what := names.get(sample.name):
                     totals[one.role][what] += int(sample.value)
     return totals
-
-
-def scraped(url: str) -> str:
-    """The page of one process."""
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310
-        return str(answer.read().decode())
 
 
 async def from_presence(it: Remembering) -> Figures:
