@@ -10,6 +10,7 @@ from bus.settling import to_message
 from bus.unread import Unread
 from bus.waking import Bell, new_bell, ring, rung
 from contracts.clock import Clock
+from contracts.deeds import Deed, encode_deeds
 from contracts.envelope import Envelope
 from contracts.events import CONTENT_TYPE, MARK, Event, Kind, encode_events
 from contracts.ids import new_id
@@ -94,8 +95,10 @@ class Announcer:
         events, self._events = self._events, []
         return events
 
-    def messages(self, events: Sequence[Event]) -> list[Message]:
-        """Messages that tell `events`."""
+    def messages(self, events: Sequence[Event], deeds: Sequence[Deed] = ()) -> list[Message]:
+        """Messages that tell `events`, and one that tells `deeds`."""
+        if deeds:
+            return [*self.messages(events), self._message(encode_deeds(deeds))]
         if not events:
             return []
         if len(events) <= MOST:
@@ -104,6 +107,10 @@ class Announcer:
                 return [self._message(body)]
         half = len(events) // 2
         return self.messages(events[:half]) + self.messages(events[half:])
+
+    async def tell_deed(self, deed: Deed) -> None:
+        """Send `deed`, now. Raises `BusError` when it is not accepted."""
+        await self._send(self.messages((), (deed,)))
 
     async def mark(self, name: str) -> None:
         """Send an empty batch called `name`, now. Raises `BusError` when it is not accepted."""

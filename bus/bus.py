@@ -30,6 +30,7 @@ from bus.stops import Stops, check_due
 from bus.suspects import Blame
 from bus.unread import Unread
 from contracts.clock import Clock
+from contracts.deeds import Deed
 from contracts.envelope import Envelope
 from contracts.events import Event
 from contracts.limits import Rate
@@ -120,13 +121,11 @@ class Bus:
 
         With `hold`, their ids hold for so many seconds, beyond the window of the dedupe key: what
         was published with `hold` before is left out, and its ids are returned. `follow_up`: a run
-        under way publishes them; see `Backend.publish`. Nothing may be due more than
-        `bus.stops.LATEST_DUE` from now (`InvalidValue`).
+        under way publishes them; see `Backend.publish`. `InvalidValue`: due after `LATEST_DUE`.
         """
         check_due(due, self._clock.wall())
-        held = await self._publishing.publish(
-            tasks, group=group, due=due, hold=hold, follow_up=follow_up
-        )
+        ask = self._publishing.publish
+        held = await ask(tasks, group=group, due=due, hold=hold, follow_up=follow_up)
         if tasks:
             self.contact.heard()
         return held
@@ -143,6 +142,10 @@ class Bus:
         """Send the event of a run's start soon, unless the run ends before: then its end tells
         when it began. `made` is called when it leaves."""
         self._announcer.tell_start(delivery, made)
+
+    async def tell_deed(self, deed: Deed) -> None:
+        """Tell what an operator has done; on return it is kept for history. Waits as `publish`."""
+        await self._persist(lambda: self._announcer.tell_deed(deed))
 
     async def mark(self, name: str) -> None:
         """Send a mark to whoever listens to events: one who forgets nothing and gets them in
@@ -168,9 +171,9 @@ class Bus:
         next runs to end leave free.
 
         Waits up to `wait` seconds for the first. One call of the backend, so that nothing is
-        half-owned when it is cancelled. Raises what `Backend.pull` raises.
-        With `blame`, a task that comes back from a crash is not among them: its attempt is
-        counted beside this call, and it comes again as a suspect or is a dead letter.
+        half-owned when it is cancelled. Raises what `Backend.pull` raises. With `blame`, a task
+        that comes back from a crash is not among them: its attempt is counted beside this call,
+        and it comes again as a suspect or is a dead letter.
         """
         puller, limit = self._pullers[group], free or ahead
         turns = puller.plan(limit, None if free else returning)
@@ -227,10 +230,8 @@ class Bus:
         return lost
 
     async def hand_back(self, delivery: Delivery, task: Envelope | None) -> bool:
-        """Give a task back unrun or unfinished: available at once, no attempt used.
-
-        False when it was no longer ours to give.
-        """
+        """Give a task back unrun or unfinished: available at once, no attempt used. False when it
+        was no longer ours to give."""
         given_back = Plan(then=(hand_back(delivery, task),))
         return await self._persist(partial(self._forgetter.forget, delivery, given_back))
 
@@ -247,8 +248,7 @@ class Bus:
         return {"away": self._announcer.untold, "unread": self._announcer.left_out}
 
     async def abandon(self) -> None:
-        """Let go of a broker that is given up: what is under way raises `Closed`. `close` is
-        still to be called, and has nothing to wait for."""
+        """Let go of a broker that is given up: what is under way raises `Closed`. Then `close`."""
         if self._release is not None:
             await self._release()
 

@@ -21,6 +21,7 @@ from bus.keyvalue import keys
 from bus.keyvalue.paging import entries
 from bus.keyvalue.protocol import Entry, KeyValue, Revision
 from bus.lanes import slice_of
+from contracts.deeds import Deed
 from contracts.envelope import DEFAULT_TENANT
 from contracts.errors import DecodeError
 from contracts.events import Event
@@ -132,19 +133,19 @@ def guard(letter: DeadLetter, *, force: bool) -> None:
         raise refusals.replayed_often(letter.id, letter.replays, why)
 
 
-def _untold(events: Sequence[Event]) -> Sequence[Message]:  # noqa: ARG001 - nobody listens
+def _untold(_events: Sequence[Event], _deeds: Sequence[Deed]) -> Sequence[Message]:
     return ()
 
 
 class DeadLetters:
     """The dead letters of all groups. Safe to use from several processes at once. `told` makes the
-    messages that tell events; they leave in one call with what is replayed."""
+    messages that tell events and deeds; they leave in one call with what is replayed."""
 
     def __init__(
         self,
         store: KeyValue,
         backend: Backend,
-        told: Callable[[Sequence[Event]], Sequence[Message]] = _untold,
+        told: Callable[[Sequence[Event], Sequence[Deed]], Sequence[Message]] = _untold,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -169,14 +170,21 @@ class DeadLetters:
             yield _readable(entry)
 
     async def replay(
-        self, group: str, task: str, *, now: float, force: bool = False, by: str = ""
+        self,
+        group: str,
+        task: str,
+        *,
+        now: float,
+        force: bool = False,
+        by: str = "",
+        deed: Deed | None = None,
     ) -> DeadLetter:
         """Give the task back to its group with all attempts, and forget the dead letter.
 
         Taken exactly once, however many ask at once; an interrupted replay stays visible as
         `replaying` and asking again completes it under the same dedupe key. `by` (user@host) and
-        whether it was forced stay with the task. Raises `NotDead`, `ReplayRefused` after
-        `MAX_REPLAYS`, and whatever publishing raises.
+        whether it was forced stay with the task; that it was part of `deed` leaves with it. Raises
+        `NotDead`, `ReplayRefused` after `MAX_REPLAYS`, and whatever publishing raises.
         """
         entry = await self._entry(group, task)
         letter = decode(entry.value)
@@ -189,7 +197,8 @@ class DeadLetters:
             claimed, revision = await claim
         try:
             message = _again(claimed, now)
-            telling = self._told(told.telling(message, now=now))
+            deeds = () if deed is None else (deed.to(task, group, claimed.copy - 1),)
+            telling = self._told(told.telling(message, now=now), deeds)
             await self._backend.publish([message, *telling])
         except (Unroutable, TooLarge):  # nothing of it was sent
             await self._give_back(letter, revision)

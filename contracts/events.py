@@ -182,12 +182,13 @@ _DEFAULTED = ("published", "tenant", "correlation", "number")
 def decode_events(body: bytes) -> list[Event]:
     """The events of a batch, or `DecodeError`; kinds this version does not know are left out."""
     try:
-        return [event for item in from_json(body) for event in _read(item)]
+        return [event for item in from_json(body) for event in events_of(item)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DecodeError("events", f"is not a batch of events: {error}") from error
 
 
-def _read(item: Mapping[str, Any]) -> list[Event]:
+def events_of(item: Mapping[str, Any]) -> list[Event]:
+    """What one item of a batch tells of tasks: nothing if it tells of something else."""
     if item["type"] == _TABLE:
         return _from_table(item["data"])
     known = item["type"].removeprefix(_TYPE) in Kind.__members__.values()

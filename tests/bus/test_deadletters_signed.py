@@ -1,14 +1,16 @@
 """Promise 17: who replayed, forced or changed a dead letter stays with it, and with its task."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
 from bus.backend import MAX_BODY, Message
 from bus.deadletters import MAX_REPLAYS, State
-from bus.errors import Conflict, NotDead, TooLarge, Unreachable
+from bus.errors import Conflict, Full, NotDead, ReplayRefused, TooLarge, Unreachable
 from bus.settling import Finished, Policy, plan
 from contracts.clock import ManualClock
+from contracts.deeds import Deed, decode_told
 from contracts.envelope import decode as decode_envelope
 from contracts.events import Kind, decode_events
 from contracts.outcomes import Reject
@@ -159,3 +161,37 @@ async def test_a_body_no_task_may_have_is_refused(world: World) -> None:
     with pytest.raises(TooLarge):
         await office.letters.edit(seen, b"x" * (MAX_BODY + 1), by=ADA, now=NOW)
     assert await office.letters.get("g", "t1") == seen
+
+
+async def test_that_it_was_part_of_a_deed_leaves_with_the_task() -> None:
+    """In one call: a replay that was refused or could not be sent is not told."""
+    bus, backend, _ = memory_bus(ManualClock())
+    await bus.bind("g", ["work.#"])
+    await bus.bind("ear", [EVENTS])
+    await bus.dead.put(letter())
+    await bus.dead.put(letter("often", replays=MAX_REPLAYS))
+    said = Deed(id="d1", at=NOW, by=ADA, action="dlq replay", scope="letters")
+    with pytest.raises(ReplayRefused):
+        await bus.dead.replay("g", "often", now=NOW, deed=said)
+    backend.failures.append(Unreachable("cut"))
+    with pytest.raises(Unreachable):
+        await bus.dead.replay("g", "t1", now=NOW, deed=said)
+    await bus.dead.replay("g", "t1", now=NOW, deed=said)
+    told = [decode_told(heard.message.body) for heard in await bus.pull("ear", free=9)]
+    assert [deed for each in told for deed in each.deeds] == [said.to("t1", "g", 2)]
+    assert backend.settled == []
+
+
+async def test_a_deed_is_told_whatever_the_broker_does_meanwhile() -> None:
+    """It is waited for; and there may be nobody who wants to know."""
+    clock = ManualClock()
+    bus, backend, _ = memory_bus(clock)
+    said = Deed(id="d1", at=NOW, by=ADA, action="pause", scope="role", target="g")
+    await bus.tell_deed(said)
+    await bus.bind("ear", [EVENTS])
+    backend.failures += [Unreachable("cut"), Full("full")]
+    telling = asyncio.create_task(bus.tell_deed(said))
+    await clock.advance(5.0)
+    await telling
+    (heard,) = await bus.pull("ear", free=9)
+    assert decode_told(heard.message.body).deeds == [said]

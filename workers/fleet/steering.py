@@ -1,28 +1,29 @@
 """What a person decides about tasks under way: cancel, purge, pause, resume, retry; and retire."""
 
-import getpass
-import os
-import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bus.backend import Lag
 from bus.bus import Bus
 from bus.deadletters import DeadLetter
-from bus.errors import NotDead, Unroutable
+from bus.errors import BusError, NotDead, Unroutable
 from bus.keyvalue import keys
 from bus.keyvalue.paging import entries
 from bus.stops import Kind, Mark
 from contracts.clock import Clock
+from contracts.deeds import Action, Concerned, Deed, Scope
 from contracts.envelope import MAX_ID
 from contracts.errors import InvalidValue
 from contracts.topics import RECORDER, near
 from workers.fleet.errors import RoleInUse
+from workers.fleet.operator import deed, whoami
 from workers.fleet.presence import present
 from workers.sdk.errors import UnknownRole
 
 
 class Steering:
-    """The part of a fleet's client that changes what is under way."""
+    """The part of a fleet's client that changes what is under way. What was done is told, once it
+    is (`contracts.deeds`): where that cannot be, it is done all the same, and the error says so."""
 
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self.bus = bus
@@ -53,38 +54,45 @@ class Steering:
                 details="either ids, or one of role, tenant, subject and all of them",
                 actions=("cancel one kind after the other: each is a decision of its own",),
             )
-        by = whoami()
-        if every:
-            return [await self.bus.stops.put_all(by=by, reason=reason)]
         if role is not None:
             await self._check_role(role)
         given += [(Kind.TASK, _named(Kind.TASK, task)) for task in tasks]
+        marks = await self._stop(given, reason)
+        await self._tell(_cancelled(given, role or "", reason, self._clock.wall()))
+        return marks
+
+    async def _stop(self, given: Sequence[tuple[Kind, str]], reason: str) -> list[Mark]:
+        """Put a mark for each, or for all of the fleet where none is given."""
+        by = whoami()
+        if not given:
+            return [await self.bus.stops.put_all(by=by, reason=reason)]
         return [await self.bus.stops.put(*each, by=by, reason=reason) for each in given]
 
     async def purge(self, role: str, *, reason: str = "") -> int | None:
         """Cancel all that was published to `role` until now. Returns how many tasks waited, those
         put off included; None where the broker cannot say. Raises as `cancel`."""
         waiting = await self.waiting(role)
-        await self.cancel(role=role, reason=reason)
+        await self._stop([(Kind.ROLE, role)], reason)
+        await self._tell_of(Action.EMPTY, role, count=waiting, reason=reason)
         return waiting
 
     async def waiting(self, role: str) -> int | None:
         """How many tasks wait for `role`, those put off included. Raises `UnknownRole`."""
-        lags = (await self._check_role(role)).values()
-        counts = [count for lag in lags for count in (lag.waiting, lag.delayed)]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
+        return _sum(await self._check_role(role))
 
     async def pause(self, role: str, *, reason: str = "") -> None:
         """From a second after this returned on, `role` starts nothing until it is resumed; what
         runs, runs on, and publishing goes on. Raises `UnknownRole`, `Unreachable`."""
         await self._check_role(role)
         await self.bus.stops.put(Kind.PAUSE, role, by=whoami(), reason=reason)
+        await self._tell_of(Action.PAUSE, role, reason=reason)
 
     async def resume(self, role: str) -> bool:
         """End a pause; False when there was none. Raises `UnknownRole`, `Unreachable`."""
         lifted = await self.bus.stops.lift(Kind.PAUSE, role)
-        if not lifted:
+        if lifted:
+            await self._tell_of(Action.RESUME, role)
+        else:
             await self._check_role(role)
         return lifted
 
@@ -93,7 +101,7 @@ class Steering:
         With `drop` what waits for it is lost without an outcome; its dead letters stay. Raises
         `UnknownRole`, `RoleInUse` while a worker of it lives, `Conflict` while anything waits and
         is not dropped, `Unreachable`."""
-        await self._check_role(role)
+        waiting = await self.waiting(role)
         if role == RECORDER:
             raise RoleInUse(
                 "the group that moves events into history is not retired",
@@ -111,6 +119,7 @@ class Steering:
             )
         await self.bus.unbind(role, drop=drop)
         await self.bus.stops.lift(Kind.PAUSE, role)
+        await self._tell_of(Action.RETIRE, role, count=waiting if drop else None, dropped=drop)
 
     async def retry(self, task: str, *, force: bool = False) -> list[DeadLetter]:
         """Give a dead task back to every role in which it is dead, with all its attempts. Earlier
@@ -124,7 +133,21 @@ class Steering:
             )
         now = self._clock.wall()
         replay, by = self.bus.dead.replay, whoami()
-        return [await replay(x.group, x.id, now=now, force=force, by=by) for x in letters]
+        said = deed(Action.RETRY, now, Scope.TASK, task, forced=force)
+        return [
+            await replay(x.group, x.id, now=now, force=force, by=by, deed=said) for x in letters
+        ]
+
+    async def _tell_of(self, action: Action, role: str, **said: Any) -> None:
+        now = self._clock.wall()
+        await self._tell(deed(action, now, Scope.ROLE, role, role=role, **said))
+
+    async def _tell(self, done: Deed) -> None:
+        try:
+            await self.bus.tell_deed(done)
+        except BusError as error:
+            error.details += "; it is done, but history will not know who did it"
+            raise
 
     async def _check_role(self, role: str) -> dict[object, Lag]:
         """What lies in the lanes of a role that is bound; raises `UnknownRole` else."""
@@ -144,13 +167,20 @@ class Steering:
         return [entry.key.removeprefix(keys.binding()) async for entry in bound]
 
 
-def whoami() -> str:
-    """The person and machine that decide: user@host."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+def _cancelled(given: Sequence[tuple[Kind, str]], role: str, reason: str, now: float) -> Deed:
+    """What is told of a cancellation: of tasks by their ids, else of all of a kind, or of all."""
+    if not given:
+        return deed(Action.CANCEL, now, Scope.FLEET, reason=reason)
+    (kind, name), *more = given
+    scope, target = Scope(kind.value), "" if more else name
+    tasks = tuple(Concerned(task) for kind, task in given if kind is Kind.TASK)
+    return deed(Action.CANCEL, now, scope, target, role=role, tasks=tasks, reason=reason)
+
+
+def _sum(lags: Mapping[object, Lag]) -> int | None:
+    counts = [count for lag in lags.values() for count in (lag.waiting, lag.delayed)]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _named(kind: Kind, name: str) -> str:

@@ -69,11 +69,9 @@ class LetterStays(DeadLetters):
     """A replay leaves the dead letter where it was, to be replayed again."""
 
     @override
-    async def replay(
-        self, group: str, task: str, *, now: float, force: bool = False, by: str = ""
-    ) -> DeadLetter:
+    async def replay(self, group: str, task: str, **how: Any) -> DeadLetter:
         letter = await self.get(group, task)
-        replayed = await super().replay(group, task, now=now, force=force, by=by)
+        replayed = await super().replay(group, task, **how)
         await self.put(letter)
         return replayed
 
@@ -94,10 +92,8 @@ class ReplaysUnsigned(DeadLetters):
     """Nobody can tell afterwards who replayed a task."""
 
     @override
-    async def replay(
-        self, group: str, task: str, *, now: float, force: bool = False, by: str = ""
-    ) -> DeadLetter:
-        return await super().replay(group, task, now=now, force=force)
+    async def replay(self, group: str, task: str, **how: Any) -> DeadLetter:
+        return await super().replay(group, task, **{**how, "by": ""})
 
 
 @breaks(17, "test_of_two_people_who_edit_the_second_is_refused")

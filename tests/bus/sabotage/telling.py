@@ -9,6 +9,7 @@ from bus.backend import Message, is_owed
 from bus.backends.memory_broker import MemoryBroker
 from bus.publishing import Publishing
 from bus.replays import telling
+from contracts.deeds import Deed
 from contracts.events import TERMINAL, Event
 from contracts.topics import EVENTS
 from tests.bus.sabotage.registry import breaks
@@ -70,5 +71,5 @@ class EndsAreNotTold(Announcer):
     """That a task has ended is told to nobody."""
 
     @override
-    def messages(self, events: Sequence[Event]) -> list[Message]:
-        return super().messages([event for event in events if event.kind not in TERMINAL])
+    def messages(self, events: Sequence[Event], deeds: Sequence[Deed] = ()) -> list[Message]:
+        return super().messages([e for e in events if e.kind not in TERMINAL], deeds)
