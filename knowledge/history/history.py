@@ -3,21 +3,21 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
-from typing import Any
 
 from contracts.clock import Clock
+from contracts.deeds import Deed
 from contracts.events import Event
 from knowledge.database.database import SCHEMA, Database
 from knowledge.database.locks import Lock, held
-from knowledge.history import decisions, reading, recording, retention, waiting
+from knowledge.history import decisions, deeds, reading, recording, retention, waiting
 from knowledge.history.asking import LIMIT, MOST, DeathFilter, Filter
-from knowledge.history.recording import Recorded
+from knowledge.history.deeds import DeedFilter
 from knowledge.history.records import (
     Answer,
     Death,
-    Deed,
-    Fate,
+    DeedRecord,
     Page,
+    Recorded,
     ResultRecord,
     RunRecord,
     TaskRecord,
@@ -58,16 +58,19 @@ class History:
         """Wait to be the one that records: others stand by, and take over when it is gone."""
         return held(self.database, RECORDER)
 
-    async def record(self, events: Sequence[Event], upto: float | None = None) -> Recorded:
-        """Keep `events`: when this returned they are on disk, all of them and once, however
-        often, in whatever order and by however many they are told.
+    async def record(
+        self, events: Sequence[Event], upto: float | None = None, *, done: Sequence[Deed] = ()
+    ) -> Recorded:
+        """Keep `events`, and what was `done`: when this returned they are on disk, all of them and
+        once, however often, in whatever order and by however many they are told.
 
         Up to 2,000 events are one transaction, kept as a whole or not at all; more are several.
         What no table can hold is left out and counted as `refused`, and never keeps others from
         being recorded. With `upto`, a moment that `watermark` told as `now`, the
         caller says that everything the bus accepted before it is recorded with this call.
         """
-        return await recording.record(self.database, events, upto)
+        kept = await deeds.record(self.database, done)
+        return kept + await recording.record(self.database, events, upto)
 
     def asks(self) -> AsyncIterator[None]:
         """Something each time somebody waits for history to catch up, see `look`: whoever records
@@ -87,6 +90,11 @@ class History:
         seconds to catch up with the moment of the question; then either there is no such task,
         or it is not recorded yet."""
         return await waiting.look(self.database, task, self._clock, patience)
+
+    async def catch_up(self, patience: float = waiting.PATIENCE) -> Watermark:
+        """Give history `patience` seconds to know all that was accepted before this call; how far
+        it reaches then. What is asked afterwards is at least as new."""
+        return await waiting.catch_up(self.database, self._clock, patience)
 
     async def tasks(
         self, f: Filter | None = None, *, after: str | None = None, limit: int = LIMIT
@@ -134,37 +142,16 @@ class History:
         """A page of tasks that became dead letters, last first, with what was decided."""
         return await decisions.deaths(self.database, f or DeathFilter(), after, limit)
 
-    async def decide(
-        self, task: str, role: str, fate: Fate, *, by: str, details: Any = None
-    ) -> bool:
-        """Note what a person decided about the last death of a task, in the audit too. False if
-        that death is not recorded; the audit has it then all the same. That a letter was
-        replayed is also told by its event."""
-        said = decisions.Note(action=fate, by=by, target=f"{role}/{task}", details=details)
-        return await decisions.decide(self.database, task, role, fate, said)
-
-    async def note(
-        self, action: str, by: str, target: str, details: Any = None, outcome: str = "done"
-    ) -> int:
-        """Note what an operator did; answers the number of the note. `details` is anything that
-        JSON can hold."""
-        said = decisions.Note(action=action, by=by, target=target, details=details, outcome=outcome)
-        return await decisions.note(self.database, said)
-
     async def audit(
-        self,
-        *,
-        by: str | None = None,
-        action: str | None = None,
-        target: str | None = None,
-        since: float | None = None,
-        until: float | None = None,
-        after: str | None = None,
-        limit: int = LIMIT,
-    ) -> Page[Deed]:
+        self, f: DeedFilter | None = None, *, after: str | None = None, limit: int = LIMIT
+    ) -> Page[DeedRecord]:
         """A page of what operators did, last first."""
-        who, span = (by, action, target), (since, until)
-        return await decisions.deeds(self.database, who, span, after, limit)
+        return await deeds.page(self.database, f or DeedFilter(), after, limit)
+
+    async def deeds(self, tasks: Sequence[TaskRecord]) -> Sequence[DeedRecord]:
+        """What operators did to a task, as `task` answers it: to itself, and to all of its roles,
+        tenant, subjects or fleet before it ended; first one first."""
+        return await deeds.concerning(self.database, tasks)
 
     async def retain(self, now: float) -> Retained:
         """Make the partitions of the next days and drop what is older than `keep` says; call it

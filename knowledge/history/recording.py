@@ -9,6 +9,7 @@ from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event, Kind
 from knowledge.database.database import Database
 from knowledge.database.errors import Unfitting
 from knowledge.database.statements import statement
+from knowledge.history.records import Recorded
 from knowledge.history.rows import COLUMNS, Row, Unrecordable, to_row
 
 if TYPE_CHECKING:
@@ -36,28 +37,6 @@ BYTES = 8 * 1024 * 1024
 
 _HANDS = 2
 """Transactions under way: one is prepared and copied while the other is merged."""
-
-_NAMED = 10
-"""Refused events that are named; the others are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What became of a batch. `fresh` events were not known before; `refused` ones could not be
-    kept, and will not be when they are told again; `named` are the ids of some of these."""
-
-    events: int = 0
-    fresh: int = 0
-    refused: int = 0
-    named: tuple[str, ...] = ()
-
-    def __add__(self, other: "Recorded") -> "Recorded":
-        return Recorded(
-            self.events + other.events,
-            self.fresh + other.fresh,
-            self.refused + other.refused,
-            (self.named + other.named)[:_NAMED],
-        )
 
 
 @dataclass(frozen=True, slots=True)

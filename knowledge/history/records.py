@@ -11,6 +11,28 @@ from knowledge.history.states import FINISHED, State
 
 T = TypeVar("T")
 
+_NAMED = 10
+"""Refused events that are named; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch. `fresh` events were not known before; `refused` ones could not be
+    kept, and will not be when they are told again; `named` are the ids of some of these."""
+
+    events: int = 0
+    fresh: int = 0
+    refused: int = 0
+    named: tuple[str, ...] = ()
+
+    def __add__(self, other: "Recorded") -> "Recorded":
+        return Recorded(
+            self.events + other.events,
+            self.fresh + other.fresh,
+            self.refused + other.refused,
+            (self.named + other.named)[:_NAMED],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
@@ -174,13 +196,22 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
-    """What an operator did: `action` on `target` by `by`; `details` is JSON."""
+class DeedRecord:
+    """What an operator did: `action`, in the words of its command, by `by` (user@host) to what
+    `scope` and `target` say, and `role`, several with spaces between. `count`: how many tasks or
+    letters it met, None where that is not known; `tasks`: the first twenty of those it names.
+    `before` and `after`: what it changed; `details`: what else was told of it, from JSON."""
 
     id: int
     at: float
     by: str
     action: str
+    scope: str
     target: str
+    role: str
+    count: int | None
+    tasks: tuple[str, ...]
+    before: str
+    after: str
     details: Any
     outcome: str

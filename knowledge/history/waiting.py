@@ -8,7 +8,7 @@ from contracts.clock import Clock
 from knowledge.database.database import Database
 from knowledge.database.errors import Unreachable
 from knowledge.history import reading
-from knowledge.history.records import Answer, TaskRecord
+from knowledge.history.records import Answer, TaskRecord, Watermark
 
 PATIENCE = 2.0
 """Seconds in which history is given time to catch up."""
@@ -64,8 +64,7 @@ async def asks(database: Database) -> AsyncIterator[None]:
 async def look(database: Database, id_: str, clock: Clock, patience: float) -> Looked:
     """See `History.look`."""
     asked = await reading.mark(database)
-    told = False
-    give_up = clock.monotonic() + patience
+    waiting = _Waiting(database, clock, patience)
     while True:
         mark = await reading.mark(database)  # before looking: what was accepted until then is there
         found = await reading.task(database, id_)
@@ -73,15 +72,41 @@ async def look(database: Database, id_: str, clock: Clock, patience: float) -> L
             return found
         if mark.upto >= asked.now:
             return NoSuchTask(mark.upto)
-        if clock.monotonic() >= give_up:
+        if not await waiting.a_moment():
             return NotRecorded(mark.behind, mark.upto)
-        if not told:
-            told = await _ask(database)
-        await clock.sleep(_POLL)
 
 
-async def _ask(database: Database) -> bool:
+async def catch_up(database: Database, clock: Clock, patience: float) -> Watermark:
+    """See `History.catch_up`."""
+    asked = await reading.mark(database)
+    waiting = _Waiting(database, clock, patience)
+    mark = asked
+    while mark.upto < asked.now and await waiting.a_moment():
+        mark = await reading.mark(database)
+    return mark
+
+
+class _Waiting:
+    """Waits for history, once whoever records knows that somebody does."""
+
+    def __init__(self, database: Database, clock: Clock, patience: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._give_up = clock.monotonic() + patience
+        self._told = False
+
+    async def a_moment(self) -> bool:
+        """False once the patience is over."""
+        if self._clock.monotonic() >= self._give_up:
+            return False
+        if not self._told:
+            await _ask(self._database)
+            self._told = True
+        await self._clock.sleep(_POLL)
+        return True
+
+
+async def _ask(database: Database) -> None:
     """Let whoever records know that somebody waits."""
     async with database.link() as link:
         await link.execute("SELECT pg_notify($1, $2)", _CHANNEL, database.schema)
-    return True

@@ -13,7 +13,7 @@ from tests.cli.letters import dead, letter, put, replayed
 from tests.cli.running import Muster
 from tests.cli.terminal import terminal
 from tests.servers import NatsServer
-from workers.fleet.steering import whoami
+from workers.fleet.operator import whoami
 
 pytestmark = pytest.mark.nats
 

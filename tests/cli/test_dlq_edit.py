@@ -15,7 +15,7 @@ import pytest
 from tests.cli.letters import dead, letter, put, replayed
 from tests.cli.running import GREETER, Ended, Muster
 from tests.servers import NatsServer
-from workers.fleet.steering import whoami
+from workers.fleet.operator import whoami
 
 pytestmark = pytest.mark.nats
 

@@ -25,6 +25,7 @@ from workers.cli.options import Given
 if TYPE_CHECKING:
     from bus.bus import Bus
     from bus.deadletters import DeadLetter
+    from contracts.deeds import Action, Deed
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -147,16 +148,16 @@ def replay(
 
     Ctrl-C ends it between two letters, and says how to go on.
     """
+    from contracts.deeds import Action
     from workers.cli.acting import Order, do_with
-    from workers.fleet.steering import whoami
 
     choice = _choice(role, reason=reason, tenant=tenant, text=text, older=older, newer=newer)
     choosing.check(tasks or [], choice, every=every)
-    by = whoami()
+    deed = _deed(Action.REPLAY, choice, forced=force, rate=rate)
 
     async def act(bus: "Bus", letter: "DeadLetter") -> None:
-        now = time.time()
-        await bus.dead.replay(letter.group, letter.id, now=now, force=force, by=by)
+        replay, now = bus.dead.replay, time.time()
+        await replay(letter.group, letter.id, now=now, force=force, by=deed.by, deed=deed)
 
     pace = parse_rate(rate) if rate is not None else None
     options = " --force" * force + (f" --rate {rate}" if rate else "")
@@ -179,16 +180,29 @@ def purge(
     yes: YesOption = False,
 ) -> int:
     """Forget dead letters for good."""
+    from contracts.deeds import Action
     from workers.cli.acting import Order, do_with
 
     choice = _choice(role, reason=reason, tenant=tenant, text=text, older=older, newer=newer)
     choosing.check(tasks or [], choice, every=every)
 
+    deed = _deed(Action.PURGE, choice)
+
     async def act(bus: "Bus", letter: "DeadLetter") -> None:
-        await bus.dead.purge(letter.group, letter.id)
+        gone = await bus.dead.purge(letter.group, letter.id)
+        await bus.tell_deed(deed.to(gone.id, gone.group, gone.copy))
 
     order = Order("purge", "purged", act, asks=not yes)
     return do_with(Given.of(ctx), tasks or [], choice, order, dry_run=dry_run)
+
+
+def _deed(action: "Action", choice: Choice, **said: Any) -> "Deed":
+    """What is told of each letter this command does it to: one deed in parts."""
+    from contracts.deeds import Scope
+    from workers.fleet.operator import deed
+
+    target = choice.options() if choice.narrows else ""
+    return deed(action, time.time(), Scope.LETTERS, target, role=choice.role or "", **said)
 
 
 def _choice(role: str | None, **options: Any) -> Choice:

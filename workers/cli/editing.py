@@ -1,11 +1,12 @@
 """`muster dlq edit`: another payload for a dead letter, checked before it is taken."""
 
 import difflib
+import hashlib
 import json
 import sys
 import time
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import MusterError
 from workers.cli import choosing, output
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from bus.bus import Bus
     from bus.deadletters import DeadLetter
+    from contracts.deeds import Action, Deed
     from workers.sdk.role import Role
     from workers.settings import Loaded
 
@@ -158,30 +160,33 @@ async def take(
     letter: "DeadLetter",
     payload: Payload,
     *,
-    by: str,
     now: float,
     keep: bool = False,
     force: bool = False,
 ) -> None:
     """Give the letter this payload and, unless it is to `keep` it, replay it. Raises as `change`;
     where only the replay was refused, the error says that the change is kept."""
-    await bus.dead.edit(letter, payload.encoded(), by=by, now=now)
+    from contracts.deeds import Action
+
+    after = payload.encoded()
+    edited = _deed(Action.EDIT, letter, before=_print(letter.body), after=_print(after))
+    await bus.dead.edit(letter, after, by=edited.by, now=now)
+    await bus.tell_deed(edited)
     if keep:
         return
+    deed, replay = _deed(Action.REPLAY, letter, forced=force), bus.dead.replay
     try:
-        await bus.dead.replay(letter.group, letter.id, now=now, force=force, by=by)
+        await replay(letter.group, letter.id, now=now, force=force, by=deed.by, deed=deed)
     except MusterError as error:
         error.details += "; the change is kept with the dead letter"
         raise
 
 
 def _take(given: Given, wish: Wish, letter: "DeadLetter", payload: Payload) -> int:
-    from workers.fleet.steering import whoami
-
-    by, keep, force = whoami(), wish.keep, wish.force
+    keep, force = wish.keep, wish.force
 
     async def run(bus: "Bus") -> None:
-        await take(bus, letter, payload, by=by, now=time.time(), keep=keep, force=force)
+        await take(bus, letter, payload, now=time.time(), keep=keep, force=force)
 
     with_bus(given, run)
     done = "edited" if wish.keep else "edited and replayed"
@@ -190,3 +195,16 @@ def _take(given: Given, wish: Wish, letter: "DeadLetter", payload: Payload) -> i
     else:
         output.say(f"{done} {letter.id} of {letter.group}")
     return 0
+
+
+def _deed(action: "Action", letter: "DeadLetter", **said: Any) -> "Deed":
+    from contracts.deeds import Scope
+    from workers.fleet.operator import deed
+
+    made = deed(action, time.time(), Scope.LETTERS, role=letter.group, **said)
+    return made.to(letter.id, letter.group, letter.copy)
+
+
+def _print(body: bytes) -> str:
+    """What a payload is known by: its words are not for an audit."""
+    return f"{len(body)} bytes, sha256 {hashlib.sha256(body).hexdigest()[:16]}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from workers.fleet.replicas import Range
     from workers.fleet.staffing import Crash, Fleet, Staff
 
+_SETTINGS = "as the settings say"
+
 
 def scale(
     ctx: typer.Context,
@@ -112,12 +114,13 @@ async def _order(
     given: Given, bus: "Bus", fleet: "Fleet", wanted: "Mapping[str, int | Range]"
 ) -> None:
     from workers.fleet import orders
-    from workers.fleet.steering import whoami
+    from workers.fleet.operator import whoami
 
     nobody = None if fleet.machines else "no fleet is up: it holds when one comes"
     for role, replicas in wanted.items():
         order = orders.Order(replicas, whoami(), time.time())
         await orders.give(bus.store, role, order, present=fleet.seats(role))
+        await _tell(bus, fleet, role, str(replicas))
         has = [machine for machine in fleet.machines if role in machine.roles]
         note = nobody or (None if has else "no machine that is up has the code for it")
         show(given, {"done": "scaled", "role": role, "to": f"to {replicas}", "note": note})
@@ -129,8 +132,20 @@ async def _take_back(given: Given, bus: "Bus", fleet: "Fleet", roles: Sequence[s
     for role in roles:
         present = fleet.seats(role)
         found = await orders.take_back(bus.store, role, time.time(), present=present)
+        if found:
+            await _tell(bus, fleet, role, _SETTINGS)
         note = None if found else "they decided before"
         show(given, {"done": "reset", "role": role, "to": "to its settings", "note": note})
+
+
+async def _tell(bus: "Bus", fleet: "Fleet", role: str, after: str) -> None:
+    from contracts.deeds import Action, Scope
+    from workers.fleet.operator import deed
+
+    order = fleet.wishes.orders.get(role)
+    before = _SETTINGS if order is None else str(order.replicas)
+    said = {"role": role, "before": before, "after": after}
+    await bus.tell_deed(deed(Action.SCALE, time.time(), Scope.ROLE, role, **said))
 
 
 async def _show(given: Given, bus: "Bus", fleet: "Fleet") -> None:

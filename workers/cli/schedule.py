@@ -16,6 +16,7 @@ from workers.cli.past import with_kept
 from workers.cli.planned import Order, as_row, as_shape, as_text, coming
 
 if TYPE_CHECKING:
+    from contracts.deeds import Deed
     from knowledge.schedules.rows import Schedule
     from knowledge.schedules.store import Schedules
 
@@ -64,7 +65,8 @@ def add(
     made = planned.made(order, body[0], timing, planned.misfire_of(misfire), now)
     loaded = given.loaded()
     check_locally(loaded, topic, body)
-    if not _run(given, lambda kept: kept.add(made, replace=replace)):
+    deed = _deed("schedule add", name, now)
+    if not _run(given, lambda kept: kept.add(made, replace=replace, deed=deed)):
         raise Exists(
             f"there is a schedule {name!r} already",
             details="a schedule is known by its name",
@@ -118,8 +120,8 @@ def upcoming(
 @app.command()
 def pause(ctx: typer.Context, name: Name) -> None:
     """Let it publish nothing until it is resumed; what passes meanwhile is left out."""
-    given = Given.of(ctx)
-    if not _run(given, lambda kept: kept.pause(name)):
+    given, deed = Given.of(ctx), _deed("schedule pause", name, time.time())
+    if not _run(given, lambda kept: kept.pause(name, deed)):
         raise _missing(name)
     _done(given, name, "paused")
 
@@ -128,16 +130,24 @@ def pause(ctx: typer.Context, name: Name) -> None:
 def resume(ctx: typer.Context, name: Name) -> None:
     """Let a paused schedule go on from now."""
     given, now = Given.of(ctx), time.time()
-    _show(given, _found(name, _run(given, lambda kept: kept.resume(name, now))), now)
+    deed = _deed("schedule resume", name, now)
+    _show(given, _found(name, _run(given, lambda kept: kept.resume(name, now, deed))), now)
 
 
 @app.command()
 def rm(ctx: typer.Context, name: Name) -> None:
     """Forget a schedule. Tasks that were published stay."""
-    given = Given.of(ctx)
-    if not _run(given, lambda kept: kept.remove(name)):
+    given, deed = Given.of(ctx), _deed("schedule rm", name, time.time())
+    if not _run(given, lambda kept: kept.remove(name, deed)):
         raise _missing(name)
     _done(given, name, "removed")
+
+
+def _deed(action: str, name: str, now: float) -> "Deed":
+    from contracts.deeds import Action, Scope
+    from workers.fleet.operator import deed
+
+    return deed(Action(action), now, Scope.SCHEDULE, name)
 
 
 def _run(given: Given, act: "Callable[[Schedules], Awaitable[T]]") -> T:

@@ -6,13 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workers.cli import output
+from workers.cli.audit import said
 from workers.cli.past import known
 from workers.cli.times import clock_time
 
 if TYPE_CHECKING:
     from contracts.events import Event
     from knowledge.history.history import History
-    from knowledge.history.records import ResultRecord, RunRecord, TaskRecord
+    from knowledge.history.records import DeedRecord, ResultRecord, RunRecord, TaskRecord
+
+_MANY = frozenset({"role", "tenant", "subject", "fleet"})
 
 _LONGEST = 2000
 """Characters of a payload or result that are shown; `--json` has all that is kept."""
@@ -20,12 +23,14 @@ _LONGEST = 2000
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A task in its roles, its runs, its ends and what happened, true as of `as_of`."""
+    """A task in its roles, its runs, its ends, what happened and what operators did, true as of
+    `as_of`."""
 
     tasks: "Sequence[TaskRecord]"
     runs: "Sequence[RunRecord]"
     results: "Sequence[ResultRecord]"
     events: "Sequence[Event]"
+    deeds: "Sequence[DeedRecord]"
     as_of: float
 
 
@@ -34,7 +39,8 @@ async def told(history: "History", task: str) -> Story:
     found = await known(history, task)
     runs, results = await history.runs(task), await history.result(task)
     events = await history.events(task)
-    return Story(found.found, runs.found, results.found, events.found, found.as_of)
+    deeds = await history.deeds(found.found)
+    return Story(found.found, runs.found, results.found, events.found, deeds, found.as_of)
 
 
 def as_json(story: Story) -> dict[str, Any]:
@@ -56,6 +62,7 @@ def as_json(story: Story) -> dict[str, Any]:
         "events": [
             {"id": e.id, **asdict(replace(e, data={})), "data": dict(e.data)} for e in story.events
         ],
+        "deeds": [asdict(deed) for deed in story.deeds],
     }
 
 
@@ -83,6 +90,8 @@ def show(story: Story) -> None:
     if story.runs:
         columns = "ROLE COPY ATTEMPT WORKER STARTED SECONDS OUTCOME REASON".split()
         output.table(columns, map(_run, story.runs))
+    for deed in story.deeds:
+        output.say(output.printable(_deed(deed)))
     if story.as_of:
         output.note(f"as of {clock_time(story.as_of)}")
 
@@ -126,6 +135,14 @@ def _bodies(result: "ResultRecord") -> Iterator[str]:
             yield f"{name:<10} {cut}"
         elif size is not None:
             yield f"{name:<10} not kept: {size:,} bytes"
+
+
+def _deed(deed: "DeedRecord") -> str:
+    """What an operator did to it, or to all of something that it is of."""
+    many = f" of {deed.scope} {deed.target}".rstrip() if deed.scope in _MANY else ""
+    more = said(deed)
+    told = f"{clock_time(deed.at)} {deed.action}{many} by {deed.by}"
+    return f"{told}: {more}" if more else told
 
 
 def _run(run: "RunRecord") -> list[object]:

@@ -10,11 +10,11 @@ from bus.backend import Delivery
 from bus.bus import Bus
 from bus.errors import BusError, Unroutable
 from contracts.clock import Clock
+from contracts.deeds import Told, decode_told
 from contracts.errors import DecodeError, MusterError
-from contracts.events import Event, decode_events
 from contracts.topics import RECORDER
 from knowledge.history.history import History
-from knowledge.history.recording import Recorded
+from knowledge.history.records import Recorded
 from workers.engine.halting import end_all
 from workers.history.marks import Marks
 
@@ -38,7 +38,7 @@ _SURELY = 2.0
 
 @dataclass(slots=True)
 class Counts:
-    """Events recorded, events that no table can hold, and messages that are no events."""
+    """Events and deeds recorded, those that no table can hold, and messages that are neither."""
 
     recorded: int = 0
     refused: int = 0
@@ -114,19 +114,21 @@ class Recording:
 
     async def _write(self, batch: Sequence[Delivery]) -> None:
         """Record what the batch tells, then forget it."""
-        events = [event for delivery in batch for event in self._read(delivery)]
-        found = await self._persist(events, self._marks.back(batch))
+        told = [self._read(delivery) for delivery in batch]
+        events = [event for each in told for event in each.events]
+        deeds = [deed for each in told for deed in each.deeds]
+        found = await self._persist(Told(events, deeds), self._marks.back(batch))
         self._it.counts.recorded += found.events - found.refused
         self._it.counts.refused += found.refused
         if found.refused:
             _log.error("events that cannot be kept", count=found.refused, some=found.named)
         await self._forget(batch)
 
-    async def _persist(self, events: Sequence[Event], upto: float | None) -> Recorded:
+    async def _persist(self, told: Told, upto: float | None) -> Recorded:
         tries = 0
         while True:
             try:
-                found = await self._it.history.record(events, upto)
+                found = await self._it.history.record(told.events, upto, done=told.deeds)
             except MusterError as error:
                 await self._it.wait_out("recording", error, tries)
                 tries += 1
@@ -134,14 +136,14 @@ class Recording:
                 self._it.works("recording")
                 return found
 
-    def _read(self, delivery: Delivery) -> list[Event]:
+    def _read(self, delivery: Delivery) -> Told:
         try:
-            return decode_events(delivery.message.body)
+            return decode_told(delivery.message.body)
         except DecodeError as error:
             self._it.counts.unreadable += 1
             message = delivery.message.id
             _log.error("not a batch of events; dropped", message=message, error=str(error))
-            return []
+            return Told((), ())
 
     async def _forget(self, batch: Sequence[Delivery]) -> None:
         """What could not be forgotten comes again, and is recorded once nevertheless."""

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from contracts.clock import SystemClock
+from contracts.deeds import Deed
 from contracts.events import Kind
 from knowledge.database.database import Database
 from knowledge.history.history import History
 from knowledge.history.records import Answer
-from knowledge.history.retention import DAY, Keep
+from knowledge.history.retention import DAY, LONGEST, Keep
 from knowledge.history.states import State
 from tests.knowledge.history.telling import T0, story, task_id, told
 
@@ -179,7 +180,8 @@ async def test_a_time_far_ahead_waits_for_its_day(database: Database) -> None:
 async def test_decisions_and_usage_are_kept_as_long_as_they_say(database: Database) -> None:
     history = _kept(database, Keep(letters=5 * DAY, usage=5 * DAY))
     await history.record([told(Kind.FAILED, task_id(), reason="crash", seconds=1.0)])
-    await history.note("pause", "ada", "writer")
+    done = Deed(id="d", at=T0, by="ada@desk", action="dlq purge", scope="letters")
+    await history.record([], done=[done.to("t1", "writer", 0)])
     await history.retain(T0 + 4 * DAY)
     assert len((await history.deaths()).items) == 1
     assert len((await history.usage()).found) == 1
@@ -187,6 +189,10 @@ async def test_decisions_and_usage_are_kept_as_long_as_they_say(database: Databa
     assert (await history.deaths()).items == []
     assert (await history.usage()).found == []
     assert len((await history.audit()).items) == 1
+    await history.retain(T0 + LONGEST + DAY)
+    assert (await history.audit()).items == []
+    async with database.link() as link:
+        assert await link.fetchval("SELECT count(*) FROM audit_tasks") == 0
 
 
 async def test_recording_goes_on_meanwhile_and_nothing_is_lost(database: Database) -> None:

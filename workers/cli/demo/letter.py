@@ -14,7 +14,6 @@ from workers.cli import editing
 from workers.cli.demo.tale import Tale
 from workers.cli.payloads import Payload
 from workers.fleet.client import FleetClient
-from workers.fleet.steering import whoami
 from workers.settings import Loaded
 
 WRONG: Mapping[str, object] = {"researchers": "three"}
@@ -49,7 +48,7 @@ async def mend(
     editing.check(editing.role_of(loaded, letter.group), payload)
     changes = editing.difference(letter, payload)
     replayed = clock.wall()
-    await editing.take(fleet.bus, letter, payload, by=whoami(), now=replayed)
+    await editing.take(fleet.bus, letter, payload, now=replayed)
     end = await tale.until(partial(tale.end, task.id, copy=death.copy + 1))
     result = await task.outcome(_PATIENCE)
     return Mended(letter, changes, result, end, end.at - replayed)
