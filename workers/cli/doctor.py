@@ -37,6 +37,7 @@ def doctor(
         known,
         *asyncio.run(broker.bus(loaded, monitor=monitor)),
         *asyncio.run(history_checks.history(loaded)),
+        *history_checks.unfinished(given, loaded),
     ]
     code = checks.code(found)
     if given.json:

@@ -1,16 +1,23 @@
 """What `muster doctor` checks about the history database."""
 
+import asyncio
 import shutil
 import time
+from collections import Counter
 
 from contracts.errors import MusterError
 from deploy import postgres, postgres_server
 from knowledge.database.looking import Server, look
 from workers.cli.checks import Check, State
+from workers.cli.options import Given
+from workers.cli.reconciling import findings
 from workers.history.address import history_url, is_embedded, kept, schema
 from workers.settings import Loaded
 
 _LOW_DISK = 1024**3
+_MOST = 200
+"""Unfinished tasks that are looked at, those that were silent for longest."""
+
 _FEW_CONNECTIONS = 100
 """What a server has that nobody has set up: a fleet of some dozen processes uses them up."""
 
@@ -40,6 +47,24 @@ async def trouble(loaded: Loaded) -> MusterError | None:
     except MusterError as error:
         return error
     return None
+
+
+def unfinished(given: Given, loaded: Loaded) -> list[Check]:
+    """Whether what history says to go on is on the bus; nothing where either is away, which other
+    checks say."""
+    if not kept(loaded):
+        return []
+    try:
+        found = asyncio.run(findings(given, None, _MOST))
+    except MusterError:
+        return []
+    counts = Counter(each.verdict.value for each in found)
+    if not counts:
+        return [Check("unfinished", State.OK, "every task that has not ended is on the bus")]
+    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    do = "see which, and what each means: `muster task reconcile`"
+    why = "history shows them as going on"
+    return [Check("unfinished", State.WARN, said, do, why=why)]
 
 
 def _durable(server: Server) -> Check:

@@ -96,7 +96,7 @@ def show_task(
     from workers.cli.past import with_history
 
     given = Given.of(ctx)
-    found = with_history(given, lambda history: story.told(history, task))
+    found = with_history(given, lambda history: story.told(given, history, task))
     if given.json:
         output.as_json(story.as_json(found))
     else:
@@ -132,6 +132,23 @@ def ls(
         text=text,
     )
     listed(Given.of(ctx), chosen, limit)
+
+
+@app.command()
+def reconcile(
+    ctx: typer.Context,
+    role: Annotated[
+        str | None, typer.Option(help="Only of this role.", autocompletion=completing.roles)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Look at so many at most.")] = 1000,
+) -> int:
+    """Hold tasks that have not ended, and of which nothing was heard for a lease, against the bus.
+
+    Changes nothing. A live task is never said to be lost. Exit code 1 where one is.
+    """
+    from workers.cli.reconciling import shown
+
+    return shown(Given.of(ctx), role, limit)
 
 
 @app.command()
