@@ -3,6 +3,7 @@
 | family | key | writer | reader | lives |
 |---|---|---|---|---|
 | alive | alive/ROLE/WORKER | each worker process | ps, doctor | 3 × its renewal |
+| last | last/WORKER | a worker process that runs tasks | task show | 24 h, or until it ends |
 | outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, parents | 24 h |
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
 | part | part/REPLY/ID/RUN/ROLE/NUMBER | a running task that streams | its caller | 1 h |
@@ -32,6 +33,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
 OUTCOME_TTL = 24 * 3600.0
+LAST_TTL = 24 * 3600.0
 PROGRESS_TTL = 600.0
 PARTS_TTL = 3600.0
 BEGUN_TTL = 24 * 3600.0
@@ -58,6 +60,11 @@ def last_word(key: str) -> str:
 def alive(role: str = "", worker: str = "") -> str:
     """Key of a worker, prefix of a role's workers, or of all."""
     return "/".join(["alive", *filter(None, (role, worker))]) + ("" if worker else "/")
+
+
+def last(worker: str) -> str:
+    """Key of when a worker that ran tasks was last there, which outlives it."""
+    return f"last/{worker}"
 
 
 def outcome(reply: str, task: str = "") -> str:

@@ -10,7 +10,7 @@ from bus.backends.memory import MemoryBroker
 from bus.keyvalue import keys
 from bus.keyvalue.memory import MemoryKeyValue
 from contracts.clock import ManualClock
-from workers.fleet.presence import LOOK, RENEW, Alive, Presence, present
+from workers.fleet.presence import GONE, LOOK, RENEW, Alive, Presence, last_sign, present
 
 ALIVE = Alive(
     role="coder",
@@ -168,3 +168,31 @@ async def _now() -> None:
 
 def _unheard() -> None:
     return
+
+
+async def test_one_that_ran_tasks_and_died_is_known_to_have_been_there(scene: Scene) -> None:
+    """Within a renewal and two looks of its death; one that ended well leaves nothing."""
+    scene.ready.set()
+    await scene.clock.advance(0.1)
+    for _ in range(40):
+        scene.state = replace(ALIVE, at=scene.clock.wall())
+        await scene.clock.advance(0.5)
+    died = scene.clock.wall()
+    scene.task.cancel()
+    await scene.clock.advance(100.0)
+    assert await scene.seen() == []
+    sign = await last_sign(scene.store, "w-1")
+    assert sign is not None
+    assert died - GONE < sign <= died
+    scene.task = asyncio.create_task(scene.presence.run())
+    await scene.clock.advance(1.0)
+    await scene.stop()
+    assert await last_sign(scene.store, "w-1") is None
+
+
+async def test_an_idle_one_leaves_no_word(scene: Scene) -> None:
+    scene.state = replace(ALIVE, running=0)
+    scene.ready.set()
+    await scene.clock.advance(3 * RENEW)
+    assert len(await scene.seen()) == 1
+    assert await scene.store.list("last/") == []

@@ -1,12 +1,15 @@
 """One task as history tells it."""
 
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workers.cli import output
 from workers.cli.audit import said
+from workers.cli.bearers import Gone, gone
+from workers.cli.options import Given
 from workers.cli.past import known
 from workers.cli.times import clock_time
 
@@ -24,23 +27,25 @@ _LONGEST = 2000
 @dataclass(frozen=True, slots=True)
 class Story:
     """A task in its roles, its runs, its ends, what happened and what operators did, true as of
-    `as_of`."""
+    `as_of`; by role, workers that hold it and are gone as the bus tells, None if it does not."""
 
     tasks: "Sequence[TaskRecord]"
     runs: "Sequence[RunRecord]"
     results: "Sequence[ResultRecord]"
     events: "Sequence[Event]"
     deeds: "Sequence[DeedRecord]"
+    gone: "Mapping[str, Gone] | None"
     as_of: float
 
 
-async def told(history: "History", task: str) -> Story:
+async def told(given: Given, history: "History", task: str) -> Story:
     """All that history knows of a task. Raises `NotFound`, `NotRecordedYet`."""
     found = await known(history, task)
     runs, results = await history.runs(task), await history.result(task)
     events = await history.events(task)
     deeds = await history.deeds(found.found)
-    return Story(found.found, runs.found, results.found, events.found, deeds, found.as_of)
+    lost = await gone(given, found.found)
+    return Story(found.found, runs.found, results.found, events.found, deeds, lost, found.as_of)
 
 
 def as_json(story: Story) -> dict[str, Any]:
@@ -63,6 +68,7 @@ def as_json(story: Story) -> dict[str, Any]:
             {"id": e.id, **asdict(replace(e, data={})), "data": dict(e.data)} for e in story.events
         ],
         "deeds": [asdict(deed) for deed in story.deeds],
+        "gone": story.gone and {role: asdict(gone) for role, gone in story.gone.items()},
     }
 
 
@@ -81,19 +87,25 @@ def show(story: Story) -> None:
         output.say(line)
     for task in story.tasks:
         output.say("")
-        for line in _state(task):
+        for line in _told_of(story, task):
             output.say(line)
-        for result in story.results:
-            if result.role == task.role:
-                for line in _bodies(result):
-                    output.say(line)
     if story.runs:
         columns = "ROLE COPY ATTEMPT WORKER STARTED SECONDS OUTCOME REASON".split()
         output.table(columns, map(_run, story.runs))
     for deed in story.deeds:
         output.say(output.printable(_deed(deed)))
+    if story.gone is None:
+        output.note("the bus does not answer: whether its worker is still there is not known")
     if story.as_of:
         output.note(f"as of {clock_time(story.as_of)}")
+
+
+def _told_of(story: Story, task: "TaskRecord") -> Iterator[str]:
+    """How it stands in one role."""
+    yield from _state(task, (story.gone or {}).get(task.role), time.time())
+    for result in story.results:
+        if result.role == task.role:
+            yield from _bodies(result)
 
 
 def _head(task: "TaskRecord") -> Iterator[str]:
@@ -109,13 +121,16 @@ def _head(task: "TaskRecord") -> Iterator[str]:
         yield f"part of    {task.correlation}"
 
 
-def _state(task: "TaskRecord") -> Iterator[str]:
+def _state(task: "TaskRecord", left: "Gone | None", now: float) -> Iterator[str]:
     who = task.role or "nobody yet"
     attempt = f", attempt {task.attempt}" if task.attempt else ""
-    yield f"{who:<10} {task.state} since {clock_time(task.since)}{attempt}"
+    state = f"{task.state} since" if left is None else "started at"
+    yield f"{who:<10} {state} {clock_time(task.since)}{attempt}"
     if task.due is not None and not task.finished:
         yield f"due        {clock_time(task.due)}"
-    if task.worker and task.state == "running":
+    if left is not None:
+        yield from _left(left, now)
+    elif task.worker and task.state == "running":
         yield f"worker     {task.worker} (process {task.pid})"
     if task.share is not None and not task.finished:
         yield f"progress   {task.share:.0%} {task.note or ''}".rstrip()
@@ -123,6 +138,17 @@ def _state(task: "TaskRecord") -> Iterator[str]:
         yield f"reason     {task.reason}"
     if task.error and task.error != task.reason:
         yield f"error      {task.error}"
+
+
+def _left(left: "Gone", now: float) -> Iterator[str]:
+    """What becomes of a task whose worker is gone."""
+    yield f"worker     {left.worker} is gone since {clock_time(left.since)}"
+    if not left.others:
+        yield "           nobody else works on this role: the task waits for somebody who does"
+    elif now < left.over_by:
+        yield f"           the task is taken over at {clock_time(left.over_by)} at the latest"
+    else:
+        yield "           the task waits for a worker with a free place"
 
 
 def _bodies(result: "ResultRecord") -> Iterator[str]:

@@ -19,6 +19,9 @@ RENEW = 5.0
 LOOK = 1.0
 """Seconds after which a change is shown, if there was one: what is shown is no older."""
 
+GONE = RENEW + 2 * LOOK
+"""Seconds after its last sign in which a worker has died that gives no other."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
@@ -87,6 +90,7 @@ class Presence:
         self._stopping = asyncio.Event()
         self._last: Alive | None = None
         self._put_at = 0.0
+        self._signed_at: float | None = None
 
     async def run(self) -> None:
         """Renew until `stop`, then say good-bye at once instead of by expiry. A store that is
@@ -115,6 +119,8 @@ class Presence:
         state = self._look()
         try:
             await self._store.delete(keys.alive(state.role, state.worker))
+            if self._signed_at is not None:
+                await self._store.delete(keys.last(state.worker))
         except BusError:
             return
 
@@ -129,12 +135,32 @@ class Presence:
         try:
             key = keys.alive(state.role, state.worker)
             await self._store.put(key, to_json(asdict(state)), ttl=3 * RENEW)
+            await self._sign(state)
         except BusError:
             return
         self._heard()
         if self._last is None:
             self._shown()
         self._last, self._put_at = state, self._clock.monotonic()
+
+    async def _sign(self, state: Alive) -> None:
+        """While it runs tasks, leave a note that outlives it: whoever looks at one that it held
+        when it died is told since when it is gone."""
+        now = self._clock.monotonic()
+        due = self._signed_at is None or now - self._signed_at >= RENEW - LOOK
+        if state.running and due:
+            await self._store.put(keys.last(state.worker), to_json(state.at), ttl=keys.LAST_TTL)
+            self._signed_at = now
+
+
+async def last_sign(store: KeyValue, worker: str) -> float | None:
+    """When a worker that ran tasks and is gone gave its last sign of life, UTC epoch seconds; it
+    has died within `GONE` seconds after. None where that is not known."""
+    entry = await store.get(keys.last(worker))
+    try:
+        return None if entry is None else float(from_json(entry.value))
+    except (ValueError, TypeError):  # a foreign hand
+        return None
 
 
 def _lasting(state: Alive) -> Alive:

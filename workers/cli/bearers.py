@@ -1,0 +1,60 @@
+"""Whether those who run a task are still there."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from contracts.errors import MusterError
+from knowledge.history.states import State
+from workers.cli.connected import opened
+from workers.cli.options import Given
+
+if TYPE_CHECKING:
+    from bus.bus import Bus
+    from knowledge.history.records import TaskRecord
+
+_PATIENCE = 3.0
+"""Seconds the bus has to answer: history alone is worth showing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A worker that gives no sign of life. `since`: its last one, or when it told of the task;
+    `over_by`: another has taken the task by then, if one has a free place. `others`: workers of the
+    role that live. Times are UTC epoch seconds."""
+
+    worker: str
+    since: float
+    over_by: float
+    others: int
+
+
+async def gone(given: Given, tasks: "Sequence[TaskRecord]") -> "Mapping[str, Gone] | None":
+    """By role, the workers that hold a task by history's word and are gone; None where the bus
+    cannot be asked."""
+    running = [task for task in tasks if task.state is State.RUNNING]
+    if not running:
+        return {}
+    lease = given.loaded().settings.fleet.lease
+    try:
+        async with asyncio.timeout(_PATIENCE), opened(given) as bus:
+            return await _gone(bus, running, lease)
+    except (MusterError, TimeoutError):
+        return None
+
+
+async def _gone(bus: "Bus", running: "Sequence[TaskRecord]", lease: float) -> dict[str, Gone]:
+    from knowledge.history.judging import SLACK
+    from workers.fleet.presence import GONE, last_sign, present
+
+    alive = await present(bus.store)
+    names = {one.worker for one in alive}
+    found: dict[str, Gone] = {}
+    for task in running:
+        if task.worker is None or task.worker in names:
+            continue
+        since = max(task.since, await last_sign(bus.store, task.worker) or 0.0)
+        others = sum(one.role == task.role for one in alive)
+        found[task.role] = Gone(task.worker, since, since + GONE + lease + SLACK, others)
+    return found
