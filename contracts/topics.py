@@ -24,6 +24,9 @@ EVENTS = "muster.events"
 RECORDER = "recorder"
 """The group that moves events into history."""
 
+SCHEDULER = "scheduler"
+"""The service that publishes by the clock; it is no group, and nothing is routed to it."""
+
 _WORD = re.compile(r"[A-Za-z0-9_-]+\Z")
 _GROUP = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 

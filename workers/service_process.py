@@ -3,12 +3,16 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import process_time
 from typing import Protocol
+
+import psutil
 
 from bus.bus import Bus
 from contracts.clock import Clock, SystemClock
 from workers.engine.identity import Identity
 from workers.fleet.drain import Service, serve
+from workers.fleet.presence import Alive
 from workers.health.probed import Watched, exit_soon, probed
 from workers.health.watch import Watch, Works
 from workers.reporting import service_scraping
@@ -23,7 +27,8 @@ class Working(Works, Service, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What the process of a service has. `url`: where it answers probes, empty if nowhere."""
+    """What the process of a service has. `url`: where it answers probes, empty if nowhere;
+    `since`: when it began, UTC epoch seconds."""
 
     bus: Bus
     who: Identity
@@ -31,6 +36,23 @@ class Post:
     url: str
     watch: Watch
     scraping: Scraping
+    process: psutil.Process
+    since: float
+
+    def alive(self, role: str) -> Alive:
+        """What others see of a process that does one thing."""
+        return Alive(
+            role=role,
+            worker=self.who.name,
+            pid=self.who.pid,
+            host=self.who.host,
+            since=self.since,
+            at=self.clock.wall(),
+            concurrency=1,
+            health=self.url,
+            memory=self.process.memory_info().rss,
+            cpu=process_time(),
+        )
 
     async def serve(self, work: Working, groups: Sequence[str], *beside: Service) -> None:
         """Run `work`, and what is to run beside it, until SIGTERM or SIGINT. `/metrics` tells what
@@ -55,6 +77,6 @@ async def service_process(loaded: Loaded, name: str) -> AsyncIterator[Post]:
     with probed(loaded.settings.health, watch, scraping.page) as url:
         bus = await open_bus(loaded, source=f"/muster/{name}/{who.name}")
         try:
-            yield Post(bus, who, clock, url, watch, scraping)
+            yield Post(bus, who, clock, url, watch, scraping, psutil.Process(), clock.wall())
         finally:
             await bus.close()

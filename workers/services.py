@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from contracts.topics import RECORDER, SCHEDULER
 from knowledge.database.database import Database
 from knowledge.schedules.store import Schedules
+from workers.fleet.presence import Alive, Presence
 from workers.fleet.scheduler import Scheduler
 from workers.history.address import history_url, kept, schema
 from workers.history.serving import record
 from workers.sdk.errors import RoleError
-from workers.service_process import service_process
+from workers.service_process import Post, service_process
 from workers.settings import Loaded
 
 Ready: TypeAlias = Callable[[str], None]
@@ -31,15 +34,42 @@ async def open_schedules(loaded: Loaded) -> Schedules:
 
 async def schedule(loaded: Loaded, ready: Ready) -> None:
     """Publish what schedules say until SIGTERM or SIGINT; `ready` is called when the broker is
-    reached, with the URL of its probes. Raises what `service_process` does. A history database
-    that is away is waited for."""
-    async with service_process(loaded, "scheduler") as post:
-        scheduler = Scheduler(post.bus, partial(open_schedules, loaded), post.clock)
-        ready(post.url)
-        await post.serve(scheduler, ())
+    reached and it can be seen, with the URL of its probes. Raises what `service_process` does. A
+    history database that is away is waited for."""
+    async with service_process(loaded, SCHEDULER) as post:
+        bus, clock = post.bus, post.clock
+        scheduler = Scheduler(bus, partial(open_schedules, loaded), clock)
+        shown = Presence(
+            bus.store,
+            clock,
+            _look(scheduler, post),
+            ready=_at_once,
+            shown=partial(ready, post.url),
+            heard=bus.contact.heard,
+        )
+        await post.serve(scheduler, (), shown)
 
 
-SERVICES: Mapping[str, Service] = MappingProxyType({"recorder": record, "scheduler": schedule})
+def _look(scheduler: Scheduler, post: Post) -> Callable[[], Alive]:
+    """What others see of it: tasks published, and ticks that were put off."""
+
+    def look() -> Alive:
+        return replace(
+            post.alive(SCHEDULER),
+            running=int(not scheduler.troubles()),
+            succeeded=scheduler.fired,
+            failed=scheduler.put_off,
+            draining=scheduler.stopping,
+        )
+
+    return look
+
+
+async def _at_once() -> None:
+    return
+
+
+SERVICES: Mapping[str, Service] = MappingProxyType({RECORDER: record, SCHEDULER: schedule})
 """What `muster work NAME` runs instead of a role."""
 
 

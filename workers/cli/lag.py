@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from contracts.topics import SCHEDULER
 from workers.cli import output, times
 from workers.cli.options import Given
 from workers.cli.ps import LANES, Row, bound_groups
@@ -50,7 +51,8 @@ async def _look(loaded: "Loaded") -> list[Group]:
 
     bus = await open_bus(loaded, source="/muster/lag")
     try:
-        rows = await bound_groups(bus, await present(bus.store))
+        alive = await present(bus.store)
+        rows = await bound_groups(bus, [one for one in alive if one.role != SCHEDULER])
         seen = await last_seen(bus.store)
     finally:
         await bus.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from contracts.topics import SCHEDULER
 from workers.cli import output, times
 from workers.cli.options import Given
 from workers.cli.scale import show_crashes
@@ -100,12 +101,13 @@ async def _bound(bus: "Bus") -> dict[str, tuple[str, ...]]:
 
 
 async def _row(bus: "Bus", role: str, listens: tuple[str, ...], alive: "Sequence[Alive]") -> Row:
+    from bus.backend import Lag, Lane, LaneName
     from bus.errors import Unroutable
 
     try:
         lag: dict[Any, Any] = await bus.lag(role)
-    except Unroutable:  # retired since it was listed
-        lag = {}
+    except Unroutable:  # retired since it was listed, or no group at all
+        lag = dict.fromkeys(map(Lane, LaneName), Lag(0, 0, 0)) if role == SCHEDULER else {}
     mine = [one for one in alive if one.role == role]
     return Row(
         role=role,
@@ -157,8 +159,15 @@ def _show(rows: list[Row], workers: list[dict[str, Any]]) -> None:
     output.table(columns.split(), (_worker_cells(worker) for worker in workers))
 
 
+def heard(row: Row) -> str:
+    """What it takes tasks from."""
+    if row.role == SCHEDULER:
+        return "the clock"
+    return " ".join(row.listens) or "calls only"
+
+
 def _cells(row: Row) -> list[object]:
-    listens = " ".join(row.listens) or "calls only"
+    listens = heard(row)
     lag = [*(row.waiting[name] for name in LANES), row.delayed, row.leased]
     counts = [row.workers, row.running, row.done, row.failed]
     shown = ["?" if count is None else count for count in lag]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts.topics import RECORDER
+from contracts.topics import RECORDER, SCHEDULER
 from workers.cli import completing, output, times
 from workers.cli.connected import with_bus
 from workers.cli.errors import NotFound
 from workers.cli.options import Given
-from workers.cli.ps import LANES, Row, bound_groups
+from workers.cli.ps import LANES, Row, bound_groups, heard
 from workers.cli.steering import confirm, show, with_fleet
 from workers.fleet.listening import PREFIX
 
@@ -50,6 +50,8 @@ class Found:
             return "paused"
         if self.row.role == RECORDER and self.members:
             return "moves events into history"
+        if self.row.role == SCHEDULER and self.members:
+            return "publishes by the clock"
         if self.row.role.startswith(PREFIX):
             return "only listens"
         return "" if self.members else "nobody works"
@@ -197,7 +199,7 @@ def _cells(found: Found, now: float) -> list[object]:
     row = found.row
     return [
         row.role,
-        " ".join(row.listens) or "calls only",
+        heard(row),
         row.workers,
         len(found.asked) or "",
         _concurrency(found.members) or "",
@@ -231,7 +233,7 @@ def _show(found: Found, code: "Role | None", now: float) -> None:
     lag = [f"{name} {_known(row.waiting[name])}" for name in LANES]
     facts = {
         "role": row.role,
-        "listens": " ".join(row.listens) or "calls only",
+        "listens": heard(row),
         "state": found.state or "at work",
         "waiting": f"{', '.join(lag)}, delayed {_known(row.delayed)}, leased {_known(row.leased)}",
         "dead": f"{found.dead} dead letters",

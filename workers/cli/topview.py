@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from contracts.topics import RECORDER
+from contracts.topics import RECORDER, SCHEDULER
 from workers.cli import output, times
 from workers.cli.fitting import Column, table
 
@@ -87,7 +87,7 @@ def _head(latest: Latest, title: str) -> Text:
     waiting = [each.waiting() for each in overview.roles]
     known = sum(each for each in waiting if each is not None)
     more = "+?" if None in waiting else ""
-    tasks = [each for each in overview.roles if each.row.role != RECORDER]
+    tasks = [each for each in overview.roles if each.row.role not in {RECORDER, SCHEDULER}]
     started = sum(each.rates.started for each in tasks if each.rates)
     text = (
         f"{title}  {_clock(overview.at)}  {len(overview.roles)} roles, "

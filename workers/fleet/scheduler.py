@@ -40,13 +40,16 @@ class Scheduler:
 
     The id of a task is made of schedule and tick, and holds for a day: whoever takes over from a
     scheduler that was killed, or could not write down what it did, publishes the same task again,
-    which adds nothing. `open_schedules` is tried until it succeeds.
+    which adds nothing. `open_schedules` is tried until it succeeds. `fired`: tasks published so
+    far; `put_off`: how often a tick could not be.
     """
 
     def __init__(
         self, bus: Bus, open_schedules: Callable[[], Awaitable[Schedules]], clock: Clock
     ) -> None:
         self.stopping = False
+        self.fired = 0
+        self.put_off = 0
         self._bus = bus
         self._open = open_schedules
         self._clock = clock
@@ -105,7 +108,10 @@ class Scheduler:
     async def _fire_due(self, schedules: Schedules, now: float) -> None:
         async with schedules.claim(now, limit=_AT_ONCE) as claim:
             fired = (self._fire(schedule, now) for schedule in claim.schedules)
-            await claim.settle(await asyncio.gather(*fired))
+            decided = await asyncio.gather(*fired)
+            await claim.settle(decided)
+        self.fired += sum(each.fired for each in decided if isinstance(each, Moved))
+        self.put_off += sum(isinstance(each, PutOff) for each in decided)
 
     async def _fire(self, schedule: Schedule, now: float) -> Moved | PutOff:
         """Publish the tasks of a schedule that is due, and say what becomes of it."""

@@ -1,10 +1,8 @@
 """The recorder as a process."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from time import process_time
-
-import psutil
 
 from contracts.topics import EVENTS, RECORDER
 from workers.fleet.membership import Membership
@@ -37,24 +35,14 @@ async def record(loaded: Loaded, ready: Callable[[str], None]) -> None:
 
 def _look(recorder: Recorder, post: Post) -> Callable[[], Alive]:
     """What others see of it: events recorded and refused."""
-    process, who, since = psutil.Process(), post.who, post.clock.wall()
 
     def look() -> Alive:
-        return Alive(
-            role=RECORDER,
-            worker=who.name,
-            pid=who.pid,
-            host=who.host,
-            since=since,
-            at=post.clock.wall(),
-            concurrency=1,
+        return replace(
+            post.alive(RECORDER),
             running=int(recorder.active),
             succeeded=recorder.counts.recorded,
             failed=recorder.counts.refused + recorder.counts.unreadable,
             draining=recorder.stopping,
-            health=post.url,
-            memory=process.memory_info().rss,
-            cpu=process_time(),
         )
 
     return look
