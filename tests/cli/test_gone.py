@@ -1,5 +1,6 @@
 """What is shown of a task whose worker was killed, and who else is shown to be there."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -9,15 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bus.bus import Bus
 from bus.keyvalue import keys
+from contracts.clock import SystemClock
+from contracts.events import Event, Kind
 from tests.cli.letters import on_bus
 from tests.cli.running import Muster
 from tests.servers import NatsServer, PostgresServer
 from workers.fleet.presence import Alive, present
+from workers.history.opening import open_history
+from workers.settings import load
 
 pytestmark = [pytest.mark.nats, pytest.mark.postgres]
 
@@ -113,6 +119,46 @@ def test_a_task_of_a_killed_worker_is_not_said_to_run(fleet: Muster) -> None:
         rest.send_signal(signal.SIGTERM)
         rest.communicate(timeout=SECONDS)
         assert "nobody else works on this role" in fleet("task", "show", task).out
+
+
+def test_tasks_that_only_seem_to_go_on_are_named(fleet: Muster) -> None:
+    """By their command, and counted by the doctor."""
+    fleet.environment["MUSTER_FLEET_LEASE"] = "2"  # a recorder vouches after it
+    on_bus(fleet, lambda bus: bus.bind("sleeper", ["sleeper.#"]))
+    assert fleet("publish", "sleeper.x", "0").code == 0
+    told = {"left": _started("left", "sleeper"), "retired": _started("retired", "nobody")}
+
+    async def record() -> None:
+        loaded = load(fleet.folder, environment=fleet.environment)
+        history = await open_history(loaded, SystemClock())
+        await history.record(list(told.values()))
+        await history.close()
+
+    with ExitStack() as stack:
+        _works(stack, fleet, "recorder")
+        asyncio.run(record())
+        _until(lambda: bool(fleet("task", "reconcile", "--json").json))
+        found = fleet("task", "reconcile", "--json")
+        assert found.code == 0
+        assert {each["task"]: each["verdict"] for each in found.json} == {n: n for n in told}
+        only = fleet("task", "reconcile", "--role", "nobody")
+        assert "its role was retired" in only.out
+        assert "no sign of life" not in only.out
+        checks = {check["what"]: check for check in fleet("doctor", "--json").json["checks"]}
+        assert checks["unfinished"]["said"] == "1 left, 1 retired"
+
+
+def _started(task: str, role: str) -> Event:
+    """Told a minute ago, by a worker that is gone."""
+    at = time.time() - 60.0
+    given: dict[str, Any] = {
+        "copy": 0,
+        "attempt": 1,
+        "worker": "gone-1",
+        "pid": 7,
+        "published": at - 1.0,
+    }
+    return Event(kind=Kind.STARTED, at=at, task=task, topic=f"{role}.x", role=role, **given)
 
 
 def test_the_scheduler_is_shown_as_the_recorder_is(fleet: Muster) -> None:
