@@ -15,8 +15,8 @@ from knowledge.history.records import Death, Fate
 from knowledge.history.states import State
 from tests.cli.running import GREETER, Muster, worked
 from tests.servers import NatsServer
+from workers.fleet.operator import whoami
 from workers.fleet.options import Options
-from workers.fleet.steering import whoami
 from workers.history.opening import open_history
 from workers.settings import Loaded, load
 from workers.wiring import Fleet, open_bus

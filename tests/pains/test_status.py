@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from knowledge.history.history import History
-from knowledge.history.judging import Verdict, judge
+from knowledge.history.judging import Seen, Verdict, judge
 from knowledge.history.records import Answer, TaskRecord
 from knowledge.history.states import FINISHED, State
 from knowledge.history.waiting import NoSuchTask, NotRecorded
@@ -89,7 +89,7 @@ class Inspector:
         verdicts: dict[tuple[str, int], Verdict] = {}
         for task in found.found:
             told_of(task)
-            verdict = judge(task, now=found.as_of, lease=LEASE, alive=alive)
+            verdict = judge(task, Seen(alive=alive), now=found.as_of, lease=LEASE)
             if verdict is not None:
                 verdicts[task.task, task.copy] = verdict
         self.answers.unfinished += len(found.found)
@@ -198,7 +198,7 @@ async def test_what_nobody_will_finish_is_found(
             killed = time.time()
             late = Options(deadline=1.0, reply=False)
             (waiting,) = await it.fleet.publish_many([("nap.x", {"seconds": 0.0})], late)
-            lost = await judged(history, long.id, Verdict.LOST)
+            lost = await judged(history, long.id, Verdict.LEFT)
             overdue = await judged(history, waiting.id, Verdict.OVERDUE)
             await it.fleet.cancel(long.id)
             it.workers.start("sleeper")
@@ -233,10 +233,10 @@ async def judged(history: History, task: str, wanted: Verdict) -> float:
     while True:
         now = (await history.watermark()).now
         for record in (await history.unfinished(time.time())).found:
-            verdict = judge(record, now=now, lease=LEASE, alive=())
+            verdict = judge(record, Seen(), now=now, lease=LEASE)
             if record.task == task and verdict is not None:
                 assert verdict is wanted
-                since = record.since if wanted is Verdict.LOST else record.deadline
+                since = record.since if wanted is Verdict.LEFT else record.deadline
                 assert since is not None
                 assert now > since + LEASE
                 return time.time()

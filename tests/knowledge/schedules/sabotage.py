@@ -11,6 +11,7 @@ from cronsim import CronSim
 from typing_extensions import override
 
 from bus.bus import Bus
+from contracts.deeds import Deed
 from contracts.envelope import Envelope
 from contracts.ids import new_id
 from knowledge.database.statements import statement
@@ -195,7 +196,7 @@ class ResumesWithThePast(Schedules):
     """One that is resumed makes up for what has passed while it was paused."""
 
     @override
-    async def resume(self, name: str, now: float) -> Schedule | None:
+    async def resume(self, name: str, now: float, deed: Deed | None = None) -> Schedule | None:
         found = await self.get(name)
         if found is None or not found.paused:
             return found
