@@ -1,9 +1,9 @@
 """Whether those who run a task are still there."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from contracts.errors import MusterError
 from knowledge.history.states import State
@@ -28,6 +28,14 @@ class Gone:
     since: float
     over_by: float
     others: int
+
+
+Asked: TypeAlias = "Callable[[Sequence[TaskRecord]], Awaitable[Mapping[str, Gone] | None]]"
+
+
+async def nobody(tasks: "Sequence[TaskRecord]") -> "Mapping[str, Gone]":  # noqa: ARG001 - one way to ask
+    """Where it is not asked who is there."""
+    return {}
 
 
 async def gone(given: Given, tasks: "Sequence[TaskRecord]") -> "Mapping[str, Gone] | None":

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.cli import output
 from workers.cli.audit import said
-from workers.cli.bearers import Gone, gone
-from workers.cli.options import Given
+from workers.cli.bearers import Asked, Gone, nobody
 from workers.cli.past import known
 from workers.cli.times import clock_time
 
@@ -38,13 +37,14 @@ class Story:
     as_of: float
 
 
-async def told(given: Given, history: "History", task: str) -> Story:
-    """All that history knows of a task. Raises `NotFound`, `NotRecordedYet`."""
+async def told(history: "History", task: str, ask: Asked = nobody) -> Story:
+    """All that history knows of a task; `ask` tells who of those that hold it is gone. Raises
+    `NotFound`, `NotRecordedYet`."""
     found = await known(history, task)
     runs, results = await history.runs(task), await history.result(task)
     events = await history.events(task)
     deeds = await history.deeds(found.found)
-    lost = await gone(given, found.found)
+    lost = await ask(found.found)
     return Story(found.found, runs.found, results.found, events.found, deeds, lost, found.as_of)
 
 

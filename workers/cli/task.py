@@ -92,11 +92,15 @@ def show_task(
     task: Annotated[str, typer.Argument(metavar="ID")],
 ) -> None:
     """Show how a task stands: its state in each role, its runs, what it got and gave."""
+    from functools import partial
+
     from workers.cli import output, story
+    from workers.cli.bearers import gone
     from workers.cli.past import with_history
 
     given = Given.of(ctx)
-    found = with_history(given, lambda history: story.told(given, history, task))
+    ask = partial(gone, given)
+    found = with_history(given, lambda history: story.told(history, task, ask))
     if given.json:
         output.as_json(story.as_json(found))
     else:
