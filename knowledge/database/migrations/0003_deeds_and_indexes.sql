@@ -27,7 +27,7 @@ CREATE TABLE audit_tasks (
 CREATE INDEX audit_tasks_deed ON audit_tasks (deed, role);
 
 -- Tasks of a role, and of a tenant that is not the usual one, newest first. Topics have none: each
--- publication would be in it too, for a tenth of what recording costs the server.
+-- publication would be in it too.
 CREATE INDEX tasks_role ON tasks (role, published) WHERE role <> '';
 CREATE INDEX tasks_tenant ON tasks (tenant, published)
     WHERE tenant <> 'default' AND state <> 'handled';
