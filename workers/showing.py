@@ -58,4 +58,6 @@ def shown_as(host: Host, role: Role, bus: Bus, clock: Clock, shown: Shown) -> Pr
         )
 
     heard = bus.contact.heard
-    return Presence(bus.store, clock, look, ready=host.ready, shown=shown.tell, heard=heard)
+    return Presence(
+        bus.store, clock, look, ready=host.ready, shown=shown.tell, heard=heard, over=host.over
+    )

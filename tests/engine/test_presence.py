@@ -10,7 +10,7 @@ from bus.backends.memory import MemoryBroker
 from bus.keyvalue import keys
 from bus.keyvalue.memory import MemoryKeyValue
 from contracts.clock import ManualClock
-from workers.fleet.presence import GONE, LOOK, RENEW, Alive, Presence, last_sign, present
+from workers.fleet.presence import GONE, LOOK, OVERDUE, RENEW, Alive, Presence, last_sign, present
 
 ALIVE = Alive(
     role="coder",
@@ -33,6 +33,8 @@ class Scene:
         self.broker = MemoryBroker(self.clock)
         self.store = MemoryKeyValue(self.broker.store)
         self.ready = asyncio.Event()
+        self.drained = asyncio.Event()
+        self.drained.set()
         self.shown = 0
         self.heard = 0
         self.state = ALIVE
@@ -43,11 +45,15 @@ class Scene:
             ready=self._ready,
             shown=self._shown,
             heard=self._heard,
+            over=self._over,
         )
         self.task = asyncio.create_task(self.presence.run())
 
     async def _ready(self) -> None:
         await self.ready.wait()
+
+    async def _over(self) -> None:
+        await self.drained.wait()
 
     def _shown(self) -> None:
         self.shown += 1
@@ -113,6 +119,31 @@ async def test_it_says_good_bye(scene: Scene) -> None:
     await scene.clock.advance(0.1)
     await scene.stop()
     assert await scene.seen() == []
+
+
+async def test_while_it_drains_it_is_there_with_what_it_runs(scene: Scene) -> None:
+    scene.ready.set()
+    scene.drained.clear()
+    await scene.clock.advance(0.1)
+    scene.state = replace(ALIVE, draining=True)
+    scene.presence.stop()
+    await scene.clock.advance(LOOK)
+    assert await scene.seen() == [scene.state]
+    scene.state = replace(ALIVE, draining=True, running=0, succeeded=8)
+    await scene.clock.advance(LOOK)
+    assert await scene.seen() == [scene.state]
+    await scene.clock.advance(4 * RENEW)
+    assert await scene.seen() == [scene.state]
+    scene.drained.set()
+    await scene.clock.advance(0)
+    await scene.stop()
+    assert await scene.seen() == []
+
+
+def test_one_that_has_missed_its_renewal_is_silent() -> None:
+    assert ALIVE.silent(ALIVE.at + RENEW + LOOK) is None
+    assert ALIVE.silent(ALIVE.at + OVERDUE + 1.0) == OVERDUE + 1.0
+    assert ALIVE.silent(ALIVE.at - 60.0) is None, "its clock is ahead"
 
 
 async def test_one_that_died_is_gone_after_three_renewals(scene: Scene) -> None:

@@ -46,6 +46,7 @@ class Host:
         self.who = who
         self._bus = bus
         self.stopping = False
+        self._over = asyncio.Event()
         self._keeper = Keeper(lease, clock, self._lost)
         self._thread = KeeperThread(self._keeper, extender)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,6 +88,10 @@ class Host:
             stuck=self._give_up,
         )
 
+    async def over(self) -> None:
+        """Return when `run` has ended."""
+        await self._over.wait()
+
     async def ready(self) -> None:
         """Return when every role is bound: what is published from then on reaches it."""
         for worker in self._workers.values():
@@ -127,11 +132,14 @@ class Host:
         Raises `ResourceFailed` before any role is bound, when one cannot be opened, and
         `HandlerStuck` once the rest is handed back, when a plain handler did not stop in time."""
         self._loop = asyncio.get_running_loop()
-        if await self._opened():
-            try:
-                await self._work()
-            finally:
-                await self._resources.close()
+        try:
+            if await self._opened():
+                try:
+                    await self._work()
+                finally:
+                    await self._resources.close()
+        finally:
+            self._over.set()
 
     async def _opened(self) -> bool:
         """Open the resources; False when told to stop meanwhile."""

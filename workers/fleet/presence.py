@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -16,8 +17,12 @@ from contracts.clock import Clock
 RENEW = 5.0
 """Seconds between two signs of life; one is forgotten after three times that."""
 
-LOOK = 1.0
-"""Seconds after which a change is shown, if there was one: what is shown is no older."""
+LOOK = 0.5
+"""Seconds after which a change is shown, if there was one: half of the second within which others
+see it, the rest is for the way."""
+
+OVERDUE = RENEW + 2.0
+"""Seconds without a sign of life after which a worker is said to be silent."""
 
 GONE = RENEW + 2 * LOOK
 """Seconds after its last sign in which a worker has died that gives no other."""
@@ -60,12 +65,23 @@ class Alive:
     runs: tuple[int, ...] = ()
     waits: tuple[int, ...] = ()
 
+    def silent(self, now: float) -> float | None:
+        """Seconds since its last sign of life where the next one is overdue, None where it is not.
+        Compares the clock of its machine with that of whoever asks."""
+        seconds = now - self.at
+        return seconds if seconds > OVERDUE else None
+
 
 _ADAPTER = TypeAdapter(Alive)
 
 
+async def _at_once() -> None:
+    return
+
+
 class Presence:
-    """Shows one worker from when `ready` returns until it is stopped.
+    """Shows one worker from when `ready` returns until it was stopped and `over` returns: while it
+    drains it is there.
 
     `look` gives its present state; `shown` is called once it can be seen for the first time,
     `heard` whenever the store has answered.
@@ -80,6 +96,7 @@ class Presence:
         ready: Callable[[], Awaitable[None]],
         shown: Callable[[], None],
         heard: Callable[[], None],
+        over: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -87,27 +104,39 @@ class Presence:
         self._ready = ready
         self._shown = shown
         self._heard = heard
+        self._over = over
         self._stopping = asyncio.Event()
         self._last: Alive | None = None
         self._put_at = 0.0
         self._signed_at: float | None = None
 
     async def run(self) -> None:
-        """Renew until `stop`, then say good-bye at once instead of by expiry. A store that is
+        """Renew until the end, then say good-bye at once instead of by expiry. A store that is
         away is tried again next time."""
         stop = asyncio.create_task(self._stopping.wait())
         await self._until_ready(stop)
-        while not stop.done():
-            if self._is_news(self._look()):
-                await self._put()
-            pause = asyncio.create_task(self._clock.sleep(LOOK))
-            await asyncio.wait({stop, pause}, return_when=asyncio.FIRST_COMPLETED)
-            pause.cancel()
+        await self._renew_until(stop)
+        over = asyncio.ensure_future(self._over())
+        try:
+            await asyncio.sleep(0)  # where nothing drains it is over now
+            if self._last is not None:
+                await self._renew_until(over)
+        finally:
+            over.cancel()
+            await asyncio.gather(over, return_exceptions=True)
         await self._hide()
 
     def stop(self) -> None:
         """Stop showing it."""
         self._stopping.set()
+
+    async def _renew_until(self, end: "asyncio.Future[Any]") -> None:
+        while not end.done():
+            if self._is_news(self._look()):
+                await self._put()
+            pause = asyncio.create_task(self._clock.sleep(LOOK))
+            await asyncio.wait({end, pause}, return_when=asyncio.FIRST_COMPLETED)
+            pause.cancel()
 
     async def _until_ready(self, stop: "asyncio.Task[bool]") -> None:
         ready = asyncio.ensure_future(self._ready())

@@ -12,7 +12,7 @@ from contracts.clock import Clock
 from workers.health.endpoint import Page
 from workers.telemetry.metrics import Figures, RoleFigures, text
 
-FRESH = 1.0
+FRESH = 0.5
 """Seconds for which what the broker said is said again."""
 
 PATIENCE = 1.0
