@@ -12,13 +12,13 @@ from knowledge.database.database import Database
 from knowledge.schedules.store import Schedules
 from workers.fleet.presence import Alive, Presence
 from workers.fleet.scheduler import Scheduler
+from workers.fleet.supervised import Ready
 from workers.history.address import history_url, kept, schema
 from workers.history.serving import record
 from workers.sdk.errors import RoleError
 from workers.service_process import Post, service_process
 from workers.settings import Loaded
 
-Ready: TypeAlias = Callable[[str], None]
 Service: TypeAlias = Callable[[Loaded, Ready], Coroutine[Any, Any, None]]
 
 _CONNECTIONS = 2
@@ -44,7 +44,7 @@ async def schedule(loaded: Loaded, ready: Ready) -> None:
             clock,
             _look(scheduler, post),
             ready=_at_once,
-            shown=partial(ready, post.url),
+            shown=partial(ready, post.url, post.who.name),
             heard=bus.contact.heard,
         )
         await post.serve(scheduler, (), shown)

@@ -26,6 +26,7 @@ from workers.fleet.blocking import SyncFleet
 from workers.fleet.client import FleetClient
 from workers.fleet.drain import serve
 from workers.fleet.membership import Membership
+from workers.fleet.supervised import Ready
 from workers.health.probed import STUCK, Watched, exit_soon, probed
 from workers.health.watch import Watch
 from workers.history.address import expected
@@ -169,17 +170,14 @@ def all_roles(loaded: Loaded, *, wanted: Collection[str] = ()) -> dict[str, Role
     return found
 
 
-def _unheard(_health: str) -> None:
+def _unheard(_health: str, _worker: str) -> None:
     return
 
 
-async def work(
-    loaded: Loaded, roles: Sequence[Role], *, ready: Callable[[str], None] = _unheard
-) -> None:
+async def work(loaded: Loaded, roles: Sequence[Role], *, ready: Ready = _unheard) -> None:
     """Work on `roles` in this process until SIGTERM or SIGINT, then drain. `ready` is called once
-    every role is bound and can be seen, with the URL under which it answers probes. Raises
-    `Unreachable` when the broker was away for `fleet.give_up` seconds, `PortTaken` or
-    `SettingsError` when probes cannot be answered."""
+    every role is bound and can be seen. Raises `Unreachable` when the broker was away for
+    `fleet.give_up` seconds, `PortTaken` or `SettingsError` when probes cannot be answered."""
     clock, who = SystemClock(), Identity.of_this_process()
 
     async def gave_up() -> None:
@@ -195,7 +193,7 @@ async def work(
         reporting.scraping.over(bus, [role.name for role in roles], host.figures)
         asyncio.get_running_loop().set_default_executor(ContextThreads())
         _calm_collector()
-        shown = _Countdown(len(roles), partial(ready, url))
+        shown = _Countdown(len(roles), partial(ready, url, who.name))
         relief = Relief({role.name: host.worker(role.name).slots for role in roles}, clock)
         known = Shown(url, relief, shown)
         seen = [shown_as(host, role, bus, clock, known) for role in roles]

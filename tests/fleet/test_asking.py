@@ -38,7 +38,7 @@ async def test_a_worker_that_is_ready_hears_it() -> None:
     endpoint.start("127.0.0.1", 0)
     try:
         async with kept(endpoint.url) as keeper:
-            assert keeper.health == endpoint.url
+            assert keeper.said.health == endpoint.url
             assert await hears_bus(keeper)
             status = HTTPStatus.SERVICE_UNAVAILABLE
             assert not await hears_bus(keeper)
@@ -50,5 +50,5 @@ async def test_a_worker_that_is_ready_hears_it() -> None:
 
 async def test_one_that_answers_no_probes_is_taken_to_hear_it() -> None:
     async with kept("") as keeper:
-        assert keeper.health == ""
+        assert keeper.said.health == ""
         assert await hears_bus(keeper)

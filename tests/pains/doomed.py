@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
 
     Bus.publish = publish  # type: ignore[method-assign,assignment]
     Publishing.hold = hold  # type: ignore[method-assign,assignment]
-    asyncio.run(schedule(load(), lambda _: print("ready", flush=True)))
+    asyncio.run(schedule(load(), lambda *_: print("ready", flush=True)))
 
 
 if __name__ == "__main__":

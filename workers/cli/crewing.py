@@ -13,6 +13,7 @@ from workers.fleet import standing
 from workers.fleet.asking import hears_bus
 from workers.fleet.crew import Crew
 from workers.fleet.drain import Service
+from workers.fleet.farewells import Farewells
 from workers.fleet.machine import Machine, Offer
 from workers.fleet.membership import Membership
 from workers.fleet.replicas import Range
@@ -37,12 +38,14 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What keeps the processes, what says which, and what follows the work. `members`: for roles
-    that may have no process, so that they are not taken for deserted."""
+    that may have no process, so that they are not taken for deserted; `farewells`: for processes
+    that say none."""
 
     supervisor: Supervisor
     crew: Crew
     scaler: Scaler
     members: Sequence[Membership]
+    farewells: Farewells
 
     async def run(self) -> None:
         """Run all until `stop`, or until one of them fails; raises the first failure."""
@@ -56,6 +59,7 @@ class Parts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.farewells.close()
         for task in (*done, *rest):
             task.result()
 
@@ -87,7 +91,9 @@ def parts_of(plan: Plan, bus: Bus, supervisor: Supervisor) -> Parts:
         for role, listens in plan.listens.items()
         if isinstance(range_ := plan.offers[role].replicas, Range) and not range_.min
     ]
-    return Parts(supervisor, crew, scaler, members)
+    farewells = Farewells(bus.store, clock)
+    supervisor.died = farewells.died
+    return Parts(supervisor, crew, scaler, members, farewells)
 
 
 async def _at_once() -> None:

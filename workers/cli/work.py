@@ -47,7 +47,7 @@ def work(
         end_with_supervisor(settings.fleet.drain + _KILL_AFTER)
     configure_logs(style=settings.log.format, level=settings.log.level)
     if service is not None:
-        _run(service(loaded, say_ready if supervised else lambda _: None))
+        _run(service(loaded, say_ready if supervised else lambda *_: None))
         return
     known = wiring.all_roles(loaded, wanted=roles if supervised else ())
     chosen = [_with(role, concurrency) for role in pick(known, dict.fromkeys(roles))]

@@ -14,9 +14,9 @@ _PATIENCE = 2.0
 async def hears_bus(keeper: Seat) -> bool:
     """Whether the process of `keeper` can get tasks, by its `/readyz`. One that answers no probes
     is taken to hear the bus, one that does not answer is not."""
-    if not keeper.health:
+    if not keeper.said.health:
         return True
-    return await asyncio.to_thread(_is_ready, f"{keeper.health}/readyz")
+    return await asyncio.to_thread(_is_ready, f"{keeper.said.health}/readyz")
 
 
 def _is_ready(url: str) -> bool:

@@ -18,6 +18,7 @@ import structlog
 
 from bus.backoff import Backoff
 from contracts.clock import Clock
+from workers.fleet.supervised import Said, understood
 from workers.fleet.turns import Turn, Turns
 
 _log = structlog.get_logger("muster.supervisor")
@@ -65,6 +66,10 @@ class Info:
     again_at: float | None = None
 
 
+def _unheard(_role: str, _said: Said) -> None:
+    return
+
+
 def worker_command(role: str) -> list[str]:
     """The command of a supervised worker. `-P`: a folder named `workers` in the working directory
     must not be taken for this package."""
@@ -76,7 +81,8 @@ class Seat:
 
     It gets the end of a socket as its standard input (`workers.fleet.supervised`) and a session
     of its own, so that Ctrl-C reaches only the supervisor. `changed` is called after every
-    change of `info`. `health`: where the process answers probes, empty while nobody knows.
+    change of `info`, `died` after every end of a process but a good one. `said`: what the process
+    has told of itself, empty until it was ready.
     """
 
     def __init__(
@@ -88,15 +94,17 @@ class Seat:
         backoff: Backoff,
         turns: Turns,
         changed: Callable[[], None],
+        died: Callable[[str, Said], None] = _unheard,
     ) -> None:
         self.spec = spec
         self.once_ready = asyncio.Event()
-        self.health = ""
+        self.said = Said("", "")
         self._clock = clock
         self._rng = rng
         self._backoff = backoff
         self._turns = turns
         self._changed = changed
+        self._died = died
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -163,7 +171,9 @@ class Seat:
         finally:
             turn.over()
         self._process = self._created = None
-        self.health = ""
+        said, self.said = self.said, Said("", "")
+        if self._exit_code != 0:
+            self._died(self.spec.role, said)
 
     @asynccontextmanager
     async def _running(self, turn: Turn) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -206,7 +216,7 @@ class Seat:
         channel.setblocking(False)
         with suppress(OSError):
             if said := await asyncio.get_running_loop().sock_recv(channel, 512):
-                self.health = said.decode(errors="replace").partition(" ")[2].strip()
+                self.said = understood(said)
                 self.once_ready.set()
                 turn.over()
                 if self._state is State.STARTING:

@@ -115,7 +115,7 @@ class Steering:
             raise RoleInUse(
                 f"{len(working)} worker{'s' * many} of {role} still live{'s' * (not many)}",
                 details=f"they would bind it again: process {where}",
-                actions=("end them first; one that was killed is forgotten after 15 s",),
+                actions=("end them first; one whose machine died is forgotten after 15 s",),
             )
         await self.bus.unbind(role, drop=drop)
         await self.bus.stops.lift(Kind.PAUSE, role)

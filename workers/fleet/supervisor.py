@@ -9,6 +9,7 @@ from bus.backoff import Backoff
 from contracts.clock import Clock
 from workers.fleet.errors import NotReady
 from workers.fleet.seat import RESTART, Info, Seat, Spec, State
+from workers.fleet.supervised import Said
 from workers.fleet.turns import Turns, at_once
 
 __all__ = ["Info", "Spec", "State", "Supervisor"]
@@ -18,12 +19,17 @@ def _nobody() -> None:
     return
 
 
+def _unheard(_role: str, _said: Said) -> None:
+    return
+
+
 class Supervisor:
     """One process per spec: what dies is started again, with full jitter from 0.2 to 30 s.
 
     At most `starting` start at a time. `grace`: seconds a process has to end once it is asked to
     (SIGTERM), before it is killed. When the supervisor itself is killed, its processes notice and
-    drain. `changed` is called after every change of `processes`. For one event loop; `run` once.
+    drain. `changed` is called after every change of `processes`, `died` after every end of one but
+    a good one, with its role and what it had said. For one event loop; `run` once.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class Supervisor:
         changed: Callable[[], None] = _nobody,
     ) -> None:
         self.changed = changed
+        self.died: Callable[[str, Said], None] = _unheard
         self._clock = clock
         self._grace = grace
         self._backoff = backoff
@@ -61,6 +68,7 @@ class Supervisor:
             backoff=self._backoff,
             turns=self._turns,
             changed=self._tell,
+            died=self._tell_death,
         )
         if not self._stopping.is_set():
             self._seats.append(seat)
@@ -114,6 +122,9 @@ class Supervisor:
 
     def _tell(self) -> None:
         self.changed()
+
+    def _tell_death(self, role: str, said: Said) -> None:
+        self.died(role, said)
 
     async def _keep(self, seat: Seat) -> None:
         await seat.keep(self._grace)
