@@ -124,6 +124,16 @@ async def test_a_gate_that_lets_all_pass_would_be_caught(
         await test_a_limited_role_starts_at_its_rate_and_puts_each_task_off_once(fleet)
 
 
+async def test_what_waits_for_its_limits_is_not_shown_as_running(fleet: ManualFleet) -> None:
+    """It waits in its worker, which has it in its hands."""
+    runs = Runs(fleet, 5.0)
+    member = await fleet.start(runs.role(concurrency=4, limits=[Limit(concurrency=1)]))
+    tasks = await published(fleet, 3)
+    await fleet.until(lambda: len(member.worker._runs) == 3 and bool(runs.starts))
+    assert member.worker.running == 1
+    await ended(fleet, tasks)
+
+
 async def test_a_field_of_the_payload_has_its_own_limit(fleet: ManualFleet) -> None:
     """One customer's backlog delays no other's task."""
     runs = Runs(fleet)

@@ -79,8 +79,9 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """Handlers that run now, those waiting for children included."""
-        return len(self._runs)
+        """Handlers that run now, those waiting for children included; not what waits here for its
+        limits, or for a process of its own. May be called from any thread."""
+        return sum(run.called for run in list(self._runs.values()))
 
     async def run(self) -> None:
         """Bind the role, then work until `stop`; returns when the drain is over."""

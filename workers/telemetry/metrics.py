@@ -118,7 +118,7 @@ def _of_roles(roles: Sequence[RoleFigures]) -> Iterator["Metric"]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     running = GaugeMetricFamily(
-        "muster_tasks_running", "Runs under way, waiting for others included.", labels=("role",)
+        "muster_tasks_running", "Handlers that run, waiting for others included.", labels=("role",)
     )
     slots = GaugeMetricFamily("muster_slots", "Tasks that may run at once.", labels=("role",))
     errors = CounterMetricFamily(
