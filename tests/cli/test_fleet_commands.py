@@ -4,12 +4,50 @@ import json
 import signal
 import time
 import urllib.request
+from dataclasses import asdict
 
 import pytest
+from pydantic_core import to_json
 
+from bus.bus import Bus
+from bus.keyvalue import keys
+from tests.cli.letters import on_bus
 from tests.cli.running import Muster
+from workers.fleet.presence import Alive
 
 pytestmark = pytest.mark.nats
+
+
+def test_a_worker_whose_sign_of_life_is_overdue_is_silent_and_runs_nothing_that_is_known(
+    fleet: Muster,
+) -> None:
+    """As of a machine that died with its supervisor: nobody says good-bye for it."""
+    now = time.time()
+    lost = Alive(
+        role="greeter",
+        worker="lost",
+        pid=4_000_000,
+        host="away",
+        since=now - 99.0,
+        at=now - 9.0,
+        concurrency=8,
+        running=5,
+    )
+
+    async def put(bus: Bus) -> None:
+        await bus.store.put(keys.alive("greeter", "lost"), to_json(asdict(lost)), ttl=6.0)
+
+    on_bus(fleet, put)
+    found = fleet("ps", "--json").json
+    (role,) = [each for each in found["roles"] if each["role"] == "greeter"]
+    assert (role["workers"], role["silent"], role["running"]) == (2, 1, 0)
+    silent = {each["host"]: each["silent"] for each in found["workers"]}
+    assert 9.0 <= silent.pop("away") < 60.0
+    assert set(silent.values()) == {None}
+    on_bus(fleet, put)
+    (line,) = [line for line in fleet("ps").out.splitlines() if "4000000" in line]
+    assert "?/8" in line
+    assert "silent for " in line
 
 
 def test_publish_prints_the_id(fleet: Muster) -> None:

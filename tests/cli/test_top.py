@@ -64,6 +64,15 @@ OVERVIEW = Overview(
 )
 
 
+def test_a_worker_whose_sign_of_life_is_overdue_is_silent() -> None:
+    """What it runs is not known: the number of its last sign is not shown as if it were."""
+    overview = Overview(109.0, (), (worker("role", 1),))
+    shown = lines(Latest(overview, 109.0), View(), width=200, height=24, title="t")
+    (line,) = [line.plain for line in shown if "silent" in line.plain]
+    assert "silent for 9 s" in line
+    assert "?/8" in line
+
+
 @pytest.mark.parametrize("width", [1, 10, 20, 40, 79, 80, 132, 300])
 @pytest.mark.parametrize("height", [2, 3, 5, 10, 24, 60])
 def test_it_fits_every_terminal(width: int, height: int) -> None:

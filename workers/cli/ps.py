@@ -26,7 +26,8 @@ LANES = ("high", "retry", "normal", "low")
 @dataclass(frozen=True, slots=True)
 class Row:
     """One bound group; per lane what waits, and over all lanes what is delayed or leased. None
-    where the broker cannot say."""
+    where the broker cannot say. `silent` of its `workers` are overdue with their sign of life:
+    what they run is not known, and not in `running`."""
 
     role: str
     listens: tuple[str, ...]
@@ -39,6 +40,7 @@ class Row:
     waiting: dict[str, int | None]
     delayed: int | None
     leased: int | None
+    silent: int = 0
 
 
 def ps(ctx: typer.Context) -> None:
@@ -108,12 +110,13 @@ async def _row(bus: "Bus", role: str, listens: tuple[str, ...], alive: "Sequence
         lag: dict[Any, Any] = await bus.lag(role)
     except Unroutable:  # retired since it was listed, or no group at all
         lag = dict.fromkeys(map(Lane, LaneName), Lag(0, 0, 0)) if role == SCHEDULER else {}
-    mine = [one for one in alive if one.role == role]
+    mine, now = [one for one in alive if one.role == role], time.time()
+    heard = [one for one in mine if one.silent(now) is None]
     return Row(
         role=role,
         listens=listens,
         workers=len(mine),
-        running=sum(one.running for one in mine),
+        running=sum(one.running for one in heard),
         done=sum(one.succeeded for one in mine),
         failed=sum(one.failed for one in mine),
         cancelled=sum(one.cancelled for one in mine),
@@ -124,6 +127,7 @@ async def _row(bus: "Bus", role: str, listens: tuple[str, ...], alive: "Sequence
         },
         delayed=_sum([each.delayed for each in lag.values()]),
         leased=_sum([each.leased for each in lag.values()]),
+        silent=len(mine) - len(heard),
     )
 
 
@@ -133,6 +137,7 @@ def _sum(counts: list[int | None]) -> int | None:
 
 
 def _worker(one: "Alive", restarts: int | None, now: float) -> dict[str, Any]:
+    silent = one.silent(now)
     return {
         "role": one.role,
         "worker": one.worker,
@@ -149,6 +154,7 @@ def _worker(one: "Alive", restarts: int | None, now: float) -> dict[str, Any]:
         "restarts": restarts,
         "places": one.concurrency if one.places is None else one.places,
         "pressure": one.pressure,
+        "silent": None if silent is None else round(silent, 1),
     }
 
 
@@ -171,7 +177,8 @@ def _cells(row: Row) -> list[object]:
     lag = [*(row.waiting[name] for name in LANES), row.delayed, row.leased]
     counts = [row.workers, row.running, row.done, row.failed]
     shown = ["?" if count is None else count for count in lag]
-    return [row.role, listens, *counts, *shown, "paused" if row.paused else ""]
+    states = ["paused"] * row.paused + [f"{row.silent} silent"] * bool(row.silent)
+    return [row.role, listens, *counts, *shown, ", ".join(states)]
 
 
 def _worker_cells(worker: dict[str, Any]) -> list[object]:
@@ -180,7 +187,7 @@ def _worker_cells(worker: dict[str, Any]) -> list[object]:
         worker["pid"],
         worker["host"],
         times.ago(worker["up"]),
-        f"{worker['running']}/{worker['concurrency']}",
+        f"{worker['running'] if worker['silent'] is None else '?'}/{worker['concurrency']}",
         worker["done"],
         worker["failed"],
         "" if worker["restarts"] is None else worker["restarts"],
@@ -191,6 +198,8 @@ def _worker_cells(worker: dict[str, Any]) -> list[object]:
 
 def _state(worker: dict[str, Any]) -> str:
     said = ["draining"] if worker["draining"] else []
+    if worker["silent"] is not None:
+        said.append(f"silent for {worker['silent']:.0f} s")
     if worker["pressure"]:
         said.append(f"{worker['places']}/{worker['concurrency']} ({worker['pressure']})")
     return ", ".join(said)

@@ -202,15 +202,16 @@ def _states(one: "RoleNow") -> list[str]:
 
 def _worker_cells(one: "WorkerNow", now: float) -> tuple[list[str], str]:
     alive = one.alive
-    silent = now - alive.at
-    states = ["draining"] * alive.draining + [f"silent {silent:.0f} s"] * (silent > 7.0)
+    silent = alive.silent(now)
+    states = ["draining"] * alive.draining
+    states += [f"silent for {silent:.0f} s"] if silent is not None else []
     states += [f"{alive.places} places ({alive.pressure})"] * bool(alive.pressure)
     cells = [
         alive.role,
         str(alive.pid),
         alive.host,
         times.ago(now - alive.since),
-        f"{alive.running}/{alive.concurrency}",
+        f"{alive.running if silent is None else '?'}/{alive.concurrency}",
         _count(alive.succeeded),
         _count(alive.failed),
         f"{alive.memory / 1024**2:,.0f} MiB" if alive.memory else "",
