@@ -91,10 +91,12 @@ class History:
         or it is not recorded yet."""
         return await waiting.look(self.database, task, self._clock, patience)
 
-    async def catch_up(self, patience: float = waiting.PATIENCE) -> Watermark:
-        """Give history `patience` seconds to know all that was accepted before this call; how far
-        it reaches then. What is asked afterwards is at least as new."""
-        return await waiting.catch_up(self.database, self._clock, patience)
+    async def catch_up(
+        self, patience: float = waiting.PATIENCE, *, fresh: float = 0.0
+    ) -> Watermark:
+        """Give history `patience` seconds to know all that was accepted until `fresh` seconds before
+        this call; how far it reaches then. What is asked afterwards is at least as new."""
+        return await waiting.catch_up(self.database, self._clock, patience, fresh)
 
     async def tasks(
         self, f: Filter | None = None, *, after: str | None = None, limit: int = LIMIT

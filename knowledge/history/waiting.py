@@ -13,6 +13,12 @@ from knowledge.history.records import Answer, TaskRecord, Watermark
 PATIENCE = 2.0
 """Seconds in which history is given time to catch up."""
 
+FRESH = 0.5
+"""Seconds that what is known may be behind before history is asked to catch up."""
+
+CATCH_UP = 1.0
+"""Seconds in which it may do so where something is known already."""
+
 _POLL = 0.05
 
 _CHANNEL = "muster_ask"
@@ -76,12 +82,12 @@ async def look(database: Database, id_: str, clock: Clock, patience: float) -> L
             return NotRecorded(mark.behind, mark.upto)
 
 
-async def catch_up(database: Database, clock: Clock, patience: float) -> Watermark:
+async def catch_up(database: Database, clock: Clock, patience: float, fresh: float) -> Watermark:
     """See `History.catch_up`."""
-    asked = await reading.mark(database)
+    mark = await reading.mark(database)
+    wanted = mark.now - fresh
     waiting = _Waiting(database, clock, patience)
-    mark = asked
-    while mark.upto < asked.now and await waiting.a_moment():
+    while mark.upto < wanted and await waiting.a_moment():
         mark = await reading.mark(database)
     return mark
 
@@ -100,8 +106,8 @@ class _Waiting:
         if self._clock.monotonic() >= self._give_up:
             return False
         if not self._told:
-            await _ask(self._database)
             self._told = True
+            await _ask(self._database)
         await self._clock.sleep(_POLL)
         return True
 

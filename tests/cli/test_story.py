@@ -3,13 +3,28 @@
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bus.backends.memory import MemoryBroker
+from bus.keyvalue import keys
+from bus.keyvalue.memory import MemoryKeyValue
+from bus.keyvalue.protocol import KeyValue
+from contracts.clock import SystemClock
+from contracts.events import Kind
+from knowledge.history.history import History
+from knowledge.history.records import TaskRecord
+from knowledge.history.states import State
 from tests.cli.running import GREETER, Muster, worked
+from tests.knowledge.history.telling import task_id
+from tests.knowledge.history.telling import told as told_event
 from tests.servers import NatsServer, PostgresServer
+from workers.cli import story
+from workers.cli.story import Story, as_json, show
 
 pytestmark = [pytest.mark.nats, pytest.mark.postgres]
 
@@ -126,6 +141,83 @@ def test_a_cancel_does_not_need_history(told: Muster, tmp_path: Path) -> None:
     said = away("task", "cancel", task, "--json")
     assert (said.code, said.json["done"]) == (0, "cancelled")
     assert "the history database cannot be reached" in said.json["note"]
+
+
+def test_a_story_says_how_far_history_is_behind_and_whether_the_worker_is_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    running = TaskRecord(
+        task="t",
+        role="greeter",
+        topic="greeter.x",
+        tenant="default",
+        published=1.0,
+        state=State.RUNNING,
+        since=2.0,
+        worker="w",
+        pid=7,
+    )
+    fresh = Story([running], [], [], [], as_of=3.0, behind=0.2, gone=frozenset())
+    show(fresh)
+    said = capsys.readouterr()
+    assert "process 7)\n" in said.out
+    assert "behind" not in said.err
+    lost = replace(fresh, behind=42.0, gone=frozenset({"greeter"}))
+    show(lost)
+    said = capsys.readouterr()
+    assert "process 7) is gone: another gets the task" in said.out
+    assert "history is 42 s behind" in said.err
+    gone = [as_json(each)["roles"][0]["worker_gone"] for each in (fresh, lost)]
+    assert gone == [False, True]
+    assert as_json(replace(lost, gone=None))["roles"][0]["worker_gone"] is None, "not known"
+
+
+async def test_whether_the_worker_of_a_running_task_is_there_is_asked_of_the_bus(
+    history_url: str,
+) -> None:
+    """A worker that was killed tells no end: history alone would call its task running."""
+    clock, task = SystemClock(), task_id()
+    history = await History.open(history_url, clock)
+    broker = MemoryBroker(clock)
+    store = MemoryKeyValue(broker.store)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[KeyValue]:
+        yield store
+
+    try:
+        begun = told_event(Kind.STARTED, task, worker="w-1")
+        await history.record([begun], (await history.watermark()).now)
+        assert (await story.told(history, task, opened)).gone == frozenset({"writer"})
+        await store.put(keys.alive("writer", "w-1"), b"{}")
+        assert (await story.told(history, task, opened)).gone == frozenset()
+        broker.outage()
+        assert (await story.told(history, task, opened)).gone is None
+    finally:
+        await history.close()
+
+
+async def test_a_worker_that_told_the_end_before_it_went_left_nothing_behind(
+    history_url: str,
+) -> None:
+    """It ends its last task, and is gone when the bus is asked; history hears of the end later."""
+    clock, task = SystemClock(), task_id()
+    history = await History.open(history_url, clock)
+    store = MemoryKeyValue(MemoryBroker(clock).store)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[KeyValue]:
+        yield store
+        ended = told_event(Kind.SUCCEEDED, task, 1.0, worker="w-1")
+        await history.record([ended], (await history.watermark()).now + 60.0)
+
+    try:
+        begun = told_event(Kind.STARTED, task, worker="w-1")
+        await history.record([begun], (await history.watermark()).now)
+        found = await story.told(history, task, opened)
+        assert ([each.state for each in found.tasks], found.gone) == (["succeeded"], frozenset())
+    finally:
+        await history.close()
 
 
 @pytest.mark.parametrize(

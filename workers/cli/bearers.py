@@ -11,7 +11,7 @@ from workers.cli.connected import opened
 from workers.cli.options import Given
 
 if TYPE_CHECKING:
-    from bus.bus import Bus
+    from bus.keyvalue.protocol import KeyValue
     from knowledge.history.records import TaskRecord
 
 _PATIENCE = 3.0
@@ -47,22 +47,26 @@ async def gone(given: Given, tasks: "Sequence[TaskRecord]") -> "Mapping[str, Gon
     lease = given.loaded().settings.fleet.lease
     try:
         async with asyncio.timeout(_PATIENCE), opened(given) as bus:
-            return await _gone(bus, running, lease)
+            return await missing(bus.store, running, lease)
     except (MusterError, TimeoutError):
         return None
 
 
-async def _gone(bus: "Bus", running: "Sequence[TaskRecord]", lease: float) -> dict[str, Gone]:
+async def missing(
+    store: "KeyValue", tasks: "Sequence[TaskRecord]", lease: float
+) -> dict[str, Gone]:
+    """By role, the workers that hold one of `tasks` by history's word and show no sign of life."""
     from knowledge.history.judging import SLACK
     from workers.fleet.presence import GONE, last_sign, present
 
-    alive = await present(bus.store)
+    running = [task for task in tasks if task.state is State.RUNNING]
+    alive = await present(store) if running else []
     names = {one.worker for one in alive}
     found: dict[str, Gone] = {}
     for task in running:
         if task.worker is None or task.worker in names:
             continue
-        since = max(task.since, await last_sign(bus.store, task.worker) or 0.0)
+        since = max(task.since, await last_sign(store, task.worker) or 0.0)
         others = sum(one.role == task.role for one in alive)
         found[task.role] = Gone(task.worker, since, since + GONE + lease + SLACK, others)
     return found

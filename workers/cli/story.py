@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _MANY = frozenset({"role", "tenant", "subject", "fleet"})
 
+_LATE = 1.0
+"""Seconds behind which history says so."""
+
 _LONGEST = 2000
 """Characters of a payload or result that are shown; `--json` has all that is kept."""
 
@@ -26,7 +29,8 @@ _LONGEST = 2000
 @dataclass(frozen=True, slots=True)
 class Story:
     """A task in its roles, its runs, its ends, what happened and what operators did, true as of
-    `as_of`; by role, workers that hold it and are gone as the bus tells, None if it does not."""
+    `as_of`, when history was `behind` seconds; by role, workers that hold it and are gone as the
+    bus tells, None if it does not."""
 
     tasks: "Sequence[TaskRecord]"
     runs: "Sequence[RunRecord]"
@@ -35,17 +39,33 @@ class Story:
     deeds: "Sequence[DeedRecord]"
     gone: "Mapping[str, Gone] | None"
     as_of: float
+    behind: float
 
 
 async def told(history: "History", task: str, ask: Asked = nobody) -> Story:
     """All that history knows of a task; `ask` tells who of those that hold it is gone. Raises
     `NotFound`, `NotRecordedYet`."""
-    found = await known(history, task)
-    runs, results = await history.runs(task), await history.result(task)
-    events = await history.events(task)
-    deeds = await history.deeds(found.found)
-    lost = await ask(found.found)
-    return Story(found.found, runs.found, results.found, events.found, deeds, lost, found.as_of)
+    from knowledge.history.waiting import CATCH_UP, FRESH
+
+    first = await known(history, task)
+    mark = await history.catch_up(CATCH_UP, fresh=FRESH)
+    tasks = (await history.task(task)).found or first.found
+    lost = await ask(tasks)
+    if lost:  # what it told last was accepted before it went: have that recorded, too
+        mark = await history.catch_up(CATCH_UP)
+        tasks = (await history.task(task)).found or tasks
+        held = {(task.role, task.worker) for task in tasks if task.state == "running"}
+        lost = {role: left for role, left in lost.items() if (role, left.worker) in held}
+    return Story(
+        tasks=tasks,
+        runs=(await history.runs(task)).found,
+        results=(await history.result(task)).found,
+        events=(await history.events(task)).found,
+        deeds=await history.deeds(tasks),
+        gone=lost,
+        as_of=mark.upto,
+        behind=mark.behind,
+    )
 
 
 def as_json(story: Story) -> dict[str, Any]:
@@ -61,7 +81,8 @@ def as_json(story: Story) -> dict[str, Any]:
         "tenant": first.tenant,
         "published": first.published,
         "as_of": story.as_of,
-        "roles": [asdict(task) for task in story.tasks],
+        "behind": round(story.behind, 3),
+        "roles": [_role(task, story.gone) for task in story.tasks],
         "runs": [asdict(run) for run in story.runs],
         "ends": ends,
         "events": [
@@ -70,6 +91,11 @@ def as_json(story: Story) -> dict[str, Any]:
         "deeds": [asdict(deed) for deed in story.deeds],
         "gone": story.gone and {role: asdict(gone) for role, gone in story.gone.items()},
     }
+
+
+def _role(task: "TaskRecord", gone: "Mapping[str, Gone] | None") -> dict[str, Any]:
+    lost = None if gone is None and task.state == "running" else task.role in (gone or ())
+    return {**asdict(task), "worker_gone": lost}
 
 
 def _value(text: str | None) -> Any:
@@ -97,7 +123,13 @@ def show(story: Story) -> None:
     if story.gone is None:
         output.note("the bus does not answer: whether its worker is still there is not known")
     if story.as_of:
-        output.note(f"as of {clock_time(story.as_of)}")
+        output.note(f"as of {clock_time(story.as_of)}{_behind(story.behind)}")
+
+
+def _behind(seconds: float) -> str:
+    if seconds < _LATE:
+        return ""
+    return f": history is {seconds:.0f} s behind, what happened since is not in it"
 
 
 def _told_of(story: Story, task: "TaskRecord") -> Iterator[str]:
@@ -128,10 +160,7 @@ def _state(task: "TaskRecord", left: "Gone | None", now: float) -> Iterator[str]
     yield f"{who:<10} {state} {clock_time(task.since)}{attempt}"
     if task.due is not None and not task.finished:
         yield f"due        {clock_time(task.due)}"
-    if left is not None:
-        yield from _left(left, now)
-    elif task.worker and task.state == "running":
-        yield f"worker     {task.worker} (process {task.pid})"
+def _state(task: "TaskRecord", left: "Gone | None", now: float) -> Iterator[str]:
     if task.share is not None and not task.finished:
         yield f"progress   {task.share:.0%} {task.note or ''}".rstrip()
     if task.reason:

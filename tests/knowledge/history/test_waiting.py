@@ -55,3 +55,36 @@ async def test_history_that_nothing_ever_wrote_knows_that_it_is_behind(history: 
     found = await history.look(task_id(), patience=0.0)
     assert isinstance(found, NotRecorded)
     assert found.as_of == 0.0
+
+
+async def test_history_that_was_just_complete_is_not_waited_for(history: History) -> None:
+    await history.record([], (await history.watermark()).now)
+    mark = await history.catch_up(patience=0.0)
+    assert mark.behind < 0.5
+
+
+async def test_it_is_given_time_to_catch_up_and_somebody_is_asked_to(history: History) -> None:
+    await history.record([], (await history.watermark()).now - 30.0)
+    asks = history.asks()
+    asked = asyncio.ensure_future(anext(asks))
+    while not asked.done():  # who begins to listen after a question hears the next one
+        await history.catch_up(patience=0.05)
+    catching = asyncio.create_task(history.catch_up(patience=60.0))
+    upto = (await history.watermark()).now + 60.0
+    await history.record([], upto)
+    assert (await catching).upto == upto
+    await asks.aclose()  # type: ignore[attr-defined]
+
+
+async def test_history_that_cannot_catch_up_says_how_far_it_is_behind(database: Database) -> None:
+    """No time passes but on the clock that is waited by: one second of it."""
+    clock = ManualClock()
+    history = History(database, clock)
+    await history.record([], (await history.watermark()).now - 30.0)
+    catching = asyncio.create_task(history.catch_up())
+    start = clock.monotonic()
+    while not catching.done():
+        await clock.advance(0.05)
+        await history.watermark()
+    assert 30.0 <= (await catching).behind < 90.0
+    assert 1.0 <= clock.monotonic() - start < 5.0
