@@ -94,8 +94,8 @@ class History:
     async def catch_up(
         self, patience: float = waiting.PATIENCE, *, fresh: float = 0.0
     ) -> Watermark:
-        """Give history `patience` seconds to know all that was accepted until `fresh` seconds before
-        this call; how far it reaches then. What is asked afterwards is at least as new."""
+        """Give history `patience` seconds to know all that was accepted up to `fresh` seconds
+        before this call; how far it reaches then. What is asked afterwards is at least as new."""
         return await waiting.catch_up(self.database, self._clock, patience, fresh)
 
     async def tasks(

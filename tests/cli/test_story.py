@@ -3,17 +3,17 @@
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from pydantic_core import to_json
 
 from bus.backends.memory import MemoryBroker
+from bus.errors import BusError
 from bus.keyvalue import keys
 from bus.keyvalue.memory import MemoryKeyValue
-from bus.keyvalue.protocol import KeyValue
 from contracts.clock import SystemClock
 from contracts.events import Kind
 from knowledge.history.history import History
@@ -24,7 +24,9 @@ from tests.knowledge.history.telling import task_id
 from tests.knowledge.history.telling import told as told_event
 from tests.servers import NatsServer, PostgresServer
 from workers.cli import story
+from workers.cli.bearers import Gone, missing
 from workers.cli.story import Story, as_json, show
+from workers.fleet.presence import Alive
 
 pytestmark = [pytest.mark.nats, pytest.mark.postgres]
 
@@ -157,15 +159,15 @@ def test_a_story_says_how_far_history_is_behind_and_whether_the_worker_is_there(
         worker="w",
         pid=7,
     )
-    fresh = Story([running], [], [], [], as_of=3.0, behind=0.2, gone=frozenset())
+    fresh = Story([running], [], [], [], [], gone={}, as_of=3.0, behind=0.2)
     show(fresh)
     said = capsys.readouterr()
     assert "process 7)\n" in said.out
     assert "behind" not in said.err
-    lost = replace(fresh, behind=42.0, gone=frozenset({"greeter"}))
+    lost = replace(fresh, behind=42.0, gone={"greeter": Gone("w", 3.0, 13.0, 1)})
     show(lost)
     said = capsys.readouterr()
-    assert "process 7) is gone: another gets the task" in said.out
+    assert "worker     w is gone since 1970-01-01" in said.out
     assert "history is 42 s behind" in said.err
     gone = [as_json(each)["roles"][0]["worker_gone"] for each in (fresh, lost)]
     assert gone == [False, True]
@@ -180,19 +182,24 @@ async def test_whether_the_worker_of_a_running_task_is_there_is_asked_of_the_bus
     history = await History.open(history_url, clock)
     broker = MemoryBroker(clock)
     store = MemoryKeyValue(broker.store)
+    alive = Alive(
+        role="writer", worker="w-1", pid=7, host="h", since=1.0, at=clock.wall(), concurrency=8
+    )
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[KeyValue]:
-        yield store
+    async def ask(tasks: Sequence[TaskRecord]) -> Mapping[str, Gone] | None:
+        try:
+            return await missing(store, tasks, 10.0)
+        except BusError:
+            return None
 
     try:
         begun = told_event(Kind.STARTED, task, worker="w-1")
         await history.record([begun], (await history.watermark()).now)
-        assert (await story.told(history, task, opened)).gone == frozenset({"writer"})
-        await store.put(keys.alive("writer", "w-1"), b"{}")
-        assert (await story.told(history, task, opened)).gone == frozenset()
+        assert set((await story.told(history, task, ask)).gone or ()) == {"writer"}
+        await store.put(keys.alive("writer", "w-1"), to_json(asdict(alive)))
+        assert (await story.told(history, task, ask)).gone == {}
         broker.outage()
-        assert (await story.told(history, task, opened)).gone is None
+        assert (await story.told(history, task, ask)).gone is None
     finally:
         await history.close()
 
@@ -205,17 +212,17 @@ async def test_a_worker_that_told_the_end_before_it_went_left_nothing_behind(
     history = await History.open(history_url, clock)
     store = MemoryKeyValue(MemoryBroker(clock).store)
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[KeyValue]:
-        yield store
+    async def ask(tasks: Sequence[TaskRecord]) -> Mapping[str, Gone]:
+        found = await missing(store, tasks, 10.0)
         ended = told_event(Kind.SUCCEEDED, task, 1.0, worker="w-1")
         await history.record([ended], (await history.watermark()).now + 60.0)
+        return found
 
     try:
         begun = told_event(Kind.STARTED, task, worker="w-1")
         await history.record([begun], (await history.watermark()).now)
-        found = await story.told(history, task, opened)
-        assert ([each.state for each in found.tasks], found.gone) == (["succeeded"], frozenset())
+        found = await story.told(history, task, ask)
+        assert ([each.state for each in found.tasks], found.gone) == ([State.SUCCEEDED], {})
     finally:
         await history.close()
 

@@ -12,12 +12,13 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from bus.bus import Bus
-from bus.keyvalue.protocol import KeyValue
 from knowledge.history.history import History
+from knowledge.history.records import TaskRecord
 from tests.cli.running import Ended, Muster
 from tests.freshness.judging import Lagging, Sample, Shown, Workers
 from tests.freshness.truth import FAILED, RUNNING, SUCCEEDED
 from workers.cli import story
+from workers.cli.bearers import Gone, missing
 from workers.cli.errors import NotFound
 from workers.cli.ps import Row, bound_groups
 from workers.fleet.presence import Alive, present
@@ -130,15 +131,14 @@ class Sampler:
             return
         begin = time.time()
         try:
-            told = await story.told(self._history, task, self._store)
+            told = await story.told(self._history, task, self._ask)
         except NotFound:
             self.samples.append(Shown("task show", (begin, time.time()), task, "unknown", False))
             return
         self._note_told("task show", begin, story.as_json(told))
 
-    @asynccontextmanager
-    async def _store(self) -> AsyncIterator[KeyValue]:
-        yield self._bus.store
+    async def _ask(self, tasks: Sequence[TaskRecord]) -> Mapping[str, Gone]:
+        return await missing(self._bus.store, tasks, lease=10.0)
 
     def _note_shown(self, by: str, begin: float, task: str, ended: Ended) -> None:
         if ended.code == 4:

@@ -160,7 +160,10 @@ def _state(task: "TaskRecord", left: "Gone | None", now: float) -> Iterator[str]
     yield f"{who:<10} {state} {clock_time(task.since)}{attempt}"
     if task.due is not None and not task.finished:
         yield f"due        {clock_time(task.due)}"
-def _state(task: "TaskRecord", left: "Gone | None", now: float) -> Iterator[str]:
+    if left is not None:
+        yield from _left(left, now)
+    elif task.worker and task.state == "running":
+        yield f"worker     {task.worker} (process {task.pid})"
     if task.share is not None and not task.finished:
         yield f"progress   {task.share:.0%} {task.note or ''}".rstrip()
     if task.reason:
