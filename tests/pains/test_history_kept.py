@@ -56,7 +56,7 @@ TIMES = form(1, 20)
 """Each way, so often."""
 
 
-@pytest.mark.long(120)
+@pytest.mark.long(400)
 async def test_every_exception_ends_in_an_event_and_every_figure_is_a_sum_of_events(
     nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
@@ -73,7 +73,7 @@ async def test_every_exception_ends_in_an_event_and_every_figure_is_a_sum_of_eve
             await it.seen(role)
         wanted = [(role, way) for role in ROLES for way in WAYS] * TIMES
         tasks = await it.fleet.publish_many([(f"fail.{role}", way) for role, way in wanted])
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(form(100, 300)):
             ends = await asyncio.gather(*(task.outcome() for task in tasks))
         async with it.history() as history:
             await it.read()
@@ -203,7 +203,7 @@ async def from_letters(it: Remembering) -> Figures:
     return {role: {"failed": count} for role, count in found.items()}
 
 
-@pytest.mark.long(120)
+@pytest.mark.long(400)
 async def test_a_restart_of_everything_leaves_history_as_it_was(
     own_nats: Callable[[], NatsServer],
     own_postgres: Callable[[], PostgresServer],
@@ -214,7 +214,7 @@ async def test_a_restart_of_everything_leaves_history_as_it_was(
     gives afterwards is the one it gave before, and it goes on from there."""
     nats, database, roles = own_nats(), own_postgres(), sleepers(tmp_path)
     arguments = (nats, database.url, f"kept-{secrets.token_hex(4)}", tmp_path)
-    times, count = form(1, 5), form(60, 1_000)
+    times, count = form(1, 5), form(60, 200)
     async with remembering(*arguments, roles=roles) as it:
         pids = it.workers.start("sleeper") + it.workers.start(RECORDER)
         await it.seen("sleeper")
