@@ -96,7 +96,7 @@ def test_dead_letters_are_edited_and_taken_by_filter_and_history_says_by_whom(
     assert set(letters(kept)) == {ids["first"], ids["second"]}
     found = asyncio.run(remembered(loaded, ids))
     assert found["first"] == found["second"] == [(Reason.REJECTED, Fate.REPLAYED, whoami()), OPEN]
-    assert found["mended"] == [(Reason.REJECTED, Fate.REPLAYED, whoami())]
+    assert found["mended"] == [(Reason.REJECTED, Fate.EDITED, whoami())]
     assert [reason for reason, *_ in found["thrown"]] == [Reason.INVALID]
 
 
