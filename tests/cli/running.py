@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
+
+from tests.cli.forking import forked
 
 GREETER = '''\
 """A role of these tests."""
@@ -71,17 +74,16 @@ class Muster:
 
     def __call__(self, *arguments: str, given: str = "", timeout: float = 60.0) -> Ended:
         """Run it to its end."""
-        done = subprocess.run(
-            self.command(*arguments),
-            input=given,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        read, write = os.pipe()
+        with os.fdopen(read, "rb") as stdin, TemporaryFile() as out, TemporaryFile() as err:
+            with os.fdopen(write, "wb") as typed:
+                typed.write(given.encode())  # as much as a pipe holds, and no test gives more
+            streams = (stdin, out, err)
+            with forked(arguments, self.folder, self.environment, *streams) as process:
+                code = process.wait(timeout)
+            out.seek(0)
+            err.seek(0)
+            return Ended(code, out.read().decode(), err.read().decode())
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start it; the caller ends it."""

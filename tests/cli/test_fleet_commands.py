@@ -172,6 +172,8 @@ def test_interrupting_the_waiting_says_that_the_task_goes_on(fleet: Muster) -> N
 
 def test_ps_shows_role_worker_and_lag(fleet: Muster) -> None:
     said = fleet("ps", "--json").json
+    while said["workers"][0]["restarts"] is None:  # its machine tells that once a second
+        said = fleet("ps", "--json").json
     role = next(role for role in said["roles"] if role["role"] == "greeter")
     assert role["listens"] == ["greeter.#"]
     assert role["workers"] == 1

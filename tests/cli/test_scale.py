@@ -90,8 +90,8 @@ def test_two_machines_share_a_role_and_one_takes_over_the_other(
     assert two("up", "greeter", "--detach").code == 0
     until(lambda: (ready(one), ready(two)) == (2, 2))
     until(lambda: len(staff(one)["where"]) == 2)
+    until(lambda: (staff(two)["wanted"], staff(two)["ready"]) == (4, 4))
     shown = staff(two)
-    assert (shown["wanted"], shown["ready"]) == (4, 4)
     assert shown["why"].startswith("scaled by ")
     found = standing.find(two.folder / ".muster")
     assert found is not None
