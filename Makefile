@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-PARALLEL ?= -n 2 --dist loadfile
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 SECONDS ?= 600
 
 VENV := .venv

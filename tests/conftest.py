@@ -21,9 +21,17 @@ def pytest_report_header() -> str:
     return forms.header()
 
 
+_SLOW = tuple(
+    f"tests/{folder}/"
+    for folder in ("pains", "e2e", "freshness", "cli", "bus/sabotage", "history", "deploy", "fleet")
+)
+"""Folders with the slowest files: begun last, they would be waited for by everybody."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long forms may take longer."""
+    """Long forms may take longer; the slowest files come first, each file in its own order."""
     forms.give_time(items)
+    items.sort(key=lambda item: not item.nodeid.startswith(_SLOW))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
