@@ -187,7 +187,7 @@ def test_rates_are_told_to_a_program_line_by_line(fleet: Muster) -> None:
         said = _role(json.loads(top.stdout.readline()))
         rates.append(said["rates"]["succeeded"] if said["rates"] else 0.0)
     assert said["workers"] == 1
-    assert 0 < max(rates) <= 80
+    assert 0 < max(rates) <= 40 / 0.3, "all of them between two looks, of which one may be late"
     assert 0 < said["run_seconds"]["p50"] <= said["run_seconds"]["p99"] <= 5
     assert said["wait_seconds"]["p99"] > 0
     top.send_signal(signal.SIGINT)
