@@ -13,12 +13,6 @@ from knowledge.history.records import Answer, TaskRecord, Watermark
 PATIENCE = 2.0
 """Seconds in which history is given time to catch up."""
 
-FRESH = 0.5
-"""Seconds that what is known may be behind before history is asked to catch up."""
-
-CATCH_UP = 1.0
-"""Seconds in which it may do so where something is known already."""
-
 _POLL = 0.05
 
 _CHANNEL = "muster_ask"

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 _MANY = frozenset({"role", "tenant", "subject", "fleet"})
 
+_FRESH = 0.5
+"""Seconds that what is known may be behind before history is asked to catch up."""
+
+_CATCH_UP = 1.0
+"""Seconds in which it may do so: something is known already."""
+
 _LATE = 1.0
 """Seconds behind which history says so."""
 
@@ -42,17 +48,17 @@ class Story:
     behind: float
 
 
-async def told(history: "History", task: str, ask: Asked = nobody) -> Story:
-    """All that history knows of a task; `ask` tells who of those that hold it is gone. Raises
-    `NotFound`, `NotRecordedYet`."""
-    from knowledge.history.waiting import CATCH_UP, FRESH
-
+async def told(
+    history: "History", task: str, ask: Asked = nobody, *, patience: float = _CATCH_UP
+) -> Story:
+    """All that history knows of a task, given `patience` seconds to catch up; `ask` tells who of
+    those that hold it is gone. Raises `NotFound`, `NotRecordedYet`."""
     first = await known(history, task)
-    mark = await history.catch_up(CATCH_UP, fresh=FRESH)
+    mark = await history.catch_up(patience, fresh=_FRESH)
     tasks = (await history.task(task)).found or first.found
     lost = await ask(tasks)
     if lost:  # what it told last was accepted before it went: have that recorded, too
-        mark = await history.catch_up(CATCH_UP)
+        mark = await history.catch_up(patience)
         tasks = (await history.task(task)).found or tasks
         held = {(task.role, task.worker) for task in tasks if task.state == "running"}
         lost = {role: left for role, left in lost.items() if (role, left.worker) in held}

@@ -32,7 +32,7 @@ async def _ended(history: History, task: str, clock: Clock, give_up: float) -> S
     while True:
         late = clock.monotonic() >= give_up
         try:
-            found = await story.told(history, task)
+            found = await story.told(history, task, patience=0.0)
         except MusterError as error:
             if late or not error.retryable:
                 raise

@@ -20,7 +20,7 @@ _NEXT = """\
   make demo ARGS="--chaos"                               the same, with kill -9 on the way
   .venv/bin/muster new role greeter                      a role of your own
   .venv/bin/muster up                                    the whole fleet, supervised
-  .venv/bin/muster publish greeter.hello '{"name": "Ada"}' --wait"""
+  .venv/bin/muster publish greeter.hello '{"text": "hello"}' --wait"""
 
 
 class Screen:
