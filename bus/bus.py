@@ -206,9 +206,7 @@ class Bus:
         if keeps and not await self._keep(finished, settlement):
             return None
         try:
-            ours = await self._persist(
-                partial(self._forgetter.forget, finished.delivery, settlement)
-            )
+            ours = await self._forget(finished.delivery, settlement)
         except TooLarge as error:
             if not settlement.then:
                 raise
@@ -221,7 +219,7 @@ class Bus:
 
     async def forget(self, delivery: Delivery) -> bool:
         """Settle a delivery that leaves nothing behind; False when it was no longer ours."""
-        return await self._persist(partial(self._forgetter.forget, delivery, Plan()))
+        return await self._forget(delivery, Plan())
 
     async def forget_all(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Settle deliveries that leave nothing behind, in one call; those no longer ours."""
@@ -232,8 +230,7 @@ class Bus:
     async def hand_back(self, delivery: Delivery, task: Envelope | None) -> bool:
         """Give a task back unrun or unfinished: available at once, no attempt used. False when it
         was no longer ours to give."""
-        given_back = Plan(then=(hand_back(delivery, task),))
-        return await self._persist(partial(self._forgetter.forget, delivery, given_back))
+        return await self._forget(delivery, Plan(then=(hand_back(delivery, task),)))
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew leases; returns those that were no longer ours."""
@@ -285,6 +282,10 @@ class Bus:
             return False
         await self.dead.put(dead)
         return True
+
+    def _forget(self, delivery: Delivery, settlement: Plan) -> Awaitable[bool]:
+        """Whether it was ours to forget."""
+        return self._persist(partial(self._forgetter.forget, delivery, settlement))
 
     async def _unread(self) -> int:
         """Messages that wait to be moved into history; none where nobody does that."""

@@ -57,7 +57,7 @@ class Reservations:
             asked = self._asked[key] = _Asked(Batcher(partial(self._change, key)))
         asked.users += 1
         try:
-            return (await asked.batcher.ask([bucket]))[0]
+            return await asked.batcher.ask_one(bucket)
         finally:
             asked.users -= 1
             if not asked.users:

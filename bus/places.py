@@ -170,7 +170,7 @@ class Places:
     async def _take(self, key: str, line: _Line) -> bool:
         try:
             await self._show_life()
-            return (await line.asking.ask([1]))[0]
+            return await line.asking.ask_one(1)
         except BusError:  # the store may have it all the same
             line.users += 1
             self._spawn(self._give(key, line))
@@ -201,7 +201,7 @@ class Places:
         try:
             while True:
                 try:
-                    await line.asking.ask([0])
+                    await line.asking.ask_one(0)
                     return
                 except BusError:
                     await self._clock.sleep(_AWAY.delay(tries, self._rng))

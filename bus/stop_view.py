@@ -76,10 +76,14 @@ class StopView:
         while not holds():
             await self._news.wait()
 
+    async def until_fresh(self) -> None:
+        """Return when all marks of the last second are known."""
+        await self.until(lambda: self.fresh)
+
     async def judge(self, task: Envelope, group: str) -> Cancelled | None:
         """As `stopped`, once the view is fresh. Nothing is awaited after that was found."""
         if not self.fresh:
-            await self.until(lambda: self.fresh)
+            await self.until_fresh()
         return self.stopped(task, group)
 
     async def _follow(self) -> None:

@@ -103,11 +103,8 @@ class Executor:
 
     async def _stopped(self, task: Envelope) -> Outcome | None:
         """Whether it is not to start. Returns once all stops of the last second are known."""
-        await self._view.until(self._is_fresh)
+        await self._view.until_fresh()
         return self._judged(task)
-
-    def _is_fresh(self) -> bool:
-        return self._view.fresh
 
     def _judged(self, task: Envelope) -> Outcome | None:
         """Whether it is not to start, as far as a view that is fresh tells."""

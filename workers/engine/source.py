@@ -61,8 +61,7 @@ class Source:
         try:
             if not self.bound.is_set():
                 await self.bind()
-            view = self._bus.stop_view
-            await view.until(lambda: view.fresh)
+            await self._bus.stop_view.until_fresh()
             found = await self._bus.pull(
                 self._role.name,
                 free=free,

@@ -137,8 +137,6 @@ def decode_key(text: str | None) -> Key:
     """
     if text is None:
         return _FOREIGN
-    if text[-4:] == "/*/0" and "%" not in text and "/" not in text[:-4]:
-        return Key(text[:-4], None, 0)
     parts = text.rsplit("/", 2)
     if len(parts) != 3:
         return _FOREIGN
