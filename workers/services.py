@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from contracts.topics import RECORDER, SCHEDULER
 from knowledge.database.database import Database
 from knowledge.schedules.store import Schedules
-from workers.fleet.presence import Alive, Presence
+from workers.fleet.presence import Alive, Presence, at_once
 from workers.fleet.scheduler import Scheduler
 from workers.fleet.supervised import Ready
 from workers.history.address import history_url, kept, schema
@@ -43,7 +43,7 @@ async def schedule(loaded: Loaded, ready: Ready) -> None:
             bus.store,
             clock,
             _look(scheduler, post),
-            ready=_at_once,
+            ready=at_once,
             shown=partial(ready, post.url, post.who.name),
             heard=bus.contact.heard,
         )
@@ -63,10 +63,6 @@ def _look(scheduler: Scheduler, post: Post) -> Callable[[], Alive]:
         )
 
     return look
-
-
-async def _at_once() -> None:
-    return
 
 
 SERVICES: Mapping[str, Service] = MappingProxyType({RECORDER: record, SCHEDULER: schedule})

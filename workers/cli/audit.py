@@ -12,14 +12,12 @@ from contracts.topics import near
 from workers.cli import completing, output, times
 from workers.cli.errors import WrongUsage
 from workers.cli.options import Given
-from workers.cli.past import with_history
+from workers.cli.past import first, with_history
 
 if TYPE_CHECKING:
     from knowledge.history.deeds import DeedFilter
     from knowledge.history.history import History
     from knowledge.history.records import DeedRecord, Watermark
-
-_PAGE = 1000
 
 _BEHIND = 2.0
 """Seconds that history may be behind before it is said."""
@@ -90,15 +88,10 @@ async def _all(
 ) -> "tuple[list[DeedRecord], bool, Watermark]":
     """The first `limit`, whether there are more, and how far history reached before."""
     mark = await history.catch_up()
-    found: list[DeedRecord] = []
-    after: str | None = None
-    while len(found) < limit:
-        page = await history.audit(chosen, after=after, limit=min(_PAGE, limit - len(found)))
-        found += page.items
-        after = page.after
-        if after is None:
-            return found, False, mark
-    return found, True, mark
+    found, more = await first(
+        lambda after, most: history.audit(chosen, after=after, limit=most), limit
+    )
+    return found, more, mark
 
 
 def table(deeds: "Sequence[DeedRecord]") -> None:

@@ -41,13 +41,12 @@ async def nobody(tasks: "Sequence[TaskRecord]") -> "Mapping[str, Gone]":  # noqa
 async def gone(given: Given, tasks: "Sequence[TaskRecord]") -> "Mapping[str, Gone] | None":
     """By role, the workers that hold a task by history's word and are gone; None where the bus
     cannot be asked."""
-    running = [task for task in tasks if task.state is State.RUNNING]
-    if not running:
+    if not _running(tasks):
         return {}
     lease = given.loaded().settings.fleet.lease
     try:
         async with asyncio.timeout(_PATIENCE), opened(given) as bus:
-            return await missing(bus.store, running, lease)
+            return await missing(bus.store, tasks, lease)
     except (MusterError, TimeoutError):
         return None
 
@@ -59,7 +58,7 @@ async def missing(
     from knowledge.history.judging import SLACK
     from workers.fleet.presence import GONE, last_sign, present
 
-    running = [task for task in tasks if task.state is State.RUNNING]
+    running = _running(tasks)
     alive = await present(store) if running else []
     names = {one.worker for one in alive}
     found: dict[str, Gone] = {}
@@ -70,3 +69,7 @@ async def missing(
         others = sum(one.role == task.role for one in alive)
         found[task.role] = Gone(task.worker, since, since + GONE + lease + SLACK, others)
     return found
+
+
+def _running(tasks: "Sequence[TaskRecord]") -> "list[TaskRecord]":
+    return [task for task in tasks if task.state is State.RUNNING]

@@ -16,6 +16,7 @@ from workers.fleet.drain import Service
 from workers.fleet.farewells import Farewells
 from workers.fleet.machine import Machine, Offer
 from workers.fleet.membership import Membership
+from workers.fleet.presence import at_once
 from workers.fleet.replicas import Range
 from workers.fleet.scaler import Scaler
 from workers.fleet.seat import Spec
@@ -87,14 +88,10 @@ def parts_of(plan: Plan, bus: Bus, supervisor: Supervisor) -> Parts:
     crew = Crew(bus.store, clock, me, plan.specs, supervisor, lease=lease, hears=hears_bus)
     scaler = Scaler(bus, clock, crew.board, crew.name, lease=lease)
     members = [
-        Membership(bus, clock, role, listens, ready=_at_once)
+        Membership(bus, clock, role, listens, ready=at_once)
         for role, listens in plan.listens.items()
         if isinstance(range_ := plan.offers[role].replicas, Range) and not range_.min
     ]
     farewells = Farewells(bus.store, clock)
     supervisor.died = farewells.died
     return Parts(supervisor, crew, scaler, members, farewells)
-
-
-async def _at_once() -> None:
-    return

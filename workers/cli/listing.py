@@ -8,15 +8,13 @@ from contracts.topics import near
 from workers.cli import output, times
 from workers.cli.errors import WrongUsage
 from workers.cli.options import Given
-from workers.cli.past import with_history
+from workers.cli.past import first, with_history
 
 if TYPE_CHECKING:
     from knowledge.history.asking import Filter
     from knowledge.history.history import History
     from knowledge.history.records import TaskRecord
     from knowledge.history.states import State
-
-_PAGE = 1000
 
 
 def listed(given: Given, chosen: "Filter", limit: int) -> None:
@@ -34,15 +32,7 @@ def listed(given: Given, chosen: "Filter", limit: int) -> None:
 
 async def _all(history: "History", chosen: "Filter", limit: int) -> "tuple[list[TaskRecord], bool]":
     """The first `limit`, and whether there are more."""
-    found: list[TaskRecord] = []
-    after: str | None = None
-    while len(found) < limit:
-        page = await history.tasks(chosen, after=after, limit=min(_PAGE, limit - len(found)))
-        found += page.items
-        after = page.after
-        if after is None:
-            return found, False
-    return found, True
+    return await first(lambda after, most: history.tasks(chosen, after=after, limit=most), limit)
 
 
 def state_named(name: str) -> "State":

@@ -10,9 +10,12 @@ from workers.cli.options import Given
 
 if TYPE_CHECKING:
     from knowledge.history.history import History
-    from knowledge.history.records import Answer, TaskRecord
+    from knowledge.history.records import Answer, Page, TaskRecord
 
 T = TypeVar("T")
+
+_PAGE = 1000
+"""Rows that are asked for at once."""
 
 
 class _Kept(Protocol):
@@ -33,6 +36,21 @@ def with_kept(opened: Callable[[], Awaitable[K]], act: Callable[[K], Awaitable[T
             await kept.close()
 
     return asyncio.run(run())
+
+
+async def first(
+    page: "Callable[[str | None, int], Awaitable[Page[T]]]", limit: int
+) -> tuple[list[T], bool]:
+    """The first `limit` of what `page` gives after a place, and whether there are more."""
+    found: list[T] = []
+    after: str | None = None
+    while len(found) < limit:
+        got = await page(after, min(_PAGE, limit - len(found)))
+        found += got.items
+        after = got.after
+        if after is None:
+            return found, False
+    return found, True
 
 
 def with_history(given: Given, act: Callable[["History"], Awaitable[T]]) -> T:

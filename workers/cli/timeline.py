@@ -5,6 +5,12 @@ from dataclasses import dataclass, replace
 
 from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event, Kind
 
+ENDS = TERMINAL | {Kind.RETRIED, Kind.SNOOZED, Kind.RETURNED}
+"""What tells the end of a run."""
+
+Run = tuple[str, int, str]
+"""A run of a task: the task, its copy, the worker."""
+
 WIDTH = 20
 """Characters of the bar that stands for the whole time."""
 
@@ -27,12 +33,17 @@ class Row:
     noticed: float | None = None
 
 
+def run_of(event: Event) -> Run:
+    """The run an event of a worker tells of."""
+    return event.task, event.copy, event.worker
+
+
 def rows(events: Iterable[Event]) -> list[Row]:
     """The runs in order of their start."""
-    runs: dict[tuple[str, int, str], list[Event]] = {}
+    runs: dict[Run, list[Event]] = {}
     told = {e.id: e for e in events if e.kind not in TOLD_BY_PUBLISHERS}
     for event in sorted(told.values(), key=lambda e: e.at):
-        runs.setdefault((event.task, event.copy, event.worker), []).append(event)
+        runs.setdefault(run_of(event), []).append(event)
     if not runs:
         return []
     zero = min(told[0].at for told in runs.values())
@@ -56,7 +67,7 @@ def _obituaries(found: Sequence[Row]) -> list[Row]:
 
 def _row(told: Sequence[Event], zero: float) -> Row:
     first, last = told[0], told[-1]
-    ended = last.kind in TERMINAL or last.kind in {Kind.RETRIED, Kind.SNOOZED, Kind.RETURNED}
+    ended = last.kind in ENDS
     notes = [str(e.data.get("note", "")) for e in told if e.kind is Kind.PROGRESS]
     return Row(
         role=first.role,

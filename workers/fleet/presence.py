@@ -75,8 +75,8 @@ class Alive:
 _ADAPTER = TypeAdapter(Alive)
 
 
-async def _at_once() -> None:
-    return
+async def at_once() -> None:
+    """For what needs no waiting."""
 
 
 class Presence:
@@ -96,7 +96,7 @@ class Presence:
         ready: Callable[[], Awaitable[None]],
         shown: Callable[[], None],
         heard: Callable[[], None],
-        over: Callable[[], Awaitable[None]] = _at_once,
+        over: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._store = store
         self._clock = clock

@@ -57,15 +57,16 @@ class Steering:
         if role is not None:
             await self._check_role(role)
         given += [(Kind.TASK, _named(Kind.TASK, task)) for task in tasks]
-        marks = await self._stop(given, reason)
+        if every:
+            marks = [await self.bus.stops.put_all(by=whoami(), reason=reason)]
+        else:
+            marks = await self._stop(given, reason)
         await self._tell(_cancelled(given, role or "", reason, self._clock.wall()))
         return marks
 
     async def _stop(self, given: Sequence[tuple[Kind, str]], reason: str) -> list[Mark]:
-        """Put a mark for each, or for all of the fleet where none is given."""
+        """Put a mark for each."""
         by = whoami()
-        if not given:
-            return [await self.bus.stops.put_all(by=by, reason=reason)]
         return [await self.bus.stops.put(*each, by=by, reason=reason) for each in given]
 
     async def purge(self, role: str, *, reason: str = "") -> int | None:

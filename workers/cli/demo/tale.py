@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from contracts.clock import Clock
-from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event, Kind
+from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event
+from workers.cli.timeline import ENDS, run_of
 
 T = TypeVar("T")
-
-_ENDS = TERMINAL | {Kind.RETRIED, Kind.SNOOZED, Kind.RETURNED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +18,6 @@ class Heard:
 
     event: Event
     at: float
-
-
-Run = tuple[str, int, str]
-"""A run of a task: the task, its copy, the worker."""
-
-
-def run_of(event: Event) -> Run:
-    """The run an event of a worker tells of."""
-    return event.task, event.copy, event.worker
 
 
 class Tale:
@@ -70,11 +60,15 @@ class Tale:
         """The first word of each run, of a task and of what was called for it, of which no end was
         told, in the order in which they came."""
         told = [event for event in self.of(task) if event.kind not in TOLD_BY_PUBLISHERS]
-        ended = {run_of(event) for event in told if event.kind in _ENDS}
+        ended = {run_of(event) for event in told if event.kind in ENDS}
         firsts = {run_of(event): event for event in reversed(told)}
         return [
             event for event in told if event is firsts[run_of(event)] and run_of(event) not in ended
         ]
+
+    def at_work(self, task: str) -> list[Event]:
+        """Those of them that have said what they do: their handlers were called."""
+        return [run for run in self.under_way(task) if self.note(run)]
 
     def unfinished(self, task: str) -> list[Event]:
         """The last that was told of each task which has not ended, of the same tasks."""
@@ -91,7 +85,7 @@ class Tale:
     def ended(self, run: Event) -> Event | None:
         """How the run that began with `run` ended; None if nobody told."""
         events = (h.event for h in self.heard)
-        return next((e for e in events if run_of(e) == run_of(run) and e.kind in _ENDS), None)
+        return next((e for e in events if run_of(e) == run_of(run) and e.kind in ENDS), None)
 
     def again(self, run: Event) -> Event | None:
         """The first word of a later run of the same task in the same role; None without one."""
@@ -101,4 +95,4 @@ class Tale:
 
     def settled_since(self, moment: float) -> Heard | None:
         """The first end of a run that ended after `moment`: its end was settled after it too."""
-        return next((h for h in self.heard if h.event.kind in _ENDS and h.event.at > moment), None)
+        return next((h for h in self.heard if h.event.kind in ENDS and h.event.at > moment), None)
