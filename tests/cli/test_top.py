@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,13 +182,16 @@ def test_rates_are_told_to_a_program_line_by_line(fleet: Muster) -> None:
     assert first["away"] is None
     given = '{"name": "Ada"}\n' * 40
     assert fleet("publish", "greeter.x", "-", "--lines", given=given).code == 0
-    begun, rates = _role(first)["done"], [0.0]
+    begun, rates, looks = _role(first)["done"], [0.0], [first["at"]]
     said = _role(first)
     while said["done"] < begun + 40 or not max(rates):
-        said = _role(json.loads(top.stdout.readline()))
+        line = json.loads(top.stdout.readline())
+        said = _role(line)
+        looks.append(line["at"])
         rates.append(said["rates"]["succeeded"] if said["rates"] else 0.0)
     assert said["workers"] == 1
-    assert 0 < max(rates) <= 40 / 0.3, "all of them between two looks, of which one may be late"
+    shortest = min(later - earlier for earlier, later in pairwise(looks))
+    assert 0 < max(rates) * shortest <= 40 * 1.01, "no more than there were, between two looks"
     assert 0 < said["run_seconds"]["p50"] <= said["run_seconds"]["p99"] <= 5
     assert said["wait_seconds"]["p99"] > 0
     top.send_signal(signal.SIGINT)

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bus.bus import Bus
 from knowledge.history.history import History
 from knowledge.history.records import TaskRecord
+from tests.beside import beside
 from tests.cli.running import Ended, Muster
 from tests.freshness.judging import Lagging, Sample, Shown, Workers
 from tests.freshness.truth import FAILED, RUNNING, SUCCEEDED
@@ -55,17 +56,8 @@ class Sampler:
         """Look as long as the block lasts."""
         looks = [(self._workers, EVERY), (self._metrics, EVERY), (self._show, EVERY)]
         looks.append((self._commands, COMMANDS))
-        tasks = [asyncio.create_task(_again(look, every)) for look, every in looks]
-        tasks.append(asyncio.create_task(self._stand_by()))
-        try:
+        async with beside(*(_again(look, every) for look, every in looks), self._stand_by()):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
 
     def living(self) -> list[int]:
         """The workers that were shown last."""

@@ -21,6 +21,7 @@ from bus.suspects import Blame
 from contracts.clock import SystemClock
 from contracts.outcomes import Done
 from contracts.topics import matches_any
+from tests.beside import beside
 from tests.pains.publisher import Publisher
 from workers.settings import Loaded, load
 from workers.wiring import Parts, open_bus, open_parts
@@ -104,16 +105,8 @@ class Storm:
     async def blowing(self, every: float) -> AsyncIterator[None]:
         """Two consumers for each group, and a new binding `every` so many seconds."""
         consumers = [self._consume_for_ever(group) for group in PATTERNS for _ in range(2)]
-        tasks = [asyncio.create_task(work) for work in (*consumers, self._rebind_for_ever(every))]
-        try:
+        async with beside(*consumers, self._rebind_for_ever(every)):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
 
     async def piled_up(self) -> int:
         """How much is unfinished, as soon as that is enough. From now on no less is kept."""
