@@ -11,8 +11,10 @@ from tests.bus.sabotage.plugin import SOUND
 from tests.bus.sabotage.registry import Sabotage, sabotages
 from tests.promises import ROOT, marked_tests
 
-TOO_LONG = 10
+TOO_LONG = 30.0
 """Seconds of real time after which a test with a sabotage counts as crashed."""
+ALL_TOO_LONG = 270.0
+"""Seconds after which a run of all of them is given up, and what it did last is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,33 @@ def run(folder: Path) -> Catches:
     return run_these(folder, [f"{found[name].path}::{name}" for name in sorted(names & set(found))])
 
 
-def run_these(folder: Path, nodes: Sequence[str], *more: str) -> Catches:
+def run_these(
+    folder: Path, nodes: Sequence[str], *more: str, too_long: float = TOO_LONG
+) -> Catches:
     """Run these tests, with more options for `plugin`."""
     report = folder / "catches.jsonl"
     report.touch()
-    command = [sys.executable, "-m", "pytest", "-p", "tests.bus.sabotage.plugin", "-q", "--tb=no"]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.bus.sabotage.plugin", "-v", "--tb=no"]
     command += ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]
-    command += ["-p", "no:threadexception", "-r", "N", f"--timeout={TOO_LONG}"]
-    command += [f"--sabotage-report={report}", *more, *nodes]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode in {0, 1}, done.stdout[-3000:] + done.stderr[-3000:]
+    command += ["-p", "no:threadexception", "-p", "no:timeout", "-r", "N"]
+    command += [f"--sabotage-report={report}", f"--too-long={too_long}", *more, *nodes]
+    code, said = _ended(command)
+    assert code in {0, 1}, said[-3000:]
     return Catches(tuple(End(**json.loads(line)) for line in report.read_text().splitlines()))
+
+
+def _ended(command: Sequence[str]) -> tuple[int | None, str]:
+    """The exit code of a command, none if it was given up, and what it printed."""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=ALL_TOO_LONG)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate()
+            return None, said
+    return process.returncode, said
 
 
 def table(of: Iterable[Sabotage], widths: Sequence[int] = (3, 78)) -> str:

@@ -2,11 +2,18 @@
 
 Loaded by `catches.run` in a process of its own. One JSON line per run is written to the file
 named by `--sabotage-report`. Only the in-memory implementation is sabotaged.
+
+What is broken may spin, wait for ever or swallow its cancellation, and an error raised once by a
+signal ends only the asyncio task it happens to interrupt: a test that takes too long is therefore
+interrupted again and again until it ends, in place of what `pytest-timeout` does.
 """
 
 import json
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,15 +21,26 @@ import pytest
 from tests.bus.sabotage.registry import Sabotage, marked, sabotages
 
 SOUND = "sound"
+TIMED_OUT = "still running after"
+_AGAIN = 0.5
+"""Seconds between interruptions of a test that takes too long."""
 _ROOT = Path(__file__).resolve().parents[3]
 _TESTS = _ROOT / "tests"
 _NEAR = _TESTS / "bus" / "sabotage"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where to write what happened; the module of the sabotages, if it is not the bus's."""
+    """Where to write what happened; the module of the sabotages, if it is not the bus's; how many
+    seconds the setup, the call and the teardown of a test may take each."""
     parser.addoption("--sabotage-report", required=True, type=Path)
     parser.addoption("--sabotages")
+    parser.addoption("--too-long", type=float, default=30.0)
+    parser.addini("timeout", "seconds of a test, of no effect here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What `pytest-timeout`, which is not loaded, would say."""
+    config.addinivalue_line("markers", "timeout(seconds): of no effect here")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -47,6 +65,43 @@ def sabotage(request: pytest.FixtureRequest) -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if chosen is not None:
             chosen.install(patch)
+        yield
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Fail what takes longer, as often as it takes."""
+
+    def alarm(number: int, frame: FrameType | None) -> None:
+        pytest.fail(f"{TIMED_OUT} {seconds:g} s", pytrace=False)
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Limited in time."""
+    with _limited(item.config.getoption("--too-long")):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Limited in time."""
+    with _limited(item.config.getoption("--too-long")):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Limited in time."""
+    with _limited(item.config.getoption("--too-long")):
         yield
 
 
@@ -76,7 +131,7 @@ def _end(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
         return "passed"
     error = call.excinfo.value
     asserted = isinstance(error, AssertionError | pytest.fail.Exception) or _counted(error)
-    timed_out = str(error).startswith("Timeout")
+    timed_out = str(error).startswith(TIMED_OUT)
     if report.when == "call" and asserted and not timed_out and _in_a_test(call.excinfo):
         return "caught"
     return "crashed"
