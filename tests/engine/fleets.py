@@ -66,6 +66,7 @@ class Member:
     """One worker process of a fleet by the clock's hand."""
 
     def __init__(self, fleet: "ManualFleet", role_: Role, name: str, drain: float) -> None:
+        self._broker = fleet.broker
         self.backend = MemoryBackend(fleet.broker)
         self.bus = fleet.bus_on(self.backend)
         self.keeper = Keeper(LEASE, fleet.clock, self._lost)
@@ -89,6 +90,14 @@ class Member:
     def cut_off(self) -> None:
         """Nothing is renewed any more, and nobody here notices."""
         self.keeping.cancel()
+
+    async def crash(self) -> None:
+        """Its process is gone: what it held comes back by its lease, and nothing that is left of it
+        here has an effect on others."""
+        self.cut_off()
+        self._broker.crash(self.backend)
+        await self.bus.store.close()
+        self.worker.abandon()
 
     async def end(self) -> None:
         """End it, drained or not; a long drain is cut: its test has failed already."""

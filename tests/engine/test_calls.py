@@ -81,7 +81,7 @@ async def test_a_parent_whose_process_died_finds_its_children_again(fleet: Manua
 
     async def dies(payload: Any, ctx: Context) -> int:
         await ctx.call("child", 7)
-        fleet.broker.crash(first.backend)
+        await first.crash()
         await asyncio.Event().wait()
         return 0
 
@@ -126,8 +126,7 @@ async def test_an_unfinished_child_is_not_published_again_however_late_its_paren
     task = await fleet.client.publish("work.a", None)
     await fleet.clock.advance(100.0)
     if ends == "killed":
-        fleet.broker.crash(first.backend)
-        first.cut_off()
+        await first.crash()
         await fleet.clock.advance(300.0)
         await fleet.start(made(parent, timeout=10_000.0))
     await fleet.until(lambda: len(starts) == 2, 2000.0)

@@ -25,8 +25,7 @@ class Deadly:
     async def __call__(self, payload: Any, ctx: Context) -> int:
         self.starts.setdefault(str(payload), []).append(ctx.attempt)
         if payload == "kill" and self.member is not None:
-            self.member.cut_off()
-            self.fleet.broker.crash(self.member.backend)
+            await self.member.crash()
             await asyncio.Event().wait()
         if payload == "beside":
             await asyncio.Event().wait()

@@ -260,7 +260,7 @@ async def test_at_most_so_many_run_at_once_over_all_workers(fleet: ManualFleet) 
 
 
 async def test_a_place_of_a_dead_worker_is_free_again(
-    fleet: ManualFleet, monkeypatch: pytest.MonkeyPatch
+    fleet: ManualFleet,
 ) -> None:
     """Its process was killed: nothing is given back, and nothing renewed."""
     runs = Runs(fleet, seconds=1.0)
@@ -268,9 +268,7 @@ async def test_a_place_of_a_dead_worker_is_free_again(
     dead = await fleet.start(role)
     first = await published(fleet, 1)
     await fleet.until(lambda: len(runs.starts) == 1)
-    dead.cut_off()
-    fleet.broker.crash(dead.backend)
-    monkeypatch.setattr(dead.bus.places, "give", lambda _: None)
+    await dead.crash()
     await fleet.start(role)
     second = await published(fleet, 1)
     died = fleet.clock.wall()

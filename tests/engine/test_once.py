@@ -98,8 +98,7 @@ async def test_a_worker_that_dies_after_the_start_leaves_a_dead_letter_of_a_cras
     first = await starts.member()
     task = await starts.publish("hang", reply=reply)
     await fleet.until(lambda: starts.of["hang"] == 1)
-    first.cut_off()
-    fleet.broker.crash(first.backend)
+    await first.crash()
     second = await starts.member()
     await fleet.until(lambda: bool(second.worker.counts.failed) or _dead(fleet), 4 * LEASE)
     (letter,) = await fleet.dead()
@@ -127,8 +126,7 @@ async def test_what_a_dying_worker_had_not_started_is_started_once_by_another(
     first = await starts.member(concurrency=1)
     tasks = [await starts.publish(payload) for payload in ("hang", "a", "b")]
     await fleet.until(lambda: starts.of["hang"] == 1)
-    first.cut_off()
-    fleet.broker.crash(first.backend)
+    await first.crash()
     await starts.member(concurrency=1)
     ends = [await fleet.within(task.outcome(), 6 * LEASE) for task in tasks]
     assert [end.status for end in ends] == [Status.FAILED, Status.SUCCEEDED, Status.SUCCEEDED]

@@ -258,7 +258,7 @@ async def test_an_outcome_that_is_there_already_is_not_replaced_by_an_expiry(
     async def dying(payload: Any, ctx: Context) -> None:
         early = result(ctx.id, value="early", role="worker")
         await fleet.bus.outcomes.put(fleet.client._reply, early)
-        fleet.broker.crash(member.backend)
+        await member.crash()
         await asyncio.Event().wait()
 
     runs = Runs("late")

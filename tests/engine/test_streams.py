@@ -144,8 +144,7 @@ async def test_a_worker_that_dies_is_followed_by_another_that_begins_anew(
     first = await fleet.start(made(handler))
     reader = Reader(fleet, await streamed(fleet))
     await reader.until(len)
-    first.cut_off()
-    fleet.broker.crash(first.backend)
+    await first.crash()
     await fleet.start(made(handler))
     await reader.until(lambda parts: len(parts) > 2)
     assert await reader.end() == ["of 2"]

@@ -91,6 +91,7 @@ class Process:
     async def crash(self) -> None:
         """Gone at once, as at SIGKILL: what it held comes back by its lease."""
         self._broker.crash(self._backend)
+        await self.bus.store.close()
         self.worker.abandon()
         for task in self._tasks:
             task.cancel()
@@ -98,7 +99,6 @@ class Process:
         for task in self._tasks:
             if not task.cancelled():
                 task.exception()
-        await self.bus.store.close()
 
     async def close(self) -> None:
         """The keeper has no connection of its own."""
