@@ -46,6 +46,13 @@ async def test_a_run_is_under_way_from_its_first_word_to_its_end() -> None:
     assert [e.task for e in tale.unfinished("t")] == ["t", "c"]
 
 
+async def test_a_run_is_at_work_once_it_has_said_what_it_does() -> None:
+    """The word that it began may come alone: its handler may not have been called by then."""
+    begun, other = told(Kind.STARTED, 1.0), told(Kind.STARTED, 1.0, task="c", correlation="t")
+    said = told(Kind.PROGRESS, 1.1, task="c", correlation="t", number=1, data={"note": "reads"})
+    assert (await heard(begun, other, said)).at_work("t") == [other]
+
+
 async def test_a_run_that_was_killed_goes_on_in_a_later_copy() -> None:
     """That another worker told its death is no end of its own; a later copy's first word counts."""
     run = told(Kind.STARTED, 1.0)

@@ -94,9 +94,16 @@ class Chaos:
         first = self._kill(researcher)
         coordinator = await self.tale.until(self._coordinator)
         second = self._kill(coordinator, beside=True)
-        await asyncio.gather(self._recovery(first), self._recovery(second))
+        await asyncio.gather(self._interrupt(first), self._interrupt(second))
         third = await self._kill_broker()
         await self._work_goes_on(third)
+
+    async def _interrupt(self, killed: WorkerKilled) -> None:
+        """Return when a run goes on that was interrupted: by this kill or, where the run had ended
+        before it without a word of that yet, by one of another process of its role."""
+        while not await self._recovered(killed):
+            look = self._coordinator if killed.beside else self._researcher
+            killed = self._kill(await self.tale.until(look), beside=killed.beside)
 
     def _researcher(self) -> Event | None:
         return next((run for run in self._living() if run.role == "researcher"), None)
@@ -106,9 +113,9 @@ class Chaos:
         return own[0] if own and self._researcher() else None
 
     def _living(self) -> list[Event]:
-        """Runs under way in processes that live."""
+        """Runs in the handlers of processes that live."""
         pids = {info.pid for info in self.supervisor.processes()} - self.dead
-        return [run for run in self.tale.under_way(self.job) if run.pid in pids]
+        return [run for run in self.tale.at_work(self.job) if run.pid in pids]
 
     def _kill(self, run: Event, *, beside: bool = False) -> WorkerKilled:
         killed = WorkerKilled(run, self.clock.wall(), self.tale.note(run), beside)
@@ -117,13 +124,16 @@ class Chaos:
         self.tell(killed)
         return killed
 
-    async def _recovery(self, killed: WorkerKilled) -> None:
+    async def _recovered(self, killed: WorkerKilled) -> bool:
+        """Whether it had interrupted a run, once that is told."""
+
         def look() -> Event | None:
             return self.tale.ended(killed.run) or self.tale.again(killed.run)
 
         sign = await self.tale.until(look)
         interrupted = self.tale.ended(killed.run) is None
         self._is_back(Recovery(killed, sign, sign.at - killed.at if interrupted else None))
+        return interrupted
 
     async def _kill_broker(self) -> BrokerKilled:
         process, at = psutil.Process(self.broker.pid), self.clock.wall()
