@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,14 +94,26 @@ def _worker(url: str, name: str, folder: Path, group: Path) -> "subprocess.Popen
         return subprocess.Popen(["/bin/sh", "-c", inside], env=environment, stdout=log, stderr=log)
 
 
-async def _until(fleet: Fleet, what: str, seconds: float = 20.0) -> Alive:
+async def _until(fleet: Fleet, what: str, log: Path, seconds: float = 20.0) -> Alive:
     """The worker, as soon as it is under this pressure."""
-    async with asyncio.timeout(seconds):
-        async for _ in fleet.bus.store.watch(keys.alive("hoarder")):
-            for one in await present(fleet.bus.store, "hoarder"):
-                if one.pressure == what:
-                    return one
-    raise AssertionError("the watch has ended")
+    seen: list[Alive] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            async for _ in fleet.bus.store.watch(keys.alive("hoarder")):
+                seen = await present(fleet.bus.store, "hoarder")
+                for one in seen:
+                    if one.pressure == what:
+                        return one
+    said = await asyncio.to_thread(log.read_text, encoding="utf-8")
+    pytest.fail(f"not {what!r} within {seconds:g} s: {seen}; {said}")
+
+
+async def _begun(fleet: Fleet, count: int) -> None:
+    """Return when the worker shows that so many run, or that it starts no more."""
+    async for _ in fleet.bus.store.watch(keys.alive("hoarder")):
+        for one in await present(fleet.bus.store, "hoarder"):
+            if one.running == count or one.pressure:
+                return
 
 
 async def test_a_worker_short_of_memory_takes_less_and_is_not_killed(
@@ -109,17 +122,17 @@ async def test_a_worker_short_of_memory_takes_less_and_is_not_killed(
     """Twenty-four tasks of 21 MB, one after the other, where there is memory for sixteen."""
     name, url = f"e2e-{secrets.token_hex(4)}", nats_server.url
     (tmp_path / "hoarder.py").write_text(HOARDER, encoding="utf-8")
-    worker = _worker(url, name, tmp_path, group)
+    worker, log = _worker(url, name, tmp_path, group), tmp_path / "worker.log"
     settings = load(tmp_path, flags={"bus.url": url, "fleet.name": name})
     try:
         bus = await open_bus(settings)
         async with Fleet(bus, SystemClock()) as fleet, asyncio.timeout(90):
-            await _until(fleet, "")
+            await _until(fleet, "", log)
             tasks = []
             for number in range(24):
                 tasks.append(await fleet.publish("hoard.x", number))
-                await asyncio.sleep(0.15)  # tasks that need memory at their own pace
-            short = await _until(fleet, "memory")
+                await _begun(fleet, number + 1)
+            short = await _until(fleet, "memory", log)
             assert short.concurrency == 24
             assert short.places is not None
             assert short.places <= 8
@@ -130,9 +143,9 @@ async def test_a_worker_short_of_memory_takes_less_and_is_not_killed(
             assert re.search(r"hoarder .* \d+/24 \(memory\) ", shown.out), shown
             (tmp_path / "end").touch()
             assert [await task.result(20) for task in tasks] == [20 * 2**20] * 24
-            assert (await _until(fleet, "", 40.0)).places == 24
+            assert (await _until(fleet, "", log, 40.0)).places == 24
         assert worker.poll() is None
-        assert "because=memory" in (tmp_path / "worker.log").read_text(encoding="utf-8")
+        assert "because=memory" in log.read_text(encoding="utf-8")
     finally:
         worker.kill()
         worker.wait(10)

@@ -10,6 +10,10 @@ from workers.engine.gauges import Gauges
 from workers.engine.pressure import (
     CALM,
     LASTS,
+    LOOK,
+    LOOK_NEAR,
+    SHORT_MEMORY,
+    SOONEST,
     STEP,
     Sample,
     State,
@@ -18,6 +22,7 @@ from workers.engine.pressure import (
     lowered,
     raised,
     relieved,
+    until_next,
 )
 
 
@@ -119,3 +124,23 @@ def test_the_machine_tells() -> None:
         stall = gauges.stall(what)
         assert stall is None or 0.0 <= stall <= 100.0
     assert gauges.stall("nonsense") is None
+
+
+def test_memory_that_fills_fast_is_looked_at_before_it_is_short() -> None:
+    """A third of it each second, from a seventh on: a look a second would come too late."""
+    before, seen = None, Sample(at=0.0, memory=0.15)
+    while seen.memory < SHORT_MEMORY:
+        wait = until_next(before, seen)
+        assert SOONEST <= wait <= LOOK
+        before, seen = seen, Sample(at=seen.at + wait, memory=seen.memory + wait * 0.33)
+    assert seen.memory < SHORT_MEMORY + 0.04
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "wait"),
+    [(0.3, 0.3, LOOK), (0.1, 0.101, LOOK), (0.8, 0.7, LOOK_NEAR), (0.6, 0.601, LOOK_NEAR)],
+)
+def test_memory_that_does_not_fill_is_looked_at_by_how_near_it_is(
+    then: float, now: float, wait: float
+) -> None:
+    assert until_next(Sample(at=0.0, memory=then), Sample(at=1.0, memory=now)) == wait

@@ -36,6 +36,15 @@ CALM = 4.0
 """Seconds for which there must be ample room before a step up."""
 
 
+LOOK = 1.0
+SOONEST = 0.1
+"""Seconds between two looks: at most, and at least however fast memory fills."""
+
+NEAR = 0.5
+LOOK_NEAR = 0.2
+"""From this part of the memory on, and seconds between two looks then: it may begin to fill."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The machine at a moment. `memory`: the used part; `memory_stall` and `cpu_stall` in percent,
@@ -81,6 +90,16 @@ def decide(sample: Sample, state: State) -> tuple[State, Step]:
     if state.cause and calm:
         return replace(state, stepped=sample.at, calm_since=sample.at), Step.RAISE
     return state, Step.NONE
+
+
+def until_next(before: Sample | None, now: Sample) -> float:
+    """Seconds until the next look: half the time in which memory is short if it goes on filling as
+    it did between these two."""
+    most = LOOK if now.memory < NEAR else LOOK_NEAR
+    if before is None or now.memory <= before.memory or now.at <= before.at:
+        return most
+    rate = (now.memory - before.memory) / (now.at - before.at)
+    return min(most, max(SOONEST, (SHORT_MEMORY - now.memory) / rate / 2))
 
 
 def relieved(state: State) -> State:

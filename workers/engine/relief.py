@@ -7,21 +7,25 @@ import structlog
 
 from contracts.clock import Clock
 from workers.engine.gauges import Gauges
-from workers.engine.pressure import Sample, State, Step, decide, lowered, raised, relieved
+from workers.engine.pressure import (
+    LOOK,
+    Sample,
+    State,
+    Step,
+    decide,
+    lowered,
+    raised,
+    relieved,
+    until_next,
+)
 from workers.engine.slots import Slots
 
 _log = structlog.get_logger("muster.pressure")
 
-LOOK = 1.0
-"""Seconds between two looks: four small files."""
-
-NEAR = 0.7
-LOOK_NEAR = 0.2
-"""From this part of the memory on, and seconds between two looks then."""
-
 
 class Relief:
-    """Resizes `slots`, those of each role, as `pressure.decide` says, from `run` until `stop`."""
+    """Resizes `slots`, those of each role, as `pressure.decide` says, from `run` until `stop`. A
+    look reads four small files."""
 
     def __init__(self, slots: Mapping[str, Slots], clock: Clock) -> None:
         self.state = State()
@@ -34,13 +38,15 @@ class Relief:
     async def run(self) -> None:
         """Look until `stop`."""
         stop, wait = asyncio.create_task(self._stopping.wait()), LOOK
+        seen: Sample | None = None
         while not stop.done():
             before = self._clock.monotonic()
             pause = asyncio.create_task(self._clock.sleep(wait))
             await asyncio.wait({stop, pause}, return_when=asyncio.FIRST_COMPLETED)
             pause.cancel()
             late = self._clock.monotonic() - before - wait
-            wait = LOOK if self._look(late).memory < NEAR else LOOK_NEAR
+            last, seen = seen, self._look(late)
+            wait = until_next(last, seen)
 
     def stop(self) -> None:
         """Look no more."""
