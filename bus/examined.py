@@ -1,6 +1,21 @@
 """What a broker tells of itself, for a person who wants to know whether it can be relied on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Danger:
+    """A setting of the broker, or what somebody made on it, that breaks a promise.
+
+    `said`: how it is; `why`: what that breaks; `do`: the line to change; `promise`: its number.
+    """
+
+    name: str
+    said: str
+    why: str
+    do: str
+    promise: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +36,4 @@ class Examined:
     limit: int | None = None
     storage: int | None = None
     stored: int | None = None
+    dangers: Sequence[Danger] | None = None

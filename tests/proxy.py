@@ -15,16 +15,19 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Passes bytes between whoever connects to `port` and the server at `target`.
+    """Passes bytes between whoever connects to `port` and the server at `url`, on loopback.
 
     `hang`: nothing passes any more in either direction, and nobody hears of it; what is sent
     meanwhile passes when `mend` is called. New connections stand, and hear nothing. `cut`: every
     connection is reset and new ones are refused until `mend`.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.port is not None
         self.port = ports.free()
-        self._target = target
+        self._parts = parts
+        self._target = parts.port
         self._passing = asyncio.Event()
         self._passing.set()
         self._server: asyncio.Server | None = None
@@ -34,8 +37,9 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where clients of NATS connect."""
-        return f"nats://{ports.LOOPBACK}:{self.port}"
+        """The server's address, with this port."""
+        who, at, _ = self._parts.netloc.rpartition("@")
+        return self._parts._replace(netloc=f"{who}{at}{ports.LOOPBACK}:{self.port}").geturl()
 
     @property
     def connections(self) -> int:
@@ -139,9 +143,7 @@ class Proxy:
 @asynccontextmanager
 async def proxied(url: str) -> AsyncIterator[Proxy]:
     """A proxy before the server at `url`."""
-    parts = urlsplit(url)
-    assert parts.port is not None
-    proxy = Proxy(parts.port)
+    proxy = Proxy(url)
     await proxy.start()
     try:
         yield proxy

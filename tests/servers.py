@@ -47,6 +47,9 @@ class NatsServer:
     added to its configuration.
     """
 
+    database: str | None = None
+    lease = 1.5
+
     def __init__(self, folder: Path, *, more: str = "") -> None:
         self.folder = folder
         self._more = more

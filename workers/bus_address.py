@@ -2,26 +2,25 @@
 
 from urllib.parse import urlsplit
 
+from bus.backends.choice import BACKENDS, scheme_of
 from contracts.topics import near
 from workers.settings import Loaded, SettingsError
-
-SCHEMES = ("nats", "tls")
 
 
 def checked(url: str, loaded: Loaded) -> str:
     """`url` as it is. Raises `SettingsError` for one that no backend knows, or that leads nowhere;
     nothing of it is repeated but its scheme: what cannot be read may hold a password."""
     origin = loaded.origins.get("bus.url", "the defaults")
-    scheme = url.partition("://")[0].lower() if "://" in url else ""
-    if scheme not in SCHEMES:
-        close = near(scheme, SCHEMES, limit=1)
+    scheme = scheme_of(url)
+    if scheme not in BACKENDS:
+        close = near(scheme, BACKENDS, limit=1)
         raise SettingsError(
             f"no bus backend for {scheme[:20] or 'no scheme'!r} in bus.url",
             details=f"from {origin}; "
             + (
                 f"did you mean {close[0]}://?"
                 if close
-                else "this version speaks nats:// and tls://"
+                else f"this version speaks {', '.join(f'{name}://' for name in BACKENDS)}"
             ),
             actions=("set bus.url to nats://HOST:PORT", "or leave it out for the embedded server"),
         )

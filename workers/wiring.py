@@ -2,17 +2,16 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bus.backend import Backend, Delivery
+from bus.backend import Delivery
+from bus.backends import choice
 from bus.bus import Bus
 from bus.errors import BusError, Unreachable
-from bus.examined import Examined
-from bus.keyvalue.protocol import KeyValue
+from bus.opening import Parts, Terms
 from bus.places import Places
 from contracts.clock import Clock, SystemClock
 from contracts.topics import EVENTS, RECORDER
@@ -59,36 +58,19 @@ def bus_url(loaded: Loaded) -> str:
     return running.url
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A backend and a store on one connection, which `close` lets go of. `examine`: what the
-    broker tells of itself."""
-
-    backend: Backend
-    store: KeyValue
-    close: Callable[[], Awaitable[None]]
-    examine: Callable[[], Awaitable[Examined]]
-
-
 async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
     """Connect to this fleet's broker. Raises `Unreachable`, `AccessDenied`, `Unsafe`."""
-    from bus.backends.nats.backend import NatsBackend
-    from bus.backends.nats.connect import connect
-    from bus.backends.nats.examine import examine
-    from bus.keyvalue.nats import NatsKeyValue
-
-    fleet, room = loaded.settings.fleet, loaded.settings.bus.max_bytes
-    url = bus_url(loaded)
-    link = await connect(
-        url,
+    fleet = loaded.settings.fleet
+    terms = Terms(
+        url=bus_url(loaded),
         fleet=fleet.name,
+        clock=clock,
         lease=fleet.lease,
         slices=fleet.slices,
-        clock=clock,
         name=name,
-        max_bytes=room,
+        max_bytes=loaded.settings.bus.max_bytes,
     )
-    return Parts(NatsBackend(link), NatsKeyValue(link), link.close, partial(examine, link))
+    return await choice.open_parts(terms)
 
 
 async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_a_clock_is_wrong_when_it_is_surely_off_by_a_second(
         ({"limit": 10**18}, "of this disk are free"),
     ],
 )
-def test_too_little_room_is_told(tmp_path: Path, fields: dict[str, int], says: str) -> None:
+def test_too_little_room_is_told(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
     given = {"used": 0, **fields}
     told = Examined(program="s", version="1", identity="", **given)
     check = broker._room(load(tmp_path, environment={}), told)

@@ -7,11 +7,13 @@ import pytest
 from bus.keyvalue.memory import MemoryKeyValue, MemoryStore
 from bus.keyvalue.protocol import KeyValue
 from contracts.clock import SystemClock
+from tests.brokers import IMPLEMENTATIONS, shared
+from tests.bus.conformance.broker_world import BrokerWorld
 
 Connect = Callable[[], Awaitable[KeyValue]]
 
 
-@pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.nats)])
+@pytest.fixture(params=IMPLEMENTATIONS)
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
     """Makes connections to one store, each as of another process."""
     if request.param == "memory":
@@ -22,8 +24,6 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
 
         yield memory
         return
-    from tests.bus.conformance.nats_world import NatsWorld
-
-    world = NatsWorld(request.getfixturevalue("nats_server"))
+    world = BrokerWorld(shared(request, request.param))
     yield world.keyvalue
     await world.close()

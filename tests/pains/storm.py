@@ -16,6 +16,7 @@ from bus.backend import Delivery, Lag
 from bus.bus import Bus
 from bus.deadletters import DeadLetter
 from bus.errors import BusError
+from bus.opening import Parts
 from bus.settling import Finished, Policy, from_message
 from bus.suspects import Blame
 from contracts.clock import SystemClock
@@ -24,7 +25,7 @@ from contracts.topics import matches_any
 from tests.beside import beside
 from tests.pains.publisher import Publisher
 from workers.settings import Loaded, load
-from workers.wiring import Parts, open_bus, open_parts
+from workers.wiring import open_bus, open_parts
 
 TOPICS = ("storm.a.x", "storm.a.y", "storm.b.x", "storm.b.y")
 

@@ -53,7 +53,7 @@ async def bus(loaded: Loaded, *, monitor: str | None) -> list[Check]:
         said = f"{broker.program} {broker.version} at {masked(url)} answers ({took:.0f} ms)"
         return [
             Check("bus", State.OK, said),
-            _sync(loaded, broker, url, monitor),
+            *_settings(loaded, broker, url, monitor),
             _room(loaded, broker),
             _skew(broker),
             *await _fleet(connection),
@@ -71,6 +71,18 @@ async def _fleet(connection: Bus) -> list[Check]:
     now = time.time()
     found = [_workers(workers, now), _groups(workers, seen, now), *worker_files(workers)]
     return found + ([_left(left)] if left else [])
+
+
+def _settings(loaded: Loaded, broker: Examined, url: str, monitor: str | None) -> list[Check]:
+    """Whether the broker is set so that it can keep its promises."""
+    if broker.dangers is None:
+        return [_sync(loaded, broker, url, monitor)]
+    if not broker.dangers:
+        return [Check("settings", State.OK, "no setting of the broker breaks a promise")]
+    return [
+        Check(it.name, State.WARN, it.said, it.do, why=it.why, promise=it.promise)
+        for it in broker.dangers
+    ]
 
 
 def _sync(loaded: Loaded, broker: Examined, url: str, monitor: str | None) -> Check:

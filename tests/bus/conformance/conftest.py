@@ -1,36 +1,29 @@
 """The implementations the conformance suite runs on."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.brokers import IMPLEMENTATIONS, own, shared
+from tests.bus.conformance.broker_world import BrokerWorld
 from tests.bus.conformance.harness import MemoryWorld, World
 from tests.proxy import proxied
-from tests.servers import NatsServer
-
-IMPLEMENTATIONS = [
-    pytest.param("memory", id="memory"),
-    pytest.param("nats", id="nats", marks=pytest.mark.nats),
-]
-
 
 ROOM = 400_000
 """Bytes that the tasks of a small fleet may fill."""
 
 
-def _make(name: str, server: Callable[[], NatsServer], *, max_bytes: int | None = None) -> World:
-    """A new fleet; what a broker needs is imported when its turn comes."""
-    if name == "memory":
+def _made(request: pytest.FixtureRequest, *, max_bytes: int | None = None) -> World:
+    """A new fleet on what all tests share."""
+    if request.param == "memory":
         return MemoryWorld(max_bytes=max_bytes)
-    from tests.bus.conformance.nats_world import NatsWorld
-
-    return NatsWorld(server(), max_bytes=max_bytes)
+    return BrokerWorld(shared(request, request.param), max_bytes=max_bytes)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet of the test's own on a broker that other tests use too."""
-    made = _make(request.param, lambda: request.getfixturevalue("nats_server"))
+    made = _made(request)
     yield made
     await made.close()
 
@@ -38,7 +31,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def small(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet like `world` whose broker is soon full."""
-    made = _make(request.param, lambda: request.getfixturevalue("nats_server"), max_bytes=ROOM)
+    made = _made(request, max_bytes=ROOM)
     yield made
     await made.close()
 
@@ -59,11 +52,9 @@ async def far(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield made
         await made.close()
         return
-    from tests.bus.conformance.nats_world import NatsWorld
-
-    server = request.getfixturevalue("nats_server")
-    async with proxied(server.url) as proxy:
-        made = NatsWorld(server, proxy=proxy)
+    broker = shared(request, request.param)
+    async with proxied(broker.url) as proxy:
+        made = BrokerWorld(broker, proxy=proxy)
         yield made
         await made.close()
 
@@ -71,6 +62,7 @@ async def far(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def mortal(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet on a broker of the test's own, which the test may stop and kill."""
-    made = _make(request.param, request.getfixturevalue("own_nats"))
+    memory = request.param == "memory"
+    made: World = MemoryWorld() if memory else BrokerWorld(own(request, request.param))
     yield made
     await made.close()

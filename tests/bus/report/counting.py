@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import BROKERS
+
 MARK = "promise"
-IMPLEMENTATIONS = ("memory", "nats")
+IMPLEMENTATIONS = ("memory", *BROKERS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,6 +55,6 @@ class _Counting:
 
 
 def _counted_as(item: pytest.Item) -> set[str]:
-    broker = "nats" if item.get_closest_marker("nats") else "memory"
+    broker = next((name for name in BROKERS if item.get_closest_marker(name)), "memory")
     numbers = {number for mark in item.iter_markers(MARK) for number in mark.args}
     return {f"{number}/{broker}" for number in numbers}

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.brokers import BROKERS
 from tests.bus.sabotage.registry import Sabotage, marked, sabotages
 
 SOUND = "sound"
@@ -53,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Memory only; the sound parts first, so that nothing a sabotage left behind is blamed."""
-    kept = [item for item in items if item.get_closest_marker("nats") is None]
+    kept = [i for i in items if not any(i.get_closest_marker(name) for name in BROKERS)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = sorted(kept, key=lambda item: _sabotage(item) is not None)
 

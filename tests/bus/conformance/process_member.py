@@ -1,6 +1,7 @@
-"""A member of a group on NATS, in a process of its own.
+"""A member of a group on a real broker, in a process of its own.
 
-`python -m tests.bus.conformance.nats_member URL FLEET LEASE` obeys one JSON command per line.
+`python -m tests.bus.conformance.process_member URL DATABASE FLEET LEASE` obeys one JSON command per
+line; DATABASE is empty where the broker needs none.
 """
 
 import asyncio
@@ -10,9 +11,10 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from typing import Any
 
-from bus.backends.nats.backend import NatsBackend
-from bus.backends.nats.connect import connect
+from bus.backends.choice import open_parts
+from bus.opening import Terms
 from contracts.clock import SystemClock
+from tests.brokers import Broker
 from tests.bus.conformance.members import Member
 from tests.freezing import freeze
 
@@ -24,9 +26,10 @@ class ProcessMember:
         self._process = process
 
     @classmethod
-    async def start(cls, url: str, fleet: str, lease: float) -> "ProcessMember":
+    async def start(cls, broker: Broker, fleet: str) -> "ProcessMember":
         """Start the process; it connects when it gets its first command."""
-        command = (sys.executable, "-m", __name__, url, fleet, str(lease))
+        to = (broker.url, broker.database or "", fleet, str(broker.lease))
+        command = (sys.executable, "-m", __name__, *to)
         return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE))
 
     async def hold(self, group: str, count: int) -> list[str]:
@@ -66,20 +69,22 @@ class ProcessMember:
         return json.loads(answer)
 
 
-async def _obey(url: str, fleet: str, lease: float) -> None:
+async def _obey(url: str, database: str, fleet: str, lease: str) -> None:
     clock = SystemClock()
-    link = await connect(url, fleet=fleet, lease=lease, clock=clock)
-    backend = NatsBackend(link)
-    member = Member(backend, clock, lease)
+    parts = await open_parts(
+        Terms(url=url, database=database or None, fleet=fleet, lease=float(lease), clock=clock)
+    )
+    member = Member(parts.backend, clock, float(lease))
     while line := await asyncio.to_thread(sys.stdin.readline):
         name, *arguments = json.loads(line)
         answer = await getattr(member, name)(*arguments)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
     member.halt()
-    await backend.close()
-    await link.close()
+    await parts.backend.close()
+    await parts.store.close()
+    await parts.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(_obey(sys.argv[1], sys.argv[2], float(sys.argv[3])))
+    asyncio.run(_obey(*sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""The real brokers the suites run on, by name."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import pytest
+
+from tests.servers import NatsServer
+
+
+class Broker(Protocol):
+    """A real broker that a test may start, kill, freeze and connect to.
+
+    `database`: the URL of the bus database of brokers that need one, which the same calls leave
+    alone. `lease`: seconds, the least that its fleets can have, or 1.5 if that is more.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where clients connect; the same over all its starts."""
+        ...
+
+    @property
+    def database(self) -> str | None:
+        """See the class."""
+        ...
+
+    @property
+    def lease(self) -> float:
+        """See the class."""
+        ...
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+    def stop(self) -> None:
+        """End it in good order."""
+        ...
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        ...
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        ...
+
+
+BROKERS = ("nats",)
+"""Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
+and own_NAME, which makes one of the test's own."""
+
+IMPLEMENTATIONS = [
+    pytest.param("memory", id="memory"),
+    *(pytest.param(name, id=name, marks=getattr(pytest.mark, name)) for name in BROKERS),
+]
+"""What the conformance suite runs on."""
+
+
+def shared(request: pytest.FixtureRequest, name: str) -> Broker:
+    """The broker all tests share: use your own fleet name on it, and never stop it."""
+    found: NatsServer = request.getfixturevalue(f"{name}_server")
+    return found
+
+
+def own(request: pytest.FixtureRequest, name: str) -> Broker:
+    """A broker of the test's own, started."""
+    make: Callable[[], NatsServer] = request.getfixturevalue(f"own_{name}")
+    return make()

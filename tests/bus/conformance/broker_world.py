@@ -1,0 +1,127 @@
+"""The world of a real broker."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from typing_extensions import override
+
+from bus.backend import Backend
+from bus.backends import choice
+from bus.keyvalue.protocol import KeyValue
+from bus.opening import Parts, Terms
+from contracts.clock import SystemClock
+from tests.brokers import Broker
+from tests.bus.conformance.harness import World
+from tests.bus.conformance.members import Remote
+from tests.bus.conformance.process_member import ProcessMember
+from tests.proxy import Proxy
+
+T = TypeVar("T")
+
+
+class BrokerWorld(World):
+    """A fleet on a real broker; only a world with a broker of its own may stop it, and only one
+    behind a proxy can be cut off."""
+
+    def __init__(
+        self, broker: Broker, *, max_bytes: int | None = None, proxy: Proxy | None = None
+    ) -> None:
+        super().__init__(max_bytes=max_bytes)
+        self.lease = broker.lease
+        self.clock = SystemClock()
+        self._proxy = proxy
+        self._broker = broker
+        self._parts: list[Parts] = []
+        self._spent = 0.0
+        self._starting_since: float | None = None
+
+    @override
+    def neighbour(self) -> World:
+        return BrokerWorld(self._broker)
+
+    @override
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """The time in which a broker starts does not count."""
+        task = asyncio.ensure_future(work)
+        end = self.clock.monotonic() + seconds - self._spent_starting()
+        try:
+            while not task.done():
+                left = end + self._spent_starting() - self.clock.monotonic()
+                if left <= 0:
+                    pytest.fail(f"not within {seconds:g} s")
+                await asyncio.wait([task], timeout=left)
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+
+    @override
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @override
+    async def stop_broker(self, *, kill: bool) -> None:
+        end = self._broker.kill if kill else self._broker.stop
+        await asyncio.to_thread(end)
+
+    @override
+    async def start_broker(self) -> None:
+        self._starting_since = self.clock.monotonic()
+        await asyncio.to_thread(self._broker.start)
+        self._spent, self._starting_since = self._spent_starting(), None
+
+    def _spent_starting(self) -> float:
+        """Seconds in which the broker was started, until now."""
+        if self._starting_since is None:
+            return self._spent
+        return self._spent + self.clock.monotonic() - self._starting_since
+
+    @override
+    async def cut_off(self, *, silently: bool) -> None:
+        assert self._proxy is not None
+        if silently:
+            self._proxy.hang()
+        else:
+            await self._proxy.cut()
+
+    @override
+    async def reconnect(self) -> None:
+        assert self._proxy is not None
+        await self._proxy.mend()
+
+    @override
+    async def close(self) -> None:
+        await super().close()
+        for parts in self._parts:
+            await parts.close()
+
+    @override
+    async def _connect(self) -> Backend:
+        return (await self._opened()).backend
+
+    @override
+    async def _connect_store(self) -> KeyValue:
+        return (await self._opened()).store
+
+    async def _opened(self) -> Parts:
+        """A connection of its own, of which one half is used."""
+        parts = await choice.open_parts(
+            Terms(
+                url=self._broker.url if self._proxy is None else self._proxy.url,
+                fleet=self.fleet,
+                lease=self.lease,
+                slices=self.slices,
+                clock=self.clock,
+                max_bytes=self.max_bytes,
+                database=self._broker.database,
+            )
+        )
+        self._parts.append(parts)
+        return parts
+
+    @override
+    async def _start_member(self) -> Remote:
+        return await ProcessMember.start(self._broker, self.fleet)
