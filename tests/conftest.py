@@ -1,5 +1,7 @@
 """Fixtures every folder of tests may use: real servers, and a way to say what happened."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,13 @@ settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # a machine that does something else meanwhile fails no property
 settings.load_profile("busy")
+
+
+def pytest_configure() -> None:
+    """Let a module be compiled once, also where an environment forbids to keep what was compiled:
+    hundreds of processes of these tests import the product, which takes each twice as long then."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_report_header() -> str:
