@@ -4,6 +4,7 @@ Only typer is imported here. A command's module is imported when that command is
 that `muster --help` shows itself at once.
 """
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -115,6 +116,7 @@ def muster(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    gc.set_threshold(100_000, 50, 100)  # else a tenth of a start is looking for cycles in modules
     args = list(sys.argv[1:] if arguments is None else arguments)
     own = args[: args.index("--")] if "--" in args else args
     try:
