@@ -1,72 +1,23 @@
 """Service roles: processes of a fleet that run no handler."""
 
-import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from contracts.topics import RECORDER, SCHEDULER
-from knowledge.database.database import Database
-from knowledge.schedules.store import Schedules
-from workers.fleet.presence import Alive, Presence, at_once
-from workers.fleet.scheduler import Scheduler
 from workers.fleet.supervised import Ready
-from workers.history.address import history_url, kept, schema
-from workers.history.serving import record
+from workers.history.address import kept
 from workers.sdk.errors import RoleError
-from workers.service_process import Post, service_process
 from workers.settings import Loaded
 
 Service: TypeAlias = Callable[[Loaded, Ready], Coroutine[Any, Any, None]]
 
-_CONNECTIONS = 2
-"""Of a process that schedules: it claims with one, and looks what is next with another."""
-
-
-async def open_schedules(loaded: Loaded) -> Schedules:
-    """The schedules of this fleet; close them when done. Raises `SettingsError` where no history
-    is kept, and the errors of `knowledge.database.errors`."""
-    url = await asyncio.to_thread(history_url, loaded)
-    return Schedules(await Database.open(url, schema=schema(loaded), connections=_CONNECTIONS))
-
-
-async def schedule(loaded: Loaded, ready: Ready) -> None:
-    """Publish what schedules say until SIGTERM or SIGINT; `ready` is called when the broker is
-    reached and it can be seen, with the URL of its probes. Raises what `service_process` does. A
-    history database that is away is waited for."""
-    async with service_process(loaded, SCHEDULER) as post:
-        bus, clock = post.bus, post.clock
-        scheduler = Scheduler(bus, partial(open_schedules, loaded), clock)
-        shown = Presence(
-            bus.store,
-            clock,
-            _look(scheduler, post),
-            ready=at_once,
-            shown=partial(ready, post.url, post.who.name),
-            heard=bus.contact.heard,
-        )
-        await post.serve(scheduler, (), shown)
-
-
-def _look(scheduler: Scheduler, post: Post) -> Callable[[], Alive]:
-    """What others see of it: tasks published, and ticks that were put off."""
-
-    def look() -> Alive:
-        return replace(
-            post.alive(SCHEDULER),
-            running=int(not scheduler.troubles()),
-            succeeded=scheduler.fired,
-            failed=scheduler.put_off,
-            draining=scheduler.stopping,
-        )
-
-    return look
-
-
-SERVICES: Mapping[str, Service] = MappingProxyType({RECORDER: record, SCHEDULER: schedule})
-"""What `muster work NAME` runs instead of a role."""
+SERVICES: Mapping[str, str] = MappingProxyType(
+    {RECORDER: "workers.history.serving:record", SCHEDULER: "workers.scheduling:schedule"}
+)
+"""What `muster work NAME` runs instead of a role, and where that is: a worker of a role has no use
+for what records and schedules, and starts sooner without."""
 
 
 def named(names: Sequence[str]) -> Service | None:
@@ -78,7 +29,11 @@ def named(names: Sequence[str]) -> Service | None:
             details=f"asked for together with {', '.join(n for n in names if n != found[0])}",
             actions=(f"start it beside them: `muster work {found[0]}`",),
         )
-    return SERVICES[found[0]] if found else None
+    if not found:
+        return None
+    module, _, attribute = SERVICES[found[0]].partition(":")
+    service: Service = getattr(import_module(module), attribute)
+    return service
 
 
 def wanted(loaded: Loaded, roles: Collection[str]) -> list[str]:

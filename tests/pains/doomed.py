@@ -16,7 +16,7 @@ from typing import Any
 from bus.bus import Bus
 from bus.publishing import Publishing
 from contracts.envelope import Envelope
-from workers.services import schedule
+from workers.scheduling import schedule
 from workers.settings import load
 
 MOMENTS = ("before", "unnoted", "after")

@@ -24,7 +24,7 @@ from knowledge.schedules.ticks import Misfire, timing
 from tests.forms import form
 from tests.pains.doomed import MOMENTS
 from tests.servers import NatsServer, PostgresServer
-from workers.services import open_schedules
+from workers.scheduling import open_schedules
 from workers.settings import Loaded, load
 from workers.wiring import open_bus
 

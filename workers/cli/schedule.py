@@ -151,7 +151,7 @@ def _deed(action: str, name: str, now: float) -> "Deed":
 
 
 def _run(given: Given, act: "Callable[[Schedules], Awaitable[T]]") -> T:
-    from workers.services import open_schedules
+    from workers.scheduling import open_schedules
 
     return with_kept(partial(open_schedules, given.loaded()), act)
 

@@ -1,7 +1,6 @@
 """Which database keeps the history of a fleet."""
 
 from deploy import postgres
-from knowledge.database.errors import Unreachable
 from workers.history.settings import NONE
 from workers.settings import Loaded, SettingsError
 
@@ -41,6 +40,8 @@ def history_url(loaded: Loaded) -> str:
         return url
     running = postgres.find(loaded.state)
     if running is None:
+        from knowledge.database.errors import Unreachable  # brings the client of the database
+
         raise Unreachable(
             "no history database is running here",
             details=f"history.url is not set, and no embedded server runs in {loaded.state}",
