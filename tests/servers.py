@@ -21,6 +21,7 @@ import pytest
 
 from deploy import nats_server, ports, postgres, postgres_server
 from deploy.errors import ServerMissing
+from tests.clusters import lay
 from tests.freezing import freeze
 
 _READY_SECONDS = 10.0
@@ -193,6 +194,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start it and wait until it answers; ends the test when there is no server to start."""
         try:
+            lay(self.state)
             self._server = postgres.start(self.state)
         except ServerMissing as error:
             missing("postgres", str(error))

@@ -11,6 +11,7 @@ import pytest
 
 from deploy import nats
 from tests.cli.running import Ended, Muster
+from tests.clusters import lay
 
 pytestmark = [pytest.mark.nats, pytest.mark.postgres, pytest.mark.slow]
 
@@ -28,6 +29,7 @@ def folder(free_folder: Path) -> Iterator[Muster]:
     muster = Muster(free_folder)
     del muster.environment["MUSTER_HISTORY_URL"]
     muster.environment["COLUMNS"] = "160"
+    lay(free_folder / ".muster")
     yield muster
     left = _left(free_folder)
     assert muster("down").code == 0

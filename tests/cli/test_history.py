@@ -19,6 +19,7 @@ import pytest
 from deploy import ports, postgres, postgres_server
 from knowledge.database.database import Database
 from tests.cli.running import GREETER, Muster
+from tests.clusters import lay
 from tests.servers import PostgresServer
 from workers.services import SERVICES
 
@@ -72,6 +73,7 @@ def test_up_starts_it_and_down_ends_it(folder: Muster, happened: Callable[[str],
 
 
 def test_a_killed_one_is_started_again_at_its_address(folder: Muster) -> None:
+    lay(folder.folder / ".muster")
     assert folder("up", "greeter", "--detach").code == 0
     server = _server(folder)
     os.kill(server.pid, signal.SIGKILL)
@@ -83,6 +85,7 @@ def test_a_killed_one_is_started_again_at_its_address(folder: Muster) -> None:
 
 
 def test_one_that_ran_before_outlives_up(folder: Muster) -> None:
+    lay(folder.folder / ".muster")
     server = postgres.start(folder.folder / ".muster")
     up = folder.start("up", "greeter")
     assert up.stdout is not None
@@ -138,6 +141,7 @@ def test_a_database_of_a_newer_release_is_left_alone_and_tasks_run(
 
 def test_a_port_for_probes_is_the_workers_own(folder: Muster) -> None:
     """Services beside it answer on others."""
+    lay(folder.folder / ".muster")
     folder.environment["MUSTER_HEALTH_PORT"] = str(ports.free())
     up = folder("up", "greeter", "--detach", "--json")
     assert up.code == 0, up.err
@@ -249,6 +253,7 @@ def test_settings_that_lose_what_was_committed_are_found(
 
 
 def test_the_demo_ends_what_it_has_started(folder: Muster) -> None:
+    lay(folder.folder / ".muster")
     folder.write("documents/true.txt", "The price of tea is 4 euros per 100 g.")
     ended = folder(
         "demo",

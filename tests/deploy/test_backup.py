@@ -7,6 +7,7 @@ import pytest
 
 from deploy import postgres_server
 from tests.cli.running import GREETER, Muster
+from tests.clusters import lay
 from tests.servers import PostgresServer
 
 pytestmark = [pytest.mark.nats, pytest.mark.postgres]
@@ -24,6 +25,7 @@ def _folder(where: Path) -> Muster:
 def test_the_copied_folder_of_a_fleet_that_is_down_is_that_fleet(free_folder: Path) -> None:
     """Embedded: what waited runs, what was paused is paused, what happened is known."""
     here, there = _folder(free_folder / "here"), _folder(free_folder / "there")
+    lay(here.folder / ".muster")
     try:
         assert here("up", "greeter", "--detach").code == 0
         assert here("pause", "greeter").code == 0

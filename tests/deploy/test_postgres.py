@@ -17,6 +17,7 @@ import pytest
 from deploy import accounts, postgres_server
 from deploy import postgres as embedded
 from deploy.errors import Busy, FolderUnusable, OtherVersion, ServerFailed, ServerMissing
+from tests.clusters import lay
 from tests.freezing import freeze
 from tests.servers import missing
 
@@ -35,6 +36,13 @@ def state(free_folder: Path) -> Iterator[Path]:
     folder = free_folder / "state"
     yield folder
     embedded.stop(folder)
+
+
+@pytest.fixture
+def made(state: Path) -> Path:
+    """One whose server has run before."""
+    lay(state)
+    return state
 
 
 @pytest.fixture
@@ -150,25 +158,25 @@ def test_an_ordinary_user_runs_it_as_himself(free_folder: Path) -> None:
     assert _gone(pid)
 
 
-def test_a_second_start_finds_the_first(state: Path) -> None:
-    assert embedded.find(state) is None
-    first = embedded.start(state)
-    assert embedded.start(state) == first
-    assert embedded.find(state) == first
+def test_a_second_start_finds_the_first(made: Path) -> None:
+    assert embedded.find(made) is None
+    first = embedded.start(made)
+    assert embedded.start(made) == first
+    assert embedded.find(made) == first
 
 
-def test_it_does_not_belong_to_the_terminal(state: Path) -> None:
-    server = embedded.start(state)
+def test_it_does_not_belong_to_the_terminal(made: Path) -> None:
+    server = embedded.start(made)
     assert os.getsid(server.pid) == server.pid != os.getsid(0)
 
 
-async def test_what_was_committed_survives_a_kill_at_the_same_address(state: Path) -> None:
-    first = embedded.start(state)
+async def test_what_was_committed_survives_a_kill_at_the_same_address(made: Path) -> None:
+    first = embedded.start(made)
     connection = await asyncpg.connect(first.url)
     await connection.execute("CREATE TABLE kept AS SELECT 'here' AS what")
     _kill(first.pid)
-    assert embedded.find(state) is None
-    second = embedded.start(state)
+    assert embedded.find(made) is None
+    second = embedded.start(made)
     connection.terminate()
 
     assert second.pid != first.pid
@@ -176,16 +184,16 @@ async def test_what_was_committed_survives_a_kill_at_the_same_address(state: Pat
     assert await _ask(second.url, "SELECT what FROM kept") == "here"
 
 
-def test_it_survives_its_starter(state: Path) -> None:
+def test_it_survives_its_starter(made: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from deploy import postgres\n"
         "print(postgres.start(Path(sys.argv[1])).pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(state)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(made)], capture_output=True, text=True, check=False
     )
-    found = embedded.find(state)
+    found = embedded.find(made)
     assert found is not None
     assert found.pid == int(done.stdout)
 
@@ -211,12 +219,12 @@ def test_a_starter_killed_in_the_middle_leaves_nothing_half_made(state: Path, mo
     assert _servers_of(state) == [server.pid]
 
 
-def test_stop_ends_it_and_says_whether_one_ran(state: Path) -> None:
-    server = embedded.start(state)
-    assert embedded.stop(state) is True
+def test_stop_ends_it_and_says_whether_one_ran(made: Path) -> None:
+    server = embedded.start(made)
+    assert embedded.stop(made) is True
     assert _gone(server.pid)
-    assert embedded.find(state) is None
-    assert embedded.stop(state) is False
+    assert embedded.find(made) is None
+    assert embedded.stop(made) is False
 
 
 def test_stop_without_a_folder_makes_none(state: Path) -> None:
@@ -224,70 +232,66 @@ def test_stop_without_a_folder_makes_none(state: Path) -> None:
     assert not state.exists()
 
 
-async def test_stop_does_not_wait_for_clients(state: Path) -> None:
-    server = embedded.start(state)
+async def test_stop_does_not_wait_for_clients(made: Path) -> None:
+    server = embedded.start(made)
     connection = await asyncpg.connect(server.url)
-    assert embedded.stop(state, timeout=5.0) is True
+    assert embedded.stop(made, timeout=5.0) is True
     assert _gone(server.pid)
     connection.terminate()
 
 
-def test_a_hanging_server_is_killed_by_stop(state: Path) -> None:
-    server = embedded.start(state)
+def test_a_hanging_server_is_killed_by_stop(made: Path) -> None:
+    server = embedded.start(made)
     freeze(server.pid)
-    assert embedded.stop(state, timeout=0.5) is True
+    assert embedded.stop(made, timeout=0.5) is True
     assert _gone(server.pid)
 
 
-def test_a_hanging_server_is_replaced_by_start(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_server_is_replaced_by_start(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_KILL_SECONDS", 0.5)
-    server = embedded.start(state)
+    server = embedded.start(made)
     freeze(server.pid)
-    again = embedded.start(state, timeout=2.0)
+    again = embedded.start(made, timeout=2.0)
     assert again.pid != server.pid
     assert _gone(server.pid)
 
 
 def test_a_recorded_process_that_is_another_program_is_left_alone(
-    state: Path, sleeper: psutil.Process
+    made: Path, sleeper: psutil.Process
 ) -> None:
-    server = embedded.start(state)
+    server = embedded.start(made)
     _kill(server.pid)
     record = server.folder / "data" / "postmaster.pid"
     record.write_text(record.read_text().replace(str(server.pid), str(sleeper.pid), 1))
 
-    assert embedded.find(state) is None
-    assert embedded.stop(state) is False
-    assert embedded.start(state).pid != sleeper.pid
+    assert embedded.find(made) is None
+    assert embedded.stop(made) is False
+    assert embedded.start(made).pid != sleeper.pid
     assert sleeper.is_running()
 
 
-async def test_a_copied_folder_does_not_lead_to_the_original(
-    state: Path, free_folder: Path
-) -> None:
-    server = embedded.start(state)
+async def test_a_copied_folder_does_not_lead_to_the_original(made: Path, free_folder: Path) -> None:
+    server = embedded.start(made)
     await _ask(server.url, "CHECKPOINT")
     copied = free_folder / "copied"
     shutil.copytree(
-        state / "postgres", copied / "postgres", ignore=shutil.ignore_patterns(".s.PGSQL*")
+        made / "postgres", copied / "postgres", ignore=shutil.ignore_patterns(".s.PGSQL*")
     )
 
     assert embedded.find(copied) is None
     assert embedded.stop(copied) is False
-    assert embedded.find(state) == server
+    assert embedded.find(made) == server
 
 
 @pytest.mark.parametrize("content", [b"", b"x\n", b"\xff\xfe"])
-def test_a_spoilt_record_is_reported(state: Path, content: bytes) -> None:
+def test_a_spoilt_record_is_reported(made: Path, content: bytes) -> None:
     """Only a person can know that no server runs on these data."""
-    server = embedded.start(state)
-    embedded.stop(state)
+    server = embedded.start(made)
+    embedded.stop(made)
     (server.folder / "data" / "postmaster.pid").write_bytes(content)
-    assert embedded.find(state) is None
+    assert embedded.find(made) is None
     with pytest.raises(ServerFailed) as caught:
-        embedded.start(state)
+        embedded.start(made)
     assert "postmaster.pid" in caught.value.details
 
 
@@ -338,6 +342,7 @@ def test_data_of_another_version_are_refused_and_left_alone(state: Path) -> None
 @pytest.mark.parametrize("name", ["x" * 90, "with space", "mit-ümläut", "a,b"])
 def test_a_path_that_cannot_hold_a_socket_gets_a_short_one(free_folder: Path, name: str) -> None:
     state = free_folder / name / "state"
+    lay(state)
     server = embedded.start(state)
     try:
         sockets = Path(server.url.partition("host=")[2])
@@ -360,6 +365,7 @@ def test_a_socket_folder_of_somebody_else_is_not_taken(
     short.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(short))
     deep = free_folder / ("x" * 90)
+    lay(deep)
     server = embedded.start(deep)
     embedded.stop(deep)
     taken = Path(server.url.partition("host=")[2])
@@ -369,14 +375,14 @@ def test_a_socket_folder_of_somebody_else_is_not_taken(
 
 
 def test_a_server_that_ends_at_once_is_reported_with_its_log(
-    state: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_server, "configuration", lambda _: "max_connections = 'many'\n")
     with pytest.raises(ServerFailed, match="ended at once") as caught:
-        embedded.start(state)
+        embedded.start(made)
     assert "FATAL" in caught.value.tail[-1]
     assert "server.conf" in caught.value.details
-    assert _servers_of(state) == []
+    assert _servers_of(made) == []
 
 
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
