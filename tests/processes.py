@@ -5,17 +5,34 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
+
+from tests.cli.forking import forked
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 MUSTER = ("workers.cli.main",)
 
 
+class Process(Protocol):
+    """What is done with a process here."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+
+    def wait(self, seconds: float, /) -> int: ...
+
+
 class WorkerProcesses:
     """Worker processes of one fleet on one bus, all ended when the test is over. `more` is added
-    to their environment."""
+    to their environment. `anew`: each starts Python and imports the product itself, as whoever
+    measures its memory wants it; else it is forked from a process that has."""
 
     def __init__(
         self,
@@ -26,8 +43,11 @@ class WorkerProcesses:
         lease: float,
         roles: str = "",
         more: Mapping[str, str] = NOTHING,
+        anew: bool = False,
     ) -> None:
         self._folder = folder
+        self._anew = anew
+        self._forked = ExitStack()
         self.environment = {
             **os.environ,
             "MUSTER_BUS_URL": url,
@@ -37,7 +57,7 @@ class WorkerProcesses:
             **({"MUSTER_ROLES": roles} if roles else {}),
             **more,
         }
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._processes: dict[int, Process] = {}
 
     def start(self, role: str, count: int = 1, *, by: Sequence[str] = MUSTER) -> list[int]:
         """Start `count` processes of `role` by this module, with its first arguments; their ids."""
@@ -68,18 +88,24 @@ class WorkerProcesses:
             process.kill()
         for process in self._processes.values():
             process.wait(10)
+        self._forked.close()
 
     def _start(self, role: str, by: Sequence[str]) -> int:
         log = (self._folder / f"{role}-{len(self._processes)}.log").open("ab")
-        with log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *by, "work", role],
-                cwd=self._folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        with log, Path(os.devnull).open("rb") as nothing:
+            process: Process
+            if by == MUSTER and not self._anew:
+                given = (["work", role], self._folder, self.environment, nothing, log, log)
+                process = self._forked.enter_context(forked(*given))
+            else:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", *by, "work", role],
+                    cwd=self._folder,
+                    env=self.environment,
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                )
         self._processes[process.pid] = process
         return process.pid
 
@@ -93,9 +119,10 @@ def worker_processes(
     lease: float = 2.0,
     roles: str = "",
     more: Mapping[str, str] = NOTHING,
+    anew: bool = False,
 ) -> Iterator[WorkerProcesses]:
     """Worker processes that end with the block."""
-    processes = WorkerProcesses(url, fleet, folder, lease=lease, roles=roles, more=more)
+    processes = WorkerProcesses(url, fleet, folder, lease=lease, roles=roles, more=more, anew=anew)
     try:
         yield processes
     finally:

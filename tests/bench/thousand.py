@@ -102,7 +102,7 @@ async def measure(server: NatsServer, fleet: str, folder: Path, load: Load) -> W
     role = str(ROOT / "tests" / "bench" / "waiter.py")
     more = {"WITNESS": str(folder), "BENCH_SLOTS": str(load.places)}
     arguments = (server.url, fleet, folder)
-    with worker_processes(*arguments, lease=10.0, roles=role, more=more) as workers:
+    with worker_processes(*arguments, lease=10.0, roles=role, more=more, anew=True) as workers:
         pids = workers.start("waiter", load.processes)
         async with fleet_and_events(*arguments) as (client, _):
             await bound(client, "waiter", count=load.processes)

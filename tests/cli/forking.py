@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -65,11 +65,20 @@ class Process:
             self._code = int(self._told.readline())
         return self._code
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Nothing happens to one that has ended."""
+        if self._code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once; `wait` for it then."""
+        self.send_signal(signal.SIGKILL)
+
     def end(self) -> None:
         """Kill it unless it has ended."""
-        if self._code is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.wait(_KILLED)
+        self.kill()
+        self.wait(_KILLED)
 
 
 class _Server:

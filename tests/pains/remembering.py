@@ -89,14 +89,17 @@ async def remembering(
     roles: Path,
     lease: float = 2.0,
     more: Mapping[str, str] = NOTHING,
+    anew: bool = False,
 ) -> AsyncIterator[Remembering]:
     """A fleet called `name`, in whose history nothing is yet and whose processes are still to be
-    started."""
+    started, as `WorkerProcesses` does it."""
     flags = {"bus.url": server.url, "fleet.name": name, "fleet.lease": lease}
     loaded = load(folder, flags={**flags, "history.url": database})
     environment = {"MUSTER_HISTORY_URL": database, **more}
     arguments = (server.url, name, folder)
-    with worker_processes(*arguments, lease=lease, roles=str(roles), more=environment) as workers:
+    with worker_processes(
+        *arguments, lease=lease, roles=str(roles), more=environment, anew=anew
+    ) as workers:
         async with Fleet(await open_bus(loaded), SystemClock()) as fleet:
             yield Remembering(fleet, workers, loaded)
 

@@ -113,7 +113,7 @@ async def test_a_database_that_is_killed_under_full_rate_stops_no_task_and_loses
     away, least = form((1.5, 500), (60.0, 100_000))
     database, name = own_postgres(), f"away-{secrets.token_hex(4)}"
     arguments = (nats_server, database.url, name, tmp_path)
-    async with remembering(*arguments, roles=ROLES) as it:
+    async with remembering(*arguments, roles=ROLES, anew=True) as it:
         pids = it.workers.start("soaker", form(1, 2)) + it.workers.start(RECORDER)
         named = {RECORDER: pids[-1], **{f"worker {n}": pid for n, pid in enumerate(pids[:-1], 1)}}
         await it.seen("soaker", form(1, 2))

@@ -46,7 +46,7 @@ async def test_an_idle_fleet_leaves_its_broker_and_its_database_alone(
     database = urlsplit(history_url).path[1:]
     seconds = form(3.0, 90.0)
     async with (
-        remembering(*arguments, roles=roles, lease=10.0) as it,
+        remembering(*arguments, roles=roles, lease=10.0, anew=True) as it,
         asyncio.timeout(form(100, 170)),
     ):
         it.workers.start("sleeper", count)
@@ -91,7 +91,7 @@ async def test_delayed_tasks_cost_a_worker_no_memory(
     server, roles = own_nats(), sleepers(tmp_path)
     arguments = (server, history_url, name, tmp_path)
     count, call = form(20_000, 1_000_000), 500
-    async with remembering(*arguments, roles=roles, lease=10.0) as it:
+    async with remembering(*arguments, roles=roles, lease=10.0, anew=True) as it:
         (pid,), (scribe,) = it.workers.start("sleeper"), it.workers.start(RECORDER)
         await it.seen("sleeper")
         await asyncio.gather(*[task.result(20) for task in await naps(it.fleet, 200)])

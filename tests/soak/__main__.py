@@ -140,7 +140,7 @@ async def _soak(
 ) -> list[Verdict]:
     given = (server.url, FLEET, folder)
     roles = str(Path(__file__).with_name("roles.py").parent)
-    with worker_processes(*given, lease=10.0, roles=roles) as workers:
+    with worker_processes(*given, lease=10.0, roles=roles, anew=True) as workers:
         pids = workers.start("soaker", arguments.workers)
         bus = await open_bus(load(folder, flags={"bus.url": server.url, "fleet.name": FLEET}))
         async with Fleet(bus, SystemClock()) as fleet:
