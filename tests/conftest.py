@@ -1,6 +1,7 @@
 """Fixtures every folder of tests may use: real servers, and a way to say what happened."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,6 +24,14 @@ def pytest_configure() -> None:
     hundreds of processes of these tests import the product, which takes each twice as long then."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    _hear_interrupts()
+
+
+def _hear_interrupts() -> None:
+    """A shell lets what it runs in the background ignore Ctrl-C, which every process started from
+    there would inherit: those that tests interrupt too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
