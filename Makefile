@@ -27,8 +27,8 @@ demo: $(RUNTIME) ## run the main job on real documents, everything embedded
 test: $(DEV) ## run the tests, with every server that can be had
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-chaos: $(DEV) ## the long forms: workers, brokers and history killed again and again (50 minutes)
-	@MUSTER_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
+chaos: $(DEV) ## the long forms: workers, brokers and history killed again and again (50 minutes); BROKER=NAME: those on one broker
+	@MUSTER_LONG=1 $(BIN)/python -m pytest -m 'long$(if $(BROKER), and $(BROKER))' $(ARGS)
 
 soak: $(DEV) ## full rate for SECONDS (600): flat memory, nothing left, then quiet
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)

@@ -1,6 +1,7 @@
 """The real brokers the suites run on, by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -55,10 +56,10 @@ BROKERS = ("nats",)
 """Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
 and own_NAME, which makes one of the test's own."""
 
-IMPLEMENTATIONS = [
-    pytest.param("memory", id="memory"),
-    *(pytest.param(name, id=name, marks=getattr(pytest.mark, name)) for name in BROKERS),
-]
+REAL = [pytest.param(name, id=name, marks=getattr(pytest.mark, name)) for name in BROKERS]
+"""What tests with real processes run on."""
+
+IMPLEMENTATIONS = [pytest.param("memory", id="memory"), *REAL]
 """What the conformance suite runs on."""
 
 
@@ -72,3 +73,16 @@ def own(request: pytest.FixtureRequest, name: str) -> Broker:
     """A broker of the test's own, started."""
     make: Callable[[], NatsServer] = request.getfixturevalue(f"own_{name}")
     return make()
+
+
+def tell(broker: Broker, folder: Path) -> Broker:
+    """Let whoever reads its settings in `folder` know the broker's database."""
+    if broker.database is not None:
+        text = f'[bus]\ndatabase = "{broker.database}"\n'
+        (folder / "muster.toml").write_text(text, encoding="utf-8")
+    return broker
+
+
+def environment(broker: Broker) -> dict[str, str]:
+    """The same for processes of another folder."""
+    return {"MUSTER_BUS_DATABASE": broker.database} if broker.database else {}

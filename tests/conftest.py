@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import forms
+from tests import brokers, forms
 from tests.servers import NatsServer, PostgresServer, open_folder
 
 settings.register_profile(
@@ -96,6 +96,23 @@ def own_nats(tmp_path: Path) -> Iterator[Callable[[], NatsServer]]:
             return server
 
         yield make
+
+
+@pytest.fixture(params=brokers.REAL)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> brokers.Broker:
+    """Each real broker by turns, shared by all tests; processes whose folder is `tmp_path` find
+    what belongs to it."""
+    return brokers.tell(brokers.shared(request, request.param), tmp_path)
+
+
+@pytest.fixture(params=brokers.REAL)
+def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], brokers.Broker]:
+    """As `broker`, of the test's own."""
+
+    def make() -> brokers.Broker:
+        return brokers.tell(brokers.own(request, request.param), tmp_path)
+
+    return make
 
 
 @pytest.fixture

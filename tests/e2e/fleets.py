@@ -11,7 +11,7 @@ from pathlib import Path
 from bus.keyvalue.protocol import Snapshot, Written
 from contracts.clock import SystemClock
 from contracts.events import Event
-from tests.servers import NatsServer
+from tests.brokers import Broker, environment
 from workers.fleet.listening import listening
 from workers.fleet.supervisor import Spec, Supervisor
 from workers.settings import load
@@ -114,7 +114,7 @@ async def fleet_and_events(url: str, name: str, folder: Path) -> AsyncIterator[t
 
 
 @asynccontextmanager
-async def supervised(server: NatsServer, folder: Path, role: str) -> AsyncIterator[Fleet]:
+async def supervised(server: Broker, folder: Path, role: str) -> AsyncIterator[Fleet]:
     """A client, and one worker of this role that is started again whenever it dies."""
     name = f"supervised-{secrets.token_hex(4)}"
     env = {
@@ -125,6 +125,7 @@ async def supervised(server: NatsServer, folder: Path, role: str) -> AsyncIterat
         "MUSTER_LOG_LEVEL": "warning",
         "MUSTER_ROLES": str(folder),
         "PYTHONPATH": ":".join(filter(None, sys.path)),
+        **environment(server),
     }
     spec = Spec(role=role, env=env, log=folder / "worker.log")
     supervisor = Supervisor([spec], SystemClock(), grace=10.0)

@@ -11,6 +11,7 @@ SLEEPER = '''\
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -26,7 +27,8 @@ class Nap(BaseModel):
 
 def write(what: str, ctx: Context) -> None:
     file = os.open(JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(file, f"{what} {ctx.id} {ctx.attempt} {ctx.fence} {os.getpid()}\\n".encode())
+    line = f"{what} {ctx.id} {ctx.attempt} {ctx.fence} {os.getpid()} {time.time()}\\n"
+    os.write(file, line.encode())
     os.close(file)
 
 
@@ -39,11 +41,13 @@ async def sleeper(nap: Nap, ctx: Context) -> int:
 '''
 
 
-def sleepers(folder: Path) -> Path:
+def sleepers(folder: Path, *, concurrency: int = 4, attempts: int = 30) -> Path:
     """A folder of roles with the one above."""
     roles = folder / "roles"
     roles.mkdir()
-    (roles / "sleeper.py").write_text(SLEEPER, encoding="utf-8")
+    text = SLEEPER.replace("concurrency=4", f"concurrency={concurrency}")
+    text = text.replace("attempts=30", f"attempts={attempts}")
+    (roles / "sleeper.py").write_text(text, encoding="utf-8")
     return roles
 
 
@@ -76,7 +80,7 @@ class Run:
 
 
 class Runs:
-    """What sleepers in a folder of roles have written so far."""
+    """What sleepers in a folder of roles have written so far. `began`: wall times."""
 
     def __init__(self, roles: Path) -> None:
         self._journal = Journal(roles / "runs.txt")
@@ -84,13 +88,15 @@ class Runs:
         self.started: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.all: list[Run] = []
+        self.began: dict[Run, float] = {}
 
     def look(self) -> "Runs":
         """Read what is new."""
-        for what, task, attempt, fence, pid in self._journal.read():
+        for what, task, attempt, fence, pid, at in self._journal.read():
             run = Run(task, int(attempt), int(fence), int(pid))
             if what == "start":
                 self._open[run] = None
+                self.began[run] = float(at)
                 self.started[task] += 1
                 self.all.append(run)
             else:
@@ -109,6 +115,11 @@ class Runs:
     def unended(self, pid: int) -> list[Run]:
         """The runs in this process that have begun and not ended."""
         return [run for run in self._open if run.pid == pid]
+
+    def after(self, run: Run) -> float | None:
+        """When the next run of its task began, a wall time; None before one did."""
+        later = [at for other, at in self.began.items() if other.task == run.task]
+        return min((at for at in later if at > self.began[run]), default=None)
 
     def has_ended(self, run: Run) -> bool:
         """Whether this very run came to its end."""

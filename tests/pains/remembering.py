@@ -15,8 +15,8 @@ from bus.backend import Lag
 from contracts.clock import SystemClock
 from contracts.topics import RECORDER
 from knowledge.history.history import History
+from tests.brokers import Broker
 from tests.processes import NOTHING, WorkerProcesses, worker_processes
-from tests.servers import NatsServer
 from workers.fleet.presence import Alive, present
 from workers.history.opening import open_history
 from workers.settings import Loaded, load
@@ -81,7 +81,7 @@ class Remembering:
 
 @asynccontextmanager
 async def remembering(
-    server: NatsServer,
+    server: Broker,
     database: str,
     name: str,
     folder: Path,

@@ -8,24 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import Broker
 from tests.forms import form
 from tests.pains.publisher import publishing
 from tests.pains.storm import LEAST, TOPICS, Ledger, Storm, bind_all
-from tests.servers import NatsServer
 
 
-@pytest.mark.nats
 @pytest.mark.slow
 @pytest.mark.long(300)
 @pytest.mark.promise(1, 9, 12, 22)
 async def test_a_storm_with_a_broker_that_is_killed_loses_nothing(
-    own_nats: Callable[[], NatsServer], tmp_path: Path, happened: Callable[[str], None]
+    own_broker: Callable[[], Broker], tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """A publisher in a process of its own; three groups with overlapping patterns, one of them
     bound anew again and again; connections dropped with what they hold. The broker is killed with
     -9 and started again, once right after a `bind` has returned."""
     kills, apart, every = form((2, 0.5, 1.5), (5, 8.0, 2.5))
-    server, name = own_nats(), f"storm-{secrets.token_hex(4)}"
+    server, name = own_broker(), f"storm-{secrets.token_hex(4)}"
     arguments = (server.url, name, tmp_path)
     unfinished: list[int] = []
     await bind_all(*arguments)

@@ -16,16 +16,17 @@ from bus.backend import Lag, Lane
 from contracts.results import Status
 from contracts.topics import RECORDER
 from knowledge.history.states import State
+from tests.brokers import Broker
 from tests.e2e.fleets import bound, fleet_and_events, traces
 from tests.freezing import freeze
 from tests.pains.remembering import remembering
 from tests.processes import WorkerProcesses, worker_processes
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import PostgresServer
 from workers.fleet.client import Task
 from workers.fleet.options import Options
 from workers.wiring import Fleet
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 STOPPED = 2.0
 """Seconds after which nothing of a cancelled task runs."""
@@ -113,7 +114,7 @@ async def cancelled(tasks: Iterable[Task]) -> None:
     assert {end.status for end in ends} == {Status.CANCELLED}
 
 
-def restart(workers: WorkerProcesses, *servers: NatsServer | PostgresServer) -> None:
+def restart(workers: WorkerProcesses, *servers: Broker | PostgresServer) -> None:
     """Worker, recorder, broker and database are killed, and started again."""
     for pid in workers.pids:
         workers.kill(pid)
@@ -128,7 +129,7 @@ def restart(workers: WorkerProcesses, *servers: NatsServer | PostgresServer) -> 
 @pytest.mark.postgres
 @pytest.mark.promise(23)
 async def test_queued_delayed_and_running_never_run_again(
-    own_nats: Callable[[], NatsServer],
+    own_broker: Callable[[], Broker],
     own_postgres: Callable[[], PostgresServer],
     name: str,
     folder: Path,
@@ -137,7 +138,7 @@ async def test_queued_delayed_and_running_never_run_again(
     """What runs stops within two seconds. Then everything is killed and started again; what was
     cancelled does not run, neither at once nor when it is due, and history says that it was
     cancelled. A pause is as durable."""
-    server, database = own_nats(), own_postgres()
+    server, database = own_broker(), own_postgres()
     arguments = (server, database.url, name, tmp_path)
     async with remembering(*arguments, roles=folder) as it:
         fleet, workers = it.fleet, it.workers
@@ -179,9 +180,9 @@ async def _after(fleet: Fleet, delay: float) -> Task:
 
 @pytest.mark.promise(23)
 async def test_a_child_process_that_does_not_listen_is_gone_with_all_it_started(
-    nats_server: NatsServer, name: str, folder: Path, tmp_path: Path
+    broker: Broker, name: str, folder: Path, tmp_path: Path
 ) -> None:
-    arguments = (nats_server.url, name, tmp_path)
+    arguments = (broker.url, name, tmp_path)
     with worker_processes(*arguments, lease=2.0, roles=str(folder)) as workers:
         workers.start("heavy")
         async with fleet_and_events(*arguments) as (fleet, _), asyncio.timeout(40):
@@ -207,11 +208,11 @@ def _lives(pid: int) -> bool:
 
 @pytest.mark.promise(23)
 async def test_a_frozen_worker_starts_nothing_that_was_cancelled_meanwhile(
-    nats_server: NatsServer, name: str, folder: Path, tmp_path: Path
+    broker: Broker, name: str, folder: Path, tmp_path: Path
 ) -> None:
     """Its lease is long: what it has read ahead, and what the broker hands to it while it stands
     still, is its own. A place is free as soon as it goes on, before it has heard of the marks."""
-    arguments = (nats_server.url, name, tmp_path)
+    arguments = (broker.url, name, tmp_path)
     with worker_processes(*arguments, lease=30.0, roles=str(folder)) as workers:
         (pid,) = workers.start("single")
         async with fleet_and_events(*arguments) as (fleet, _), asyncio.timeout(60):

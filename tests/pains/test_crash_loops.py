@@ -10,12 +10,12 @@ import pytest
 from bus.backend import Lag, Lane
 from contracts.outcomes import Reason
 from contracts.results import Status
+from tests.brokers import Broker
 from tests.e2e.fleets import supervised, traces
-from tests.servers import NatsServer
 from workers.fleet.client import Task
 from workers.fleet.options import Options
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 MORTAL = '''\
 """A role whose tasks may kill the process they run in."""
@@ -74,10 +74,10 @@ def starts(folder: Path, task: Task) -> list[int]:
 
 @pytest.mark.promise(14)
 async def test_a_task_that_kills_its_process_is_started_as_often_as_it_has_attempts(
-    nats_server: NatsServer, folder: Path
+    broker: Broker, folder: Path
 ) -> None:
     """Three starts, then a dead letter that says why; a replay is as harmless."""
-    async with supervised(nats_server, folder, "mortal") as fleet, asyncio.timeout(60):
+    async with supervised(broker, folder, "mortal") as fleet, asyncio.timeout(60):
         killer = await fleet.publish("mortal.x", {"kills": True})
         end = await killer.outcome(40)
         assert (end.status, end.reason, end.attempt) == (Status.FAILED, Reason.CRASH, 3)
@@ -92,11 +92,9 @@ async def test_a_task_that_kills_its_process_is_started_as_often_as_it_has_attem
 
 
 @pytest.mark.promise(14)
-async def test_one_with_a_single_attempt_is_started_once(
-    nats_server: NatsServer, folder: Path
-) -> None:
+async def test_one_with_a_single_attempt_is_started_once(broker: Broker, folder: Path) -> None:
     """And again, in a process of its own, when somebody replays it."""
-    async with supervised(nats_server, folder, "once") as fleet, asyncio.timeout(60):
+    async with supervised(broker, folder, "once") as fleet, asyncio.timeout(60):
         killer = await fleet.publish("once.x", {"kills": True})
         end = await killer.outcome(40)
         assert (end.reason, end.attempt) == (Reason.CRASH, 1)
@@ -113,10 +111,10 @@ async def test_one_with_a_single_attempt_is_started_once(
 
 
 @pytest.mark.promise(14)
-async def test_one_killer_among_199_innocents(nats_server: NatsServer, folder: Path) -> None:
+async def test_one_killer_among_199_innocents(broker: Broker, folder: Path) -> None:
     """At concurrency 8, with short tasks read ahead: each innocent ends with a result and has
     lost one attempt at most; the killer is a dead letter after exactly its attempts."""
-    async with supervised(nats_server, folder, "mortal") as fleet, asyncio.timeout(100):
+    async with supervised(broker, folder, "mortal") as fleet, asyncio.timeout(100):
         warm = await fleet.publish_many([("mortal.x", {"seconds": 0.001})] * 100)
         await asyncio.gather(*(task.result(20) for task in warm))
         work: list[tuple[str, object]] = [("mortal.x", {"seconds": 0.02})] * 199
@@ -137,11 +135,11 @@ async def test_one_killer_among_199_innocents(nats_server: NatsServer, folder: P
 
 @pytest.mark.promise(14)
 async def test_a_broker_that_forgets_what_was_settled_makes_no_crash(
-    own_nats: Callable[[], NatsServer], folder: Path
+    own_broker: Callable[[], Broker], folder: Path
 ) -> None:
     """Killed with -9, it hands out again what had ended just before, also tasks of one attempt
     whose outcome nobody kept. They may run again; nobody dies of that."""
-    server = own_nats()
+    server = own_broker()
     async with supervised(server, folder, "once") as fleet, asyncio.timeout(60):
         tasks = await fleet.publish_many([("once.x", {})] * 300, Options(reply=False))
         ended = 0

@@ -13,23 +13,23 @@ from contracts.outcomes import Reason
 from knowledge.history.asking import DeathFilter
 from knowledge.history.records import Death, Fate
 from knowledge.history.states import State
+from tests.brokers import Broker
 from tests.cli.running import GREETER, Muster, worked
-from tests.servers import NatsServer
 from workers.fleet.operator import whoami
 from workers.fleet.options import Options
 from workers.history.opening import open_history
 from workers.settings import Loaded, load
 from workers.wiring import Fleet, open_bus
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 HELLO = '{"name":"nobody"}'
 
 
 @pytest.fixture
-def muster(nats_server: NatsServer, tmp_path: Path) -> Iterator[Muster]:
+def muster(broker: Broker, tmp_path: Path) -> Iterator[Muster]:
     """The command in a folder whose worker rejects whom it does not know."""
-    with worked(nats_server.url, tmp_path, "greeter", GREETER, drain="1") as made:
+    with worked(broker.url, tmp_path, "greeter", GREETER, drain="1") as made:
         yield made
 
 
@@ -64,11 +64,9 @@ def died_again(muster: Muster, task: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def kept(nats_server: NatsServer, history_url: str, tmp_path: Path) -> Iterator[Muster]:
+def kept(broker: Broker, history_url: str, tmp_path: Path) -> Iterator[Muster]:
     """The same, with a history."""
-    with worked(
-        nats_server.url, tmp_path, "greeter", GREETER, drain="1", history=history_url
-    ) as made:
+    with worked(broker.url, tmp_path, "greeter", GREETER, drain="1", history=history_url) as made:
         yield made
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from contracts.events import Kind
+from tests.brokers import Broker
 from tests.e2e.fleets import bound, fleet_and_events
 from tests.engine.fleets import LEASE, ManualFleet, Member, made
 from tests.forms import form
 from tests.pains.journal import sleepers
 from tests.processes import worker_processes
-from tests.servers import NatsServer
 from workers.sdk.context import Context
 
 BUSY = 3.0
@@ -24,17 +24,16 @@ BUSY = 3.0
 the conformance suite holds the hand-over to one second."""
 
 
-@pytest.mark.nats
 @pytest.mark.slow
 @pytest.mark.long(120)
 @pytest.mark.promise(12)
 async def test_who_took_over_is_killed_too_and_the_next_takes_over_in_time(
-    nats_server: NatsServer, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """Each is killed with -9 in the middle of the same task; each heir starts it in time."""
     lease, deaths = 2.0, form(2, 8)
     name, roles = f"heirs-{secrets.token_hex(4)}", sleepers(tmp_path)
-    arguments = (nats_server.url, name, tmp_path)
+    arguments = (broker.url, name, tmp_path)
     starts: list[float] = []
     kills: list[float] = []
     with worker_processes(*arguments, lease=lease, roles=str(roles)) as workers:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import Broker
 from tests.e2e.fleets import TRACER, bound, fleet_and_events
 from tests.forms import form
 from tests.probing import addresses, first_raw_operation, probe, until
 from tests.processes import worker_processes
 from tests.proxy import Proxy, proxied
-from tests.servers import NatsServer
 from workers.fleet.options import Options
 from workers.wiring import Fleet
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 TROUBLES = form(("kill", "cut"), ("kill", "cut", "hang", "freeze") * 8)
 
@@ -40,7 +40,7 @@ def roles(tmp_path: Path) -> Path:
     return folder
 
 
-async def trouble(kind: str, server: NatsServer, proxy: Proxy) -> None:
+async def trouble(kind: str, server: Broker, proxy: Proxy) -> None:
     """Put the broker out of reach and back."""
     if kind == "kill":
         await asyncio.to_thread(server.kill)
@@ -71,12 +71,12 @@ async def throughput(fleet: Fleet) -> float:
 @pytest.mark.long(900)
 @pytest.mark.timeout(form(60, 900))
 async def test_throughput_is_back_within_five_seconds_each_time(
-    own_nats: Callable[[], NatsServer], tmp_path: Path, roles: Path
+    own_broker: Callable[[], Broker], tmp_path: Path, roles: Path
 ) -> None:
     """The broker is killed and started, the network cut, again and again (in the long form also
     silently): a hundred tasks published then are done in time. At last it stays away, and each
     worker ends by itself."""
-    server, name = own_nats(), f"deaf-{secrets.token_hex(4)}"
+    server, name = own_broker(), f"deaf-{secrets.token_hex(4)}"
     more = {"MUSTER_FLEET_GIVE_UP": str(GIVE_UP)}
     took: list[str] = []
     async with proxied(server.url) as proxy:

@@ -18,16 +18,17 @@ import pytest
 import tests.soak
 from contracts.topics import RECORDER
 from knowledge.history.history import History
+from tests.brokers import Broker
 from tests.forms import form
 from tests.freezing import freeze
 from tests.pains.publisher import Publisher, publishing
 from tests.pains.remembering import Remembering, counted, remembering, stories, until
-from tests.servers import NatsServer, PostgresServer, open_folder
+from tests.servers import PostgresServer, open_folder
 from tests.soak.judging import Sample, memory
 from tests.watching import resident
 from workers.fleet.presence import present
 
-pytestmark = [pytest.mark.nats, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 ROLES = Path(tests.soak.__file__).parent
 """A role that does nothing, as fast as it can."""
@@ -104,7 +105,7 @@ async def complete(it: Remembering, history: History, publisher: Publisher) -> i
 @pytest.mark.long(420)
 @pytest.mark.promise(24)
 async def test_a_database_that_is_killed_under_full_rate_stops_no_task_and_loses_none(
-    nats_server: NatsServer,
+    broker: Broker,
     own_postgres: Callable[[], PostgresServer],
     tmp_path: Path,
     happened: Callable[[str], None],
@@ -112,13 +113,13 @@ async def test_a_database_that_is_killed_under_full_rate_stops_no_task_and_loses
     """Long: away for a minute, in which more than 100,000 events are told."""
     away, least = form((1.5, 500), (60.0, 100_000))
     database, name = own_postgres(), f"away-{secrets.token_hex(4)}"
-    arguments = (nats_server, database.url, name, tmp_path)
+    arguments = (broker, database.url, name, tmp_path)
     async with remembering(*arguments, roles=ROLES, anew=True) as it:
         pids = it.workers.start("soaker", form(1, 2)) + it.workers.start(RECORDER)
         named = {RECORDER: pids[-1], **{f"worker {n}": pid for n, pid in enumerate(pids[:-1], 1)}}
         await it.seen("soaker", form(1, 2))
         await it.recording()
-        with publishing(nats_server.url, name, tmp_path, "soak.x", rate=RATE) as publisher:
+        with publishing(broker.url, name, tmp_path, "soak.x", rate=RATE) as publisher:
             await until_accepted(publisher, 200)
             async with it.history() as history:
                 await until(lambda: some_are_recorded(history))
@@ -164,20 +165,20 @@ async def some_are_recorded(history: History) -> bool:
 @pytest.mark.long(300)
 @pytest.mark.promise(24)
 async def test_recorders_killed_between_batches_lose_and_double_nothing(
-    nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, history_url: str, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """The one that records is killed with -9 again and again, while it holds what it has not
     recorded or not forgotten; one that stands by goes on."""
     kills, name = form(2, 25), f"scribes-{secrets.token_hex(4)}"
     holding: list[int] = []
-    async with remembering(nats_server, history_url, name, tmp_path, roles=ROLES) as it:
+    async with remembering(broker, history_url, name, tmp_path, roles=ROLES) as it:
         it.workers.start("soaker")
         it.workers.start(RECORDER, 2)
         await it.seen("soaker")
         await it.seen(RECORDER, 2)
         async with it.history() as history:
             with publishing(
-                nats_server.url, name, tmp_path, "soak.x", rate=form(400.0, 1_500.0)
+                broker.url, name, tmp_path, "soak.x", rate=form(400.0, 1_500.0)
             ) as publisher:
                 for _ in range(kills):
                     recorded = (await counted(history)).total()
@@ -243,13 +244,13 @@ def fill(disk: Path) -> Path:
 
 @pytest.mark.promise(24)
 async def test_a_database_whose_disk_is_full_keeps_nobody_waiting_and_loses_nothing(
-    nats_server: NatsServer, small_disk: Path, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, small_disk: Path, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """Its server refuses, or ends; it goes on where it was once there is room again."""
     database, name = PostgresServer(small_disk / "state"), f"full-{secrets.token_hex(4)}"
     database.start()
     try:
-        arguments = (nats_server, database.url, name, tmp_path)
+        arguments = (broker, database.url, name, tmp_path)
         async with remembering(*arguments, roles=ROLES) as it:
             it.workers.start("soaker")
             it.workers.start(RECORDER)
@@ -257,7 +258,7 @@ async def test_a_database_whose_disk_is_full_keeps_nobody_waiting_and_loses_noth
             recorder = await it.recording()
             ballast = await asyncio.to_thread(fill, small_disk)
             with publishing(
-                nats_server.url, name, tmp_path, "soak.x", rate=form(1_500.0, 3_000.0)
+                broker.url, name, tmp_path, "soak.x", rate=form(1_500.0, 3_000.0)
             ) as publisher:
                 said = await asyncio.to_thread(until_refused, database)
                 await until_accepted(publisher, publisher.look() + 500)

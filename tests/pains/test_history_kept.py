@@ -17,15 +17,16 @@ from contracts.topics import RECORDER
 from knowledge.history.asking import DeathFilter
 from knowledge.history.history import History
 from knowledge.history.states import FINISHED, State
+from tests.brokers import Broker
 from tests.forms import form
 from tests.pains.journal import sleepers
 from tests.pains.remembering import Remembering, remembering, scraped, until
 from tests.pains.ways import WAYS
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import PostgresServer
 from workers.fleet.options import Options
 from workers.fleet.presence import present
 
-pytestmark = [pytest.mark.nats, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 ROLES = ("awaits", "plain", "apart")
 
@@ -58,14 +59,14 @@ TIMES = form(1, 20)
 
 @pytest.mark.long(400)
 async def test_every_exception_ends_in_an_event_and_every_figure_is_a_sum_of_events(
-    nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, history_url: str, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """Every way to fail that Python has, on the event loop, in a thread and in a child process. The
     handlers' own count, the events, the sums, `/metrics`, what workers show of themselves and the
     dead letters agree."""
     name, file = f"ways-{secrets.token_hex(4)}", Path(tests.pains.ways.__file__)
     more = {"WAYS": str(tmp_path / "begun.txt")}
-    arguments = (nats_server, history_url, name, tmp_path)
+    arguments = (broker, history_url, name, tmp_path)
     async with remembering(*arguments, roles=file, lease=5.0, more=more) as it:
         for role in (*ROLES, RECORDER):
             it.workers.start(role)
@@ -205,15 +206,15 @@ async def from_letters(it: Remembering) -> Figures:
 
 @pytest.mark.long(400)
 async def test_a_restart_of_everything_leaves_history_as_it_was(
-    own_nats: Callable[[], NatsServer],
+    own_broker: Callable[[], Broker],
     own_postgres: Callable[[], PostgresServer],
     tmp_path: Path,
     happened: Callable[[str], None],
 ) -> None:
     """Database, broker, recorder and worker are killed with -9, together; every answer history
     gives afterwards is the one it gave before, and it goes on from there."""
-    nats, database, roles = own_nats(), own_postgres(), sleepers(tmp_path)
-    arguments = (nats, database.url, f"kept-{secrets.token_hex(4)}", tmp_path)
+    server, database, roles = own_broker(), own_postgres(), sleepers(tmp_path)
+    arguments = (server, database.url, f"kept-{secrets.token_hex(4)}", tmp_path)
     times, count = form(1, 5), form(60, 200)
     async with remembering(*arguments, roles=roles) as it:
         pids = it.workers.start("sleeper") + it.workers.start(RECORDER)
@@ -227,8 +228,8 @@ async def test_a_restart_of_everything_leaves_history_as_it_was(
             for pid in pids:
                 it.workers.kill(pid)
             await asyncio.to_thread(database.kill)
-            await asyncio.to_thread(nats.kill)
-            await asyncio.to_thread(nats.start)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
             await asyncio.to_thread(database.start)
             async with it.history() as history:
                 after = await told(history, known)

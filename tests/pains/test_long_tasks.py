@@ -17,6 +17,7 @@ import pytest
 from contracts.events import Kind
 from contracts.topics import RECORDER
 from knowledge.history.history import History
+from tests.brokers import Broker
 from tests.e2e.fleets import Heard, bound, fleet_and_events
 from tests.engine.fleets import LEASE, ManualFleet, made
 from tests.forms import form
@@ -25,7 +26,6 @@ from tests.pains.journal import Runs, sleepers
 from tests.pains.remembering import Remembering, remembering, until
 from tests.processes import WorkerProcesses, worker_processes
 from tests.proxy import proxied
-from tests.servers import NatsServer
 from workers.fleet.client import Task
 from workers.sdk.context import Context
 from workers.wiring import Fleet
@@ -38,7 +38,7 @@ Pair = tuple[Fleet, Heard, WorkerProcesses, Runs]
 
 
 @asynccontextmanager
-async def two_workers(server: NatsServer, folder: Path, lease: float) -> AsyncIterator[Pair]:
+async def two_workers(server: Broker, folder: Path, lease: float) -> AsyncIterator[Pair]:
     """Two workers of one place each, either of which takes what the other loses."""
     name, roles = f"long-{secrets.token_hex(4)}", sleepers(folder)
     (folder / "muster.toml").write_text("[roles.sleeper]\nconcurrency = 1\n", encoding="utf-8")
@@ -50,16 +50,15 @@ async def two_workers(server: NatsServer, folder: Path, lease: float) -> AsyncIt
             yield fleet, heard, workers, Runs(roles)
 
 
-@pytest.mark.nats
 @pytest.mark.slow
 @pytest.mark.long(700)
 @pytest.mark.promise(13)
 async def test_a_task_of_many_leases_is_run_once_by_a_process(
-    nats_server: NatsServer, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """Long: a lease of ten seconds and a task of ten minutes."""
     lease, seconds = form((2.0, 6.1), (10.0, 600.0))
-    async with two_workers(nats_server, tmp_path, lease) as (fleet, heard, _, runs):
+    async with two_workers(broker, tmp_path, lease) as (fleet, heard, _, runs):
         task = await fleet.publish("nap.x", {"seconds": seconds})
         end = await task.outcome(seconds + 30.0)
         await fleet.publish("nap.x", {"seconds": 0.0}, priority="low")
@@ -68,17 +67,16 @@ async def test_a_task_of_many_leases_is_run_once_by_a_process(
     happened(f"a task of {seconds:g} s with a lease of {lease:g} s: run once")
 
 
-@pytest.mark.nats
 @pytest.mark.slow
 @pytest.mark.long(120)
 @pytest.mark.promise(12, 13, 15)
 async def test_a_holder_that_was_frozen_for_leases_disturbs_nobody(
-    nats_server: NatsServer, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """SIGSTOP for longer than the lease (long: three of them), SIGCONT: the second run has a
     higher fence, goes on to its end, and the first one's result is not accepted."""
     lease, frozen = form((2.0, 3.2), (10.0, 32.0))
-    async with two_workers(nats_server, tmp_path, lease) as (fleet, heard, workers, runs):
+    async with two_workers(broker, tmp_path, lease) as (fleet, heard, workers, runs):
         task = await fleet.publish("nap.x", {"seconds": frozen - 0.1})
         first = await heard.until(lambda e: e.task == task.id and e.kind is Kind.STARTED)
         freeze(first.pid)
@@ -104,13 +102,12 @@ async def test_a_holder_that_was_frozen_for_leases_disturbs_nobody(
     assert (end.fence, end.attempt, {e.pid for e in ends}) == (1, 2, {second.pid})
 
 
-@pytest.mark.nats
 @pytest.mark.postgres
 @pytest.mark.slow
 @pytest.mark.long(400)
 @pytest.mark.promise(12, 15)
 async def test_history_never_shows_the_end_of_a_holder_that_was_cut_off(
-    nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, history_url: str, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """The network of the holder is cut while its handler runs, which ends before its lease does:
     the result is there and cannot be told until another has taken over; its end is told of no more.
@@ -120,8 +117,8 @@ async def test_history_never_shows_the_end_of_a_holder_that_was_cut_off(
     runs, shown, answered = Runs(roles), Counter[tuple[int, str | None]](), Counter[int]()
     seconds = 1.0
     async with (
-        proxied(nats_server.url) as proxy,
-        remembering(nats_server, history_url, name, tmp_path, roles=roles, lease=lease) as it,
+        proxied(broker.url) as proxy,
+        remembering(broker, history_url, name, tmp_path, roles=roles, lease=lease) as it,
     ):
         it.workers.start(RECORDER)
         it.workers.start("sleeper")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.brokers import Broker
 from tests.e2e.fleets import bound, fleet_and_events
 from tests.engine.fleets import LEASE, ManualFleet, Member, made
 from tests.forms import form
@@ -17,24 +18,22 @@ from tests.freezing import freeze
 from tests.pains.journal import Run, Runs, sleepers
 from tests.pains.publisher import publishing
 from tests.processes import WorkerProcesses, worker_processes
-from tests.servers import NatsServer
 from workers.sdk.context import Context
 
 WORKERS = 4
 
 
-@pytest.mark.nats
 @pytest.mark.slow
 @pytest.mark.long(900)
 @pytest.mark.promise(12, 14)
 async def test_every_accepted_task_ends_though_workers_are_killed_in_the_middle(
-    nats_server: NatsServer, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """Worker processes are killed with -9, each while a handler runs there, and replaced; a
     process of its own logs what was accepted. Each id ends; nothing innocent dies of `crash`."""
     kills, count = form((5, 300), (100, 10_000))
     fleet_name, roles = f"lost-{secrets.token_hex(4)}", sleepers(tmp_path)
-    arguments = (nats_server.url, fleet_name, tmp_path)
+    arguments = (broker.url, fleet_name, tmp_path)
     runs, killed = Runs(roles), list[Run]()
     with worker_processes(*arguments, lease=2.0, roles=str(roles)) as workers:
         alive = workers.start("sleeper", WORKERS)
@@ -111,8 +110,7 @@ class Mortals:
         await self.fleet.until(lambda: any(self.running[name] for name in self.alive), LEASE * 3)
         name = next(name for name in self.alive if self.running[name])
         member = self.alive.pop(name)
-        member.cut_off()
-        self.fleet.broker.crash(member.backend)
+        await member.crash()
         await self.start()
         return self.running[name]
 

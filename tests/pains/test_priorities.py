@@ -13,9 +13,9 @@ import pytest
 
 from contracts.clock import SystemClock
 from contracts.envelope import Priority
+from tests.brokers import IMPLEMENTATIONS, Broker, environment, shared, tell
 from tests.e2e.fleets import fleet_and_events, traces
 from tests.engine.fleets import LiveFleet, made
-from tests.servers import NatsServer
 from workers.engine.intake import LEAST_AHEAD, MOST_AHEAD
 from workers.fleet.client import FleetClient
 from workers.fleet.options import Options
@@ -93,7 +93,7 @@ async def in_memory() -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def on_nats(server: NatsServer, folder: Path) -> AsyncIterator[Scene]:
+async def on_broker(server: Broker, folder: Path) -> AsyncIterator[Scene]:
     """The worker is a process of its own."""
     (folder / "sorter.py").write_text(ROLE, encoding="utf-8")
     name = f"pains-{secrets.token_hex(4)}"
@@ -104,6 +104,7 @@ async def on_nats(server: NatsServer, folder: Path) -> AsyncIterator[Scene]:
         "MUSTER_LOG_LEVEL": "warning",
         "MUSTER_ROLES": str(folder),
         "PYTHONPATH": ":".join(filter(None, sys.path)),
+        **environment(server),
     }
 
     @asynccontextmanager
@@ -126,14 +127,15 @@ async def on_nats(server: NatsServer, folder: Path) -> AsyncIterator[Scene]:
         yield Scene(fleet, worker, starts)
 
 
-@pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.nats)])
+@pytest.fixture(params=IMPLEMENTATIONS)
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
-    """The same on both."""
+    """The same on all."""
     if request.param == "memory":
         async with in_memory() as made_:
             yield made_
     else:
-        async with on_nats(request.getfixturevalue("nats_server"), tmp_path) as made_:
+        broker = tell(shared(request, request.param), tmp_path)
+        async with on_broker(broker, tmp_path) as made_:
             yield made_
 
 

@@ -21,9 +21,10 @@ from bus.bus import Bus
 from contracts.ids import tick_id
 from knowledge.schedules.rows import Schedule
 from knowledge.schedules.ticks import Misfire, timing
+from tests.brokers import Broker
 from tests.forms import form
 from tests.pains.doomed import MOMENTS
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import PostgresServer
 from workers.scheduling import open_schedules
 from workers.settings import Loaded, load
 from workers.wiring import open_bus
@@ -111,12 +112,11 @@ async def _heard(bus: Bus, wait: float) -> list[tuple[str, float]]:
     return [(delivery.message.id, time.time()) for delivery in found]
 
 
-@pytest.mark.nats
 @pytest.mark.postgres
 @pytest.mark.slow
 @pytest.mark.long(360)
 async def test_each_tick_fires_once_in_time_whoever_is_killed_at_it(
-    nats_server: NatsServer,
+    broker: Broker,
     postgres_server: PostgresServer,
     history_url: str,
     tmp_path: Path,
@@ -124,7 +124,7 @@ async def test_each_tick_fires_once_in_time_whoever_is_killed_at_it(
 ) -> None:
     count, every = form(6, 200), form(2, 3)
     fleet = f"ticks-{secrets.token_hex(4)}"
-    flags = {"bus.url": nats_server.url, "fleet.name": fleet, "history.url": history_url}
+    flags = {"bus.url": broker.url, "fleet.name": fleet, "history.url": history_url}
     loaded = load(tmp_path, flags=flags)
     async with AsyncExitStack() as stack:
         bus, schedules = await open_bus(loaded), await open_schedules(loaded)

@@ -16,16 +16,16 @@ from knowledge.history.judging import Seen, Verdict, judge
 from knowledge.history.records import Answer, TaskRecord
 from knowledge.history.states import FINISHED, State
 from knowledge.history.waiting import NoSuchTask, NotRecorded
+from tests.brokers import Broker
 from tests.cli.running import Muster
 from tests.forms import form
 from tests.pains.journal import Runs, sleepers
 from tests.pains.publisher import Publisher, publishing
 from tests.pains.remembering import Remembering, remembering, until
 from tests.pains.test_lost_tasks import kill_one_that_runs
-from tests.servers import NatsServer
 from workers.fleet.options import Options
 
-pytestmark = [pytest.mark.nats, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 LEASE = 2.0
 WORKERS = form(2, 4)
@@ -132,19 +132,19 @@ async def inspecting(
 
 @pytest.mark.long(400)
 async def test_no_answer_lies_while_workers_are_killed(
-    nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, history_url: str, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """Workers are killed with -9 in the middle of tasks. Asked all the time: ids that do not exist,
     ids accepted a moment ago, and all that has not ended. In the end nothing is stale."""
     kills, name, roles = form(2, 60), f"status-{secrets.token_hex(4)}", sleepers(tmp_path)
     runs = Runs(roles)
-    async with remembering(nats_server, history_url, name, tmp_path, roles=roles) as it:
+    async with remembering(broker, history_url, name, tmp_path, roles=roles) as it:
         it.workers.start("recorder")
         alive = it.workers.start("sleeper", WORKERS)
         await it.seen("sleeper", WORKERS)
         async with it.history() as history, asyncio.timeout(form(90, 380)):
             with publishing(
-                nats_server.url, name, tmp_path, "nap.x", rate=form(60.0, 100.0)
+                broker.url, name, tmp_path, "nap.x", rate=form(60.0, 100.0)
             ) as publisher:
                 async with inspecting(it, history, publisher) as inspector:
                     for _ in range(kills):
@@ -177,12 +177,12 @@ def shown(it: Remembering, task: str) -> int:
 
 
 async def test_what_nobody_will_finish_is_found(
-    nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, history_url: str, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """The holder is killed and nobody takes over: judged lost once its lease is over, and not
     before; what nobody has begun is overdue once its deadline is. When somebody comes, no more."""
     name, roles = f"stale-{secrets.token_hex(4)}", sleepers(tmp_path)
-    async with remembering(nats_server, history_url, name, tmp_path, roles=roles) as it:
+    async with remembering(broker, history_url, name, tmp_path, roles=roles) as it:
         it.workers.start("recorder")
         (pid,) = it.workers.start("sleeper")
         await it.seen("sleeper")

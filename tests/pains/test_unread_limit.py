@@ -10,12 +10,12 @@ import pytest
 
 from bus.unread import LIMIT
 from contracts.topics import RECORDER
+from tests.brokers import Broker
 from tests.forms import form
 from tests.pains.remembering import counted, remembering, scraped, stories
 from tests.processes import MUSTER
-from tests.servers import NatsServer
 
-pytestmark = [pytest.mark.nats, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 TELLER = '''\
 """A role that tells how far it is, and gives back what it was given."""
@@ -39,7 +39,7 @@ UNREAD = form(600_000, LIMIT)
 @pytest.mark.long(600)
 @pytest.mark.promise(24)
 async def test_too_much_unread_leaves_out_what_happened_on_the_way_and_never_an_end(
-    nats_server: NatsServer, history_url: str, tmp_path: Path, happened: Callable[[str], None]
+    broker: Broker, history_url: str, tmp_path: Path, happened: Callable[[str], None]
 ) -> None:
     """Nobody records. Past the limit progress is not told, past half as much again no start; what
     is left out is counted, to the last one. Every end comes into history. Long: the limit is the
@@ -48,7 +48,7 @@ async def test_too_much_unread_leaves_out_what_happened_on_the_way_and_never_an_
     roles.mkdir()
     (roles / "teller.py").write_text(TELLER, encoding="utf-8")
     by = form(("tests.pains.sparing", str(UNREAD)), MUSTER)
-    async with remembering(nats_server, history_url, name, tmp_path, roles=roles) as it:
+    async with remembering(broker, history_url, name, tmp_path, roles=roles) as it:
         it.workers.start("teller", by=by)
         (worker,) = await it.seen("teller")
         tasks, left_out, before = 0, 0, 0
