@@ -159,11 +159,15 @@ async def test_a_high_task_starts_before_thousands_of_low_ones(scene: Scene) -> 
 
 @pytest.mark.promise(7)
 async def test_low_tasks_start_while_high_ones_wait(scene: Scene) -> None:
-    """7: one start in ten, from the first hundred on."""
+    """7: one start in ten, at every moment: what comes late from a busy broker is made up for."""
     low = await scene.fill(200, Priority.LOW)
     await scene.fill(900, Priority.HIGH)
     async with scene.worker(), asyncio.timeout(30):
         started = await scene.until(1000)
-    counts = [sum(id_ in low for id_ in started[n : n + 100]) for n in range(0, 1000, 100)]
-    print(f"low ones of each hundred starts: {counts}")
-    assert all(8 <= count <= 12 for count in counts)
+    ahead, count = [0.0], 0
+    for number, id_ in enumerate(started[:1000], start=1):
+        count += id_ in low
+        ahead.append(count - number / 10)
+    print(f"low ones started, less a tenth: {min(ahead):.1f} to {max(ahead):.1f}")
+    assert min(ahead) >= -4
+    assert max(ahead) <= 4
