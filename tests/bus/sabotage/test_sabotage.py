@@ -10,7 +10,7 @@ from tests.bus.sabotage.conftest import caught_key
 from tests.bus.sabotage.registry import Sabotage, sabotages
 from tests.promises import PROMISES, marked_tests
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ALL = [pytest.param(sabotage, id=sabotage.name) for sabotage in sabotages()]
 
