@@ -153,14 +153,15 @@ def test_cancelling_is_told_of_what_it_stopped(fleet: Muster, role: str) -> None
         ("task", "cancel", "--role", role, "--yes"),
         ("task", "cancel", "--tenant", other, "--yes"),
         ("task", "cancel", "--subject", other, "--yes"),
-        ("task", "cancel", f"a-{role}", f"b-{role}"),
     )
+    named = fleet("task", "cancel", f"a-{role}", f"b-{role}")
+    assert named.code in {0, 4}, "history is behind, or knows that nobody published these"
     purged, cancelled = _deeds(fleet, role=role)
     assert (purged.action, purged.count) == ("queue purge", 2)
     assert (cancelled.action, cancelled.scope) == ("task cancel", "role")
     rows = _deeds(fleet, action="task cancel")
-    named = [(found.scope, found.target) for found in rows if role in found.target]
-    assert named == [
+    told = [(found.scope, found.target) for found in rows if role in found.target]
+    assert told == [
         ("role", role),
         ("tenant", other),
         ("subject", other),
