@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import brokers, forms
+from tests import forms
+from tests.redis_server import RedisServer
 from tests.servers import NatsServer, PostgresServer, open_folder
 
 settings.register_profile(
@@ -113,6 +115,31 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], b
         return brokers.tell(brokers.own(request, request.param), tmp_path)
 
     return make
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The server all tests share: use your own fleet name on it, and never stop it."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Makes servers of the test's own, started, which it may kill, freeze and restart; with lines
+    of configuration of its own."""
+    with ExitStack() as stack:
+        made = 0
+
+        def make(*more: str) -> RedisServer:
+            nonlocal made
+            made += 1
+            server = RedisServer(tmp_path / f"redis-{made}", more=more)
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield make
 
 
 @pytest.fixture
