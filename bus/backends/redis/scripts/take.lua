@@ -1,0 +1,92 @@
+-- version, group, lease, limit, bytes, then for each turn: most, N, N x lane
+if (call('GET', P .. ':version') or '') ~= ARGV[1] then return -1 end
+local base, lease = key_of(ARGV[2]) .. ':', tonumber(ARGV[3])
+local left, room, found, seen, touched = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, {}, {}
+local function touch(lane)
+  if not seen[lane] then
+    seen[lane] = true
+    touched[#touched + 1] = lane
+  end
+end
+local function first_of(key)
+  local score = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+  return score and tonumber(score) or math.huge
+end
+local function ripe(key)
+  local tokens = call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 500)
+  many('ZREM', key, tokens)
+  return tokens
+end
+for _, lane in ipairs(call('ZRANGEBYSCORE', base .. 'next', '-inf', now)) do
+  local key = base .. lane
+  many('RPUSH', key .. ':wait', ripe(key .. ':due'))
+  local lost, tokens = ripe(key .. ':lease'), {}
+  for k = #lost, 1, -1 do -- the oldest comes first again, with one hand-over more
+    tokens[#tokens + 1] = string.gsub(lost[k], '%d+$', function(n) return n + 1 end)
+  end
+  many('LPUSH', key .. ':wait', tokens)
+  local first = math.min(first_of(key .. ':due'), first_of(key .. ':lease'))
+  if first == math.huge then
+    call('ZREM', base .. 'next', lane)
+  else
+    call('ZADD', base .. 'next', first, lane)
+  end
+  touch(lane)
+end
+local function share(counts, most) -- max-min fair
+  local given = {}
+  for k = 1, #counts do given[k] = 0 end
+  while most > 0 do
+    local hungry = {}
+    for k, c in ipairs(counts) do
+      if c > given[k] then hungry[#hungry + 1] = k end
+    end
+    if #hungry == 0 then break end
+    local part = math.floor(most / #hungry)
+    for n, k in ipairs(hungry) do
+      local wanted = part > 0 and part or (n <= most and 1 or 0)
+      local got = math.min(wanted, counts[k] - given[k])
+      given[k] = given[k] + got
+      if part > 0 then most = most - got end
+    end
+    if part == 0 then break end
+  end
+  return given
+end
+local function hand_over(lane, count)
+  local key, began = base .. lane, false
+  while count > 0 and room > 0 do
+    local tokens = call('LPOP', key .. ':wait', math.min(count, 100))
+    if not tokens or #tokens == 0 then break end
+    local numbers, leases, held, payloads = {}, {}, {}, {}
+    for k, token in ipairs(tokens) do numbers[k] = string.match(token, '%d+') end
+    for k, payload in ipairs(call('HMGET', key .. ':body', unpack(numbers))) do
+      if payload then
+        leases[#leases + 1], leases[#leases + 2] = now + lease, tokens[k]
+        held[#held + 1], payloads[#payloads + 1] = tokens[k], payload
+        room = room - #payload
+      end
+    end
+    many('ZADD', key .. ':lease', leases)
+    found[#found + 1] = {lane, held, payloads}
+    count, left, began = count - #tokens, left - #tokens, true
+  end
+  if began then call('ZADD', base .. 'next', 'LT', now + lease, lane) end
+end
+local i = 6
+while ARGV[i] do
+  local most, count, counts = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), {}
+  for k = 1, count do
+    touch(ARGV[i + 1 + k])
+    counts[k] = call('LLEN', base .. ARGV[i + 1 + k] .. ':wait')
+  end
+  for k, part in ipairs(share(counts, math.min(most, left))) do
+    hand_over(ARGV[i + 1 + k], part)
+  end
+  i = i + 2 + count
+end
+for _, lane in ipairs(touched) do
+  local key = base .. lane
+  if call('LLEN', key .. ':wait') > 0 then ring(key) else call('DEL', key .. ':bell') end
+end
+return {math.max(0, math.min(lease, first_of(base .. 'next') - now)), found}
