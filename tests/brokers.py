@@ -6,8 +6,6 @@ from typing import Protocol
 
 import pytest
 
-from tests.servers import NatsServer
-
 
 class Broker(Protocol):
     """A real broker that a test may start, kill, freeze and connect to.
@@ -52,7 +50,7 @@ class Broker(Protocol):
         ...
 
 
-BROKERS = ("nats",)
+BROKERS = ("nats", "redis")
 """Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
 and own_NAME, which makes one of the test's own."""
 
@@ -65,13 +63,13 @@ IMPLEMENTATIONS = [pytest.param("memory", id="memory"), *REAL]
 
 def shared(request: pytest.FixtureRequest, name: str) -> Broker:
     """The broker all tests share: use your own fleet name on it, and never stop it."""
-    found: NatsServer = request.getfixturevalue(f"{name}_server")
+    found: Broker = request.getfixturevalue(f"{name}_server")
     return found
 
 
 def own(request: pytest.FixtureRequest, name: str) -> Broker:
     """A broker of the test's own, started."""
-    make: Callable[[], NatsServer] = request.getfixturevalue(f"own_{name}")
+    make: Callable[[], Broker] = request.getfixturevalue(f"own_{name}")
     return make()
 
 

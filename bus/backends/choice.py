@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
+from bus.errors import Unsafe
 from bus.opening import Parts, Terms
 
 Opener: TypeAlias = Callable[[Terms], Awaitable[Parts]]
@@ -16,8 +17,27 @@ async def _nats(terms: Terms) -> Parts:
     return await open_parts(terms)
 
 
-BACKENDS: Mapping[str, Opener] = MappingProxyType({"nats": _nats, "tls": _nats})
+async def _redis(terms: Terms) -> Parts:
+    try:
+        from bus.backends.redis.opening import open_parts
+    except ModuleNotFoundError as error:
+        raise missing("Redis", "redis", error) from error
+    return await open_parts(terms)
+
+
+BACKENDS: Mapping[str, Opener] = MappingProxyType(
+    {"nats": _nats, "tls": _nats, "redis": _redis, "rediss": _redis}
+)
 """Which backend speaks what."""
+
+
+def missing(broker: str, extra: str, error: ModuleNotFoundError) -> Unsafe:
+    """The error for a client library that is not installed."""
+    return Unsafe(
+        f"what {broker} needs is not installed",
+        details=str(error),
+        actions=(f"pip install 'muster[{extra}]'",),
+    )
 
 
 def scheme_of(url: str) -> str:
