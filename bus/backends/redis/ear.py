@@ -30,7 +30,8 @@ _DOING = "pulling"
 
 
 class Ear:
-    """One connection that listens at the bells of some lanes of a group."""
+    """One connection that listens at the bells of some lanes of a group. Until the moment `calm`
+    of the loop nothing is there unless a bell rings: who pulls again need not look."""
 
     def __init__(self, link: RedisLink, group: str, lanes: Sequence[str]) -> None:
         self._link = link
@@ -40,6 +41,12 @@ class Ear:
         self._wire: Wire | None = None
         self._answer: asyncio.Future[Any] | None = None
         self._ended = False
+        self.calm = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether a read waits, and no bell has rung."""
+        return self._answer is not None and not self._answer.done()
 
     async def listen(self, seconds: float) -> None:
         """Return when a bell rang, after `seconds` at the latest. Raises bus errors."""
@@ -50,13 +57,14 @@ class Ear:
             await asyncio.wait([answer], timeout=left)
             if not answer.done():
                 return
-            self._answer = None
+            self._answer, calm, self.calm = None, self.calm, 0.0
             try:
                 rang = answer.result()
             except (Lost, Refused) as error:
                 raise self._link.failure(error, _DOING) from error
             if rang is not None:
                 return
+            self.calm = calm
 
     async def end(self) -> None:
         """Listen no more, and let others look."""
@@ -105,8 +113,16 @@ class Ears:
         self._tasks: set[asyncio.Task[None]] = set()
         link.lost.append(self._on_lost)
 
-    async def listen(self, group: str, lanes: Sequence[str], seconds: float) -> None:
-        """Return when one of these lanes may have something, at the latest after `seconds`."""
+    def calm(self, group: str, lanes: Sequence[str]) -> float:
+        """Until when nothing is there unless a bell rings; 0 where nobody has listened till now."""
+        idle = self._idle.get((group, frozenset(lanes)))
+        return idle[-1].calm if idle and idle[-1].waits else 0.0
+
+    async def listen(
+        self, group: str, lanes: Sequence[str], *, seconds: float, calm: float
+    ) -> float:
+        """Return when one of these lanes may have something, at the latest after `seconds`; then
+        until when it is calm. `calm`: the same before."""
         key = (group, frozenset(lanes))
         idle = self._idle.get(key)
         ear = idle.pop() if idle else Ear(self._link, group, lanes)
@@ -114,8 +130,10 @@ class Ears:
         if timer is not None:
             timer.cancel()
         self._busy.add(ear)
+        ear.calm = calm
         try:
             await ear.listen(seconds)
+            return ear.calm
         finally:
             self._busy.discard(ear)
             self._idle.setdefault(key, []).append(ear)

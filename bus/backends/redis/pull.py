@@ -51,17 +51,20 @@ class Pulls:
         return."""
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
+        calm = self._ears.calm(group, self._names(group, wanted)) if wait > 0 else 0.0
         while True:
-            taken = await self._take(group, wanted, min(limit, _MOST))
-            found = taken.found
-            clock = self._link.clock
-            if clock.monotonic() >= taken.monotonic or clock.wall() >= taken.wall:
-                found = []  # this process stood still: they are another's by now
+            if loop.time() >= calm:
+                began = loop.time()
+                taken = await self._take(group, wanted, min(limit, _MOST))
+                if taken.found and self._ours(taken):
+                    return taken.found
+                calm = began + taken.look
             left = end - loop.time()
-            if found or left <= 0:
-                return found
-            lanes = [name for lane in named(wanted) for name in self._bindings.lanes(group, lane)]
-            await self._ears.listen(group, lanes, min(left, taken.look))
+            if left <= 0:
+                return []
+            names = self._names(group, wanted)
+            seconds = min(left, calm - loop.time())
+            calm = await self._ears.listen(group, names, seconds=seconds, calm=calm)
             if self._closed():
                 raise Closed("the backend was closed", details=_DOING)
 
@@ -69,6 +72,17 @@ class Pulls:
         """Wait no more."""
         await self._ears.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _names(self, group: str, wanted: Sequence[Lane | Turn]) -> list[str]:
+        """How all these lanes are named in keys; none where the group is not known."""
+        if self._bindings.get(group) is None:
+            return []
+        return [name for lane in named(wanted) for name in self._bindings.lanes(group, lane)]
+
+    def _ours(self, taken: _Taken) -> bool:
+        """Whether they are: a process that stood still has what is another's by now."""
+        clock = self._link.clock
+        return clock.monotonic() < taken.monotonic and clock.wall() < taken.wall
 
     async def _take(self, group: str, wanted: Sequence[Lane | Turn], limit: int) -> _Taken:
         """Cancelled, it puts back what it takes, as it was: nobody is blamed."""
