@@ -4,12 +4,15 @@ import asyncio
 import logging
 
 from bus.backends.redis.dial import address_of, dial, masked
-from bus.backends.redis.errors import Lost, Refused, denied
+from bus.backends.redis.errors import Lost, Refused, denied, moved_to
 from bus.backends.redis.examine import facts_of
 from bus.backends.redis.facts import dangers_of
 from bus.backends.redis.link import SILENCE, RedisLink
 from bus.errors import AccessDenied, BusError, Unreachable, Unsafe
 from bus.opening import Terms
+
+_HOPS = 3
+"""Nodes of a cluster that are asked for the fleet."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ async def connect(terms: Terms) -> RedisLink:
     try:
         async with asyncio.timeout(terms.patience):
             link.start(await dial(address, link.gone, silence=SILENCE))
+            await _find(link)
             await _check(link, terms.max_bytes)
     except (OSError, Refused, Lost, TimeoutError) as error:
         await link.close()
@@ -66,6 +70,19 @@ def _failure(url: str, error: Exception) -> BusError:
         details=why,
         actions=("start it", "check host and port in the url of the bus", "rediss:// is for TLS"),
     )
+
+
+async def _find(link: RedisLink) -> None:
+    """Go on to the node of a cluster that has the keys of the fleet."""
+    for _ in range(_HOPS):
+        try:
+            await link.ask("GET", f"{link.prefix}:version", doing="looking for the fleet")
+        except Unreachable as error:
+            cause = error.__cause__
+            if not isinstance(cause, Refused) or moved_to(cause) is None:
+                raise
+        else:
+            return
 
 
 async def _check(link: RedisLink, max_bytes: int | None) -> None:

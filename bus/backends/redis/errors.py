@@ -6,7 +6,7 @@ from bus.fullness import AGAIN
 _DENIED = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 _AWAY = frozenset(
     {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"}
-    | {"MISCONF", "NOREPLICAS", "UNKILLABLE"}
+    | {"MISCONF", "NOREPLICAS", "UNKILLABLE", "UNBLOCKED"}
 )
 """First words of answers that another moment, or another server, may give otherwise."""
 
@@ -31,6 +31,15 @@ class ClosedByUs(Lost):
 def denied(error: Refused) -> bool:
     """Whether it is about credentials or permissions."""
     return error.code in _DENIED or str(error).startswith("ERR AUTH")
+
+
+def moved_to(error: Refused) -> tuple[str, int] | None:
+    """Host (empty: the same) and port of the node of a cluster that has the keys, if it says so:
+    `MOVED 3999 127.0.0.1:6381`."""
+    if error.code != "MOVED":
+        return None
+    host, _, port = str(error).rpartition(" ")[2].rpartition(":")
+    return host, int(port)
 
 
 def unreachable(doing: str, why: str) -> Unreachable:

@@ -7,6 +7,7 @@ lets go only of what is its own.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bus.backends.redis import errors
@@ -69,7 +70,7 @@ class RedisLink:
             return await wire.ask("EVALSHA", script.sha, 1, self.prefix, *arguments)
         except Refused as error:
             if error.code != "NOSCRIPT":
-                raise errors.refusal(error, doing) from error
+                raise self._refusal(error, doing) from error
         except Lost as error:
             raise self.failure(error, doing) from error
         return await self.ask("EVAL", script.text, 1, self.prefix, *arguments, doing=doing)
@@ -80,7 +81,7 @@ class RedisLink:
         try:
             return await wire.ask(*command)
         except Refused as error:
-            raise errors.refusal(error, doing) from error
+            raise self._refusal(error, doing) from error
         except Lost as error:
             raise self.failure(error, doing) from error
 
@@ -138,9 +139,23 @@ class RedisLink:
         if self._closed and isinstance(error, ClosedByUs):
             return Closed("the connection to Redis was closed", details=doing)
         if isinstance(error, Refused):
-            return errors.refusal(error, doing)
+            return self._refusal(error, doing)
         why = str(error) or "no answer in time"
         return errors.unreachable(doing, f"{self.url}: {why}")
+
+    def _refusal(self, error: Refused, doing: str) -> BusError:
+        """The error for an answer. One that says that another server is asked makes us connect
+        anew: to that one, or to whoever has the name now."""
+        place = errors.moved_to(error)
+        if place is not None:
+            host, port = place
+            self._address = replace(self._address, host=host or self._address.host, port=port)
+        if place is not None or error.code in {"READONLY", "UNBLOCKED"}:
+            wire, self._wire = self._wire, None
+            if wire is not None:
+                wire.drop(Lost(str(error)))
+            self._tell_lost()
+        return errors.refusal(error, doing)
 
     async def _connect(self) -> Wire:
         self._wire = await self._dial(SILENCE, None)
@@ -160,8 +175,11 @@ class RedisLink:
         self._wires.discard(wire)
         if wire is self._wire:
             self._wire = None
-            for call in list(self.lost):
-                call()
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        for call in list(self.lost):
+            call()
 
     def _beat(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
