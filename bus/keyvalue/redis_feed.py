@@ -105,8 +105,9 @@ class Feed:
         return int(await self._link.run(_BEAT, doing=_DOING))
 
     async def expire(self) -> None:
-        """Let what has come to its end be told."""
+        """Let what has come to its end be told; when this returns it has been, and is next."""
         await self._link.run(_EXPIRE, doing=_DOING)
+        await self._ping()
 
     async def _ping(self) -> None:
         """Return when the answer is here, and so all that was told before it."""

@@ -73,13 +73,7 @@ class Committer:
             return []
         flags = await self._commit(COMMIT, list(receipts), then, 0.0)
         mine = {receipt for receipt, flag in zip(receipts, flags, strict=True) if flag}
-        lost = []
-        for delivery in deliveries:
-            if delivery.receipt in mine:
-                mine.discard(delivery.receipt)
-            else:
-                lost.append(delivery)
-        return lost
+        return [delivery for delivery in deliveries if delivery.receipt not in mine]
 
     async def _commit(
         self, script: Script, receipts: Sequence[object], messages: Sequence[Message], share: float

@@ -52,10 +52,10 @@ class Ear:
         """Return when a bell rang, after `seconds` at the latest. Raises bus errors."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while (left := end - loop.time()) > 0 and not self._ended:
+        while (left := end - loop.time()) > 0 and not self._is_over():
             answer = await self._asked()
             await asyncio.wait([answer], timeout=left)
-            if not answer.done():
+            if self._is_over() or not answer.done():
                 return
             self._answer, calm, self.calm = None, self.calm, 0.0
             try:
@@ -91,6 +91,9 @@ class Ear:
         """The server is out of reach: whoever listens hears of that."""
         if self._wire is not None:
             self._wire.drop(why)
+
+    def _is_over(self) -> bool:
+        return self._ended
 
     async def _asked(self) -> "asyncio.Future[Any]":
         """The answer to come of the blocked read, which begins here unless it waits already."""

@@ -1,15 +1,20 @@
 """How current a Redis watch is said to be: by the clock's hand, and on frozen servers."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from bus.backends.redis.dial import address_of
 from bus.keyvalue.protocol import Change, Current
 from bus.keyvalue.redis import RedisKeyValue
 from bus.keyvalue.redis_currency import OLD, Currency
+from bus.keyvalue.redis_feed import Broken, Feed
 from contracts.clock import ManualClock, SystemClock
 from tests.bus.backends.redis_fleet import linked, terms
+from tests.proxy import proxied
 from tests.redis_server import RedisServer
 
 EVERY = 0.4
@@ -110,3 +115,26 @@ async def test_a_server_that_hangs_makes_it_old_and_many_followers_send_few_beat
     print(f"beats for ten followers in three idle seconds: {sent}")
     assert sent <= 15
     assert latest <= frozen
+
+
+@pytest.mark.redis
+async def test_a_watch_that_hears_nothing_any_more_begins_anew(redis_server: RedisServer) -> None:
+    """Its connection swallows everything, that for commands stands: it is noticed when an entry
+    should have ended, and there is a snapshot again; the server is not asked again and again."""
+    mine = terms(redis_server.url)
+    async with linked(mine) as writing, proxied(redis_server.url) as proxy:
+        store = RedisKeyValue(writing)
+        await store.put("a/1", b"x", ttl=1)
+        far = replace(mine, url=proxy.url)
+        async with linked(far) as link:
+            feed = Feed(link, "a/", beats=False)
+            await feed.open()
+            proxy.hang()
+            link._address = address_of(mine.url, "t")
+            link._wire = None
+            started = time.monotonic()
+            with pytest.raises(Broken):
+                await feed.expire()
+            assert 4.0 < time.monotonic() - started < 6.5
+            feed.close()
+            await proxy.mend()
