@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from bus.backend import Delivery, Lane, Turn
 from bus.backends.redis.bindings import Bindings, unroutable
-from bus.backends.redis.ear import Ears
+from bus.backends.redis.ear import Ears, Question, put_back
 from bus.backends.redis.link import RedisLink
 from bus.backends.redis.messages import delivery_of, lane_of
-from bus.backends.redis.scripts import RENEW, TAKE
+from bus.backends.redis.scripts import TAKE
 from bus.backends.redis.wire import Argument
 from bus.errors import BusError, Closed
 from bus.turns import named, turns_of
@@ -24,16 +24,6 @@ _DOING = "pulling"
 _STALE = -1
 
 
-class _Taken(NamedTuple):
-    """What a script has handed over: until when it is ours at least, by both clocks; and the
-    seconds after which to look again."""
-
-    found: list[Delivery]
-    monotonic: float
-    wall: float
-    look: float
-
-
 class Pulls:
     """All pulls of one backend."""
 
@@ -43,6 +33,7 @@ class Pulls:
         self._closed = closed
         self._ears = Ears(link)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._compared = (0.0, 0.0, 0)
 
     async def pull(
         self, group: str, wanted: Sequence[Lane | Turn], limit: int, wait: float
@@ -51,72 +42,75 @@ class Pulls:
         return."""
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
-        calm = self._ears.calm(group, self._names(group, wanted)) if wait > 0 else 0.0
+        question = await self._question(group, wanted, limit)
+        calm = self._ears.calm(question) if wait > 0 else 0.0
         while True:
-            if loop.time() >= calm:
-                began = loop.time()
-                taken = await self._take(group, wanted, min(limit, _MOST))
-                if taken.found and self._ours(taken):
-                    return taken.found
-                calm = began + taken.look
-            left = end - loop.time()
-            if left <= 0:
+            answer: Any = None
+            if (began := loop.time()) >= calm:
+                answer = await self._take(question)
+            elif (left := end - began) <= 0:
                 return []
-            names = self._names(group, wanted)
-            seconds = min(left, calm - loop.time())
-            calm = await self._ears.listen(group, names, seconds=seconds, calm=calm)
-            if self._closed():
-                raise Closed("the backend was closed", details=_DOING)
+            else:
+                seconds = min(left, calm - began)
+                answer, calm = await self._ears.listen(question, seconds=seconds, calm=calm)
+                began = loop.time()
+                if self._closed():
+                    self._spawn(self._put_back(group, answer))
+                    raise Closed("the backend was closed", details=_DOING)
+            if answer == _STALE:
+                await self._bindings.look(_DOING)
+                question, calm = await self._question(group, wanted, limit), 0.0
+            elif answer is not None:
+                if answer[1] and self._ours(answer[2]):
+                    return self._deliveries(group, answer[1])
+                calm = began + answer[0] / 1000
 
     async def close(self) -> None:
         """Wait no more."""
         await self._ears.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _names(self, group: str, wanted: Sequence[Lane | Turn]) -> list[str]:
-        """How all these lanes are named in keys; none where the group is not known."""
-        if self._bindings.get(group) is None:
-            return []
-        return [name for lane in named(wanted) for name in self._bindings.lanes(group, lane)]
+    async def _question(self, group: str, wanted: Sequence[Lane | Turn], limit: int) -> Question:
+        """What to ask, by the bindings as they are known."""
+        bindings = self._bindings
+        if bindings.get(group) is None:
+            await bindings.look(_DOING)
+            if bindings.get(group) is None:
+                raise unroutable("group", group, bindings.names())
+        most, lease = min(limit, _MOST), round(self._link.lease * 1000)
+        arguments: list[Argument] = [bindings.version, group, lease, most, _MOST_BYTES]
+        for turn in turns_of(wanted, most):
+            names = [name for lane in turn.lanes for name in bindings.lanes(group, lane)]
+            arguments += (turn.most, len(names), *names)
+        lanes = tuple(name for lane in named(wanted) for name in bindings.lanes(group, lane))
+        return Question(group, lanes, tuple(arguments))
 
-    def _ours(self, taken: _Taken) -> bool:
-        """Whether they are: a process that stood still has what is another's by now."""
-        clock = self._link.clock
-        return clock.monotonic() < taken.monotonic and clock.wall() < taken.wall
-
-    async def _take(self, group: str, wanted: Sequence[Lane | Turn], limit: int) -> _Taken:
-        """Cancelled, it puts back what it takes, as it was: nobody is blamed."""
-        task = self._spawn(self._ask(group, wanted, limit))
+    async def _take(self, question: Question) -> Any:
+        """What there is. Cancelled, it puts back what it takes: nobody is blamed."""
+        task = self._spawn(self._ask(question))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._spawn(self._put_back(task))
+            self._spawn(self._put_back(question.group, task))
             raise
 
-    async def _ask(self, group: str, wanted: Sequence[Lane | Turn], limit: int) -> _Taken:
-        link, bindings = self._link, self._bindings
-        if bindings.get(group) is None:
-            await bindings.look(_DOING)
-        while True:
-            if bindings.get(group) is None:
-                raise unroutable("group", group, bindings.names())
-            turns = self._turns(group, wanted, limit)
-            lease = round(link.lease * 1000)
-            head = (bindings.version, group, lease, limit, _MOST_BYTES)
-            await link.ready(_DOING)
-            monotonic, wall = link.clock.monotonic(), link.clock.wall()
-            answer = await link.run(TAKE, *head, *turns, doing=_DOING)
-            if answer != _STALE:
-                found = self._deliveries(group, answer[1])
-                return _Taken(found, monotonic + link.lease, wall + link.lease, answer[0] / 1000)
-            await bindings.look(_DOING)
+    async def _ask(self, question: Question) -> Any:
+        await self._link.ready(_DOING)
+        clock = self._link.clock
+        before = clock.monotonic(), clock.wall()
+        answer = await self._link.run(TAKE, *question.arguments, doing=_DOING)
+        if answer != _STALE:
+            self._compared = (*before, answer[2])
+        return answer
 
-    def _turns(self, group: str, wanted: Sequence[Lane | Turn], limit: int) -> list[Argument]:
-        arguments: list[Argument] = []
-        for turn in turns_of(wanted, limit):
-            names = [name for lane in turn.lanes for name in self._bindings.lanes(group, lane)]
-            arguments += (turn.most, len(names), *names)
-        return arguments
+    def _ours(self, theirs: int) -> bool:
+        """Whether what the server handed over at that moment of its clock is ours still: a process
+        that stood still has what is another's by now. When the server last told its time, it was
+        not before we had asked."""
+        monotonic, wall, at = self._compared
+        passed, clock = (theirs - at) / 1000, self._link.clock
+        ends = passed + self._link.lease
+        return clock.monotonic() < monotonic + ends and clock.wall() < wall + ends
 
     def _deliveries(self, group: str, found: Sequence[Any]) -> list[Delivery]:
         deliveries = []
@@ -129,14 +123,11 @@ class Pulls:
             ]
         return deliveries
 
-    async def _put_back(self, asked: "asyncio.Task[_Taken]") -> None:
+    async def _put_back(self, group: str, asked: Any) -> None:
         try:
-            found = (await asked).found
-            if found:
-                parts: list[Argument] = []
-                for delivery in found:
-                    parts += delivery.receipt  # type: ignore[arg-type]
-                await self._link.run(RENEW, "", *parts, doing=_DOING)
+            answer = await asked if isinstance(asked, asyncio.Task) else asked
+            if answer is not None:
+                await put_back(self._link, group, answer)
         except BusError:
             return  # it comes back by its lease
 

@@ -104,17 +104,24 @@ async def test_who_is_cancelled_leaves_what_it_knew_to_others(redis_server: Redi
 
 @pytest.mark.promise(14)
 async def test_a_pull_that_is_cancelled_blames_nobody(redis_server: RedisServer) -> None:
-    """What it had taken is there at once, and its hand-over is not counted."""
+    """What it had taken is there at once, and its hand-over is not counted; also what came to one
+    that waited, at any moment of its coming."""
     mine = terms(redis_server.url, lease=30.0)
     async with opened(mine) as (_, backend), opened(mine) as (_, other):
         await backend.bind("g", ["work.#"])
-        for number in range(40):
-            await backend.publish([Message(f"m{number}", 0, "work.a", b"")])
+        for number in range(80):
             pull = asyncio.create_task(backend.pull("g", LANES, limit=5, wait=5.0))
-            for _ in range(number % 8):
+            if number % 2:
+                await asyncio.sleep(0.01)
+            publishing = asyncio.create_task(
+                other.publish([Message(f"m{number}", 0, "work.a", b"")])
+            )
+            if number % 4 > 1:
+                await publishing
+            for _ in range(number % 13):
                 await asyncio.sleep(0)
             pull.cancel()
-            await asyncio.wait([pull])
+            await asyncio.wait([pull, publishing])
             held = [] if pull.cancelled() else pull.result()
             async with asyncio.timeout(2.0):
                 held = held or await other.pull("g", LANES, limit=5, wait=5.0)

@@ -1,12 +1,10 @@
 -- version, group, lease, limit, bytes, then for each turn: most, N, N x lane
 if (call('GET', P .. ':version') or '') ~= ARGV[1] then return -1 end
 local base, lease = key_of(ARGV[2]) .. ':', tonumber(ARGV[3])
-local left, room, found, seen, touched = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, {}, {}
-local function touch(lane)
-  if not seen[lane] then
-    seen[lane] = true
-    touched[#touched + 1] = lane
-  end
+local left, room, found, waiting = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, {}
+local function count(lane)
+  waiting[lane] = waiting[lane] or call('LLEN', base .. lane .. ':wait')
+  return waiting[lane]
 end
 local function first_of(key)
   local score = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
@@ -31,7 +29,7 @@ for _, lane in ipairs(call('ZRANGEBYSCORE', base .. 'next', '-inf', now)) do
   else
     call('ZADD', base .. 'next', first, lane)
   end
-  touch(lane)
+  count(lane)
 end
 local function share(counts, most) -- max-min fair
   local given = {}
@@ -53,10 +51,10 @@ local function share(counts, most) -- max-min fair
   end
   return given
 end
-local function hand_over(lane, count)
+local function hand_over(lane, part)
   local key, began = base .. lane, false
-  while count > 0 and room > 0 do
-    local tokens = call('LPOP', key .. ':wait', math.min(count, 100))
+  while part > 0 and room > 0 do
+    local tokens = call('LPOP', key .. ':wait', math.min(part, 100))
     if not tokens or #tokens == 0 then break end
     local numbers, leases, held, payloads = {}, {}, {}, {}
     for k, token in ipairs(tokens) do numbers[k] = string.match(token, '%d+') end
@@ -69,24 +67,27 @@ local function hand_over(lane, count)
     end
     many('ZADD', key .. ':lease', leases)
     found[#found + 1] = {lane, held, payloads}
-    count, left, began = count - #tokens, left - #tokens, true
+    part, left, began = part - #tokens, left - #tokens, true
+    waiting[lane] = waiting[lane] - #tokens
   end
   if began then call('ZADD', base .. 'next', 'LT', now + lease, lane) end
 end
 local i = 6
 while ARGV[i] do
-  local most, count, counts = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), {}
-  for k = 1, count do
-    touch(ARGV[i + 1 + k])
-    counts[k] = call('LLEN', base .. ARGV[i + 1 + k] .. ':wait')
-  end
+  local most, lanes, counts = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), {}
+  for k = 1, lanes do counts[k] = count(ARGV[i + 1 + k]) end
   for k, part in ipairs(share(counts, math.min(most, left))) do
     hand_over(ARGV[i + 1 + k], part)
   end
-  i = i + 2 + count
+  i = i + 2 + lanes
 end
-for _, lane in ipairs(touched) do
-  local key = base .. lane
-  if call('LLEN', key .. ':wait') > 0 then ring(key) else call('DEL', key .. ':bell') end
+local silent = {}
+for lane, left_behind in pairs(waiting) do
+  if left_behind > 0 then
+    ring(base .. lane)
+  else
+    silent[#silent + 1] = base .. lane .. ':bell'
+  end
 end
-return {math.max(0, math.min(lease, first_of(base .. 'next') - now)), found}
+if #silent > 0 then call('DEL', unpack(silent)) end
+return {math.max(0, math.min(lease, first_of(base .. 'next') - now)), found, now}
