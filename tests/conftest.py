@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import brokers, forms
-from tests import forms
-from tests import forms, redis_server
+from tests import brokers, forms, redis_server
 from tests.redis_server import RedisServer
 from tests.servers import NatsServer, PostgresServer, open_folder
 
@@ -37,9 +35,6 @@ def _hear_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_report_header() -> str:
-    """Which forms are run."""
-    return forms.header()
 def pytest_report_header() -> list[str]:
     """Which forms are run, and on what."""
     return [forms.header(), f"redis: {redis_server.version()}"]
@@ -119,8 +114,8 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], b
         return brokers.tell(brokers.own(request, request.param), tmp_path)
 
     return make
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+
+
 @pytest.fixture(scope="session", name="redis_server")
 def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """The server all tests share: use your own fleet name on it, and never stop it."""
