@@ -5,16 +5,25 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import nats
 import nats.errors
 import nats.js.errors
+import redis.asyncio
 
 from bus.keyvalue.protocol import KeyValue
 from workers.fleet.presence import present
 
+ERRORS = (OSError, TimeoutError, nats.errors.Error, nats.js.errors.Error, redis.RedisError)
+
 _PAUSE = 0.05
+_PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +54,37 @@ async def until(url: str, status: int, path: str = "/readyz") -> Probed:
 
 
 async def first_raw_operation(url: str) -> float:
-    """When (monotonic) a client that knows nothing of muster had its first answer of JetStream."""
+    """When (monotonic) a client that knows nothing of muster had its first answer of the broker."""
+    operation = OPERATIONS[urlsplit(url).scheme]
     while True:
-        try:
-            client = await nats.connect(
-                url, allow_reconnect=False, connect_timeout=1, error_cb=_heard
-            )
-        except (OSError, nats.errors.Error, TimeoutError):
-            await asyncio.sleep(_PAUSE)
-            continue
-        try:
-            await client.jetstream(timeout=1).account_info()
+        with suppress(*ERRORS):
+            async with asyncio.timeout(_PATIENCE):
+                await operation(url)
             return time.monotonic()
-        except (OSError, nats.errors.Error, nats.js.errors.Error, TimeoutError):
-            await asyncio.sleep(_PAUSE)
-        finally:
-            await client.close()
+        await asyncio.sleep(_PAUSE)
+
+
+async def _jetstream(url: str) -> None:
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=1, error_cb=_heard)
+    try:
+        await client.jetstream(timeout=1).account_info()
+    finally:
+        await client.close()
 
 
 async def _heard(error: Exception) -> None:
     """The error is raised too."""
+
+
+async def _ping(url: str) -> None:
+    async with redis.asyncio.Redis.from_url(url, retry=None) as client:
+        await client.ping()
+
+
+Operation: TypeAlias = Callable[[str], Awaitable[None]]
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType({"nats": _jetstream, "redis": _ping})
+"""What each broker is asked, by the scheme of its address."""
 
 
 def _probe(url: str) -> Probed:
