@@ -11,6 +11,9 @@ _AWAY = frozenset(
 """First words of answers that another moment, or another server, may give otherwise."""
 
 
+_CROWDED = "ERR max number of clients"
+
+
 class Refused(Exception):
     """An error the server answered with; its first word is the `code`."""
 
@@ -74,7 +77,7 @@ def refusal(error: Refused, doing: str) -> BusError:
         )
     if error.code == "OOM":
         return out_of_memory(doing, str(error))
-    if error.code in _AWAY:
+    if error.code in _AWAY or str(error).startswith(_CROWDED):
         return unreachable(doing, str(error))
     return Unsafe(
         f"the broker refused: {doing}",
