@@ -1,0 +1,122 @@
+"""The statements of parking. Each is one round trip; what it writes is kept as a whole."""
+
+_MATCH = """t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND t.handed = r.handed
+    AND t.done IS NULL"""
+_ITEMS = "unnest($1::int[], $2::text[], $3::bigint[], $4::int[])"
+_ITEM = "r (gid, key, owner, handed)"
+_LEASE = "now() + make_interval(secs => $5::float8)"
+_HELD = "t.at > now() AND t.at < 'infinity'"
+
+SETTLE = f"""
+WITH known AS (SELECT gid FROM groups WHERE gid = ANY($12::int[]) ORDER BY gid FOR KEY SHARE),
+sound AS (SELECT count(*) = cardinality($12::int[]) AS all_known FROM known),
+mine AS (
+    UPDATE tasks t SET done = now(), at = 'infinity', owner = NULL, head = NULL, body = NULL
+    FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND t.at > now() AND (SELECT all_known FROM sound)
+    RETURNING t.gid, t.key
+),
+kept AS (
+    INSERT INTO tasks (gid, key, lane, slice, at, handed, head, body)
+    SELECT gid, key, lane, slice, CASE WHEN due = 0 THEN now() ELSE to_timestamp(due) END, 0,
+        head, body
+    FROM unnest($5::int[], $6::text[], $7::text[], $8::smallint[], $9::float8[], $10::text[],
+        $11::bytea[]) n (gid, key, lane, slice, due, head, body)
+    WHERE (SELECT all_known FROM sound)
+        AND (cardinality($1::int[]) = 0 OR EXISTS (SELECT FROM mine))
+    ON CONFLICT DO NOTHING RETURNING gid
+)
+SELECT 'mine' AS what, gid, key FROM mine
+UNION ALL SELECT 'unbound', 0, '' FROM sound WHERE NOT all_known
+UNION ALL SELECT 'told', gid, pg_notify($13, gid::text)::text FROM (SELECT DISTINCT gid FROM kept) k
+"""  # noqa: S608
+"""Forget these, and keep those beside them, neither without the other."""
+
+CLAIM = """
+INSERT INTO tasks (gid, key, lane, slice, at, owner, handed, sent)
+SELECT $1, key, lane, slice, 'infinity', owner, 1, to_timestamp(sent)
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::smallint[], $6::float8[])
+    r (key, owner, lane, slice, sent) ORDER BY key
+ON CONFLICT (gid, key) DO UPDATE SET handed = tasks.handed + 1
+    WHERE tasks.owner = excluded.owner AND tasks.at = 'infinity' AND tasks.done IS NULL
+RETURNING key, handed
+"""
+"""Of each key the first transmission, each time the broker hands it out; no other."""
+
+LOOK = """
+SELECT w.lane, w.slice,
+    (SELECT count(*) FROM (SELECT FROM tasks t WHERE t.gid = $1 AND t.lane = w.lane
+        AND t.slice = w.slice AND t.at <= now() AND t.at < 'infinity' LIMIT $4) c) AS ready,
+    (SELECT extract(epoch FROM min(t.at) - now())::float8 FROM tasks t WHERE t.gid = $1
+        AND t.lane = w.lane AND t.slice = w.slice AND t.at > now() AND t.at < 'infinity') AS next
+FROM unnest($2::text[], $3::smallint[]) w (lane, slice)
+"""
+"""How many of each may be taken now, and in how many seconds the next one."""
+
+TAKE = """
+WITH ripe AS (
+    SELECT t.key FROM unnest($2::text[], $3::smallint[], $4::int[]) w (lane, slice, most)
+    CROSS JOIN LATERAL (SELECT key FROM tasks WHERE gid = $1 AND lane = w.lane
+        AND slice = w.slice AND at <= now() AND at < 'infinity'
+        ORDER BY at LIMIT w.most FOR UPDATE SKIP LOCKED) t
+)
+UPDATE tasks t SET owner = $6, handed = handed + 1, at = now() + make_interval(secs => $5::float8)
+FROM ripe WHERE t.gid = $1 AND t.key = ripe.key
+RETURNING t.key, t.handed, t.lane, t.slice, t.head, t.body
+"""
+
+RENEW = f"""
+UPDATE tasks t SET at = {_LEASE} FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND {_HELD}
+RETURNING t.gid, t.key
+"""  # noqa: S608
+
+HOLD = f"""
+UPDATE tasks t SET at = {_LEASE}, head = r.head, body = r.body
+FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $6::text[], $7::bytea[])
+    r (gid, key, owner, handed, head, body)
+WHERE {_MATCH} AND t.at = 'infinity' RETURNING t.gid, t.key
+"""  # noqa: S608
+"""What the broker has lies here from now on, under a lease."""
+
+BACK = f"""
+WITH back AS (UPDATE tasks t SET handed = t.handed - 1,
+    at = CASE WHEN t.at < 'infinity' THEN now() ELSE t.at END,
+    owner = CASE WHEN t.at < 'infinity' THEN NULL ELSE t.owner END
+FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND t.at > now() RETURNING t.gid)
+SELECT gid, pg_notify($5, gid::text)::text FROM (SELECT DISTINCT gid FROM back) g
+"""  # noqa: S608
+"""Nobody saw these: as if they had not been handed out."""
+
+COUNT = """
+SELECT lane, slice, count(*) FILTER (WHERE at <= now()) AS waiting,
+    count(*) FILTER (WHERE at > now() AND owner IS NULL) AS delayed,
+    count(*) FILTER (WHERE at > now() AND owner IS NOT NULL) AS leased
+FROM tasks WHERE gid = $1 AND at < 'infinity' GROUP BY lane, slice
+"""
+
+OPEN = "SELECT count(*) FROM tasks WHERE gid = $1 AND done IS NULL"
+
+NEWEST = """
+SELECT lane, slice, extract(epoch FROM max(sent))::float8 FROM tasks WHERE gid = $1
+GROUP BY lane, slice
+"""
+
+FORGET = """
+DELETE FROM tasks WHERE gid = $1 AND done < now() - make_interval(secs => $2::float8)
+    AND sent < to_timestamp($3::float8)
+"""
+
+GROUPS = "SELECT gid, name, patterns, facts FROM groups WHERE fleet = $1"
+
+BIND = """
+WITH bound AS (
+    INSERT INTO groups (fleet, name, patterns, facts) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (fleet, name) DO UPDATE SET patterns = $3, facts = $4 RETURNING gid
+)
+SELECT gid, pg_notify($5, 'bound')::text FROM bound
+"""
+
+UNBIND = """
+WITH gone AS (DELETE FROM groups WHERE fleet = $1 AND name = $2 RETURNING gid),
+rows AS (DELETE FROM tasks WHERE gid IN (SELECT gid FROM gone))
+SELECT gid, pg_notify($3, 'bound')::text FROM gone
+"""
