@@ -16,9 +16,11 @@ from bus.parking.statements import (
     FORGET,
     HOLD,
     LOOK,
+    LOST,
     NEWEST,
     OPEN,
     RENEW,
+    ROOM,
     SETTLE,
     TAKE,
 )
@@ -122,10 +124,11 @@ class Parking:
         return [
             (
                 Mark(gid, row["key"], owner, row["handed"]),
-                message_of(row["head"], row["body"]),
-                Lane(LaneName(row["lane"]), row["slice"]),
+                replace(message_of(row["head"], row["body"]), lane=lane),
+                lane,
             )
             for row in rows
+            for lane in [Lane(LaneName(row["lane"]), row["slice"])]
         ]
 
     async def renew(self, marks: Sequence[Mark]) -> set[tuple[int, str]]:
@@ -147,11 +150,26 @@ class Parking:
         """Nobody saw these: they do not count as handed out, and rows may be taken at once."""
         await self._database.fetch(BACK, *_marks(marks), self._channel, sure=False)
 
-    async def count(self, gid: int) -> dict[Place, tuple[int, int, int]]:
-        """Rows that may be taken, are delayed, and are held, by place; places with none of them
-        are missing."""
-        rows = await self._database.fetch(COUNT, gid, sure=False)
-        return {(r["lane"], r["slice"]): (r["waiting"], r["delayed"], r["leased"]) for r in rows}
+    async def lost(self, marks: Sequence[Mark]) -> None:
+        """These claims are at the broker again: nobody holds them."""
+        await self._database.fetch(LOST, *_marks(marks), sure=False)
+
+    async def count(self, gid: int, *, claims: float = 0.0) -> dict[Place, tuple[int, int, int]]:
+        """What may be taken, is delayed, and is held, by place; places with none of them are
+        missing. Rows, and of claims those that were handed out less than `claims` seconds ago."""
+        found: dict[Place, tuple[int, int, int]] = {}
+        for lane, slice_, *counts in await self._database.fetch(COUNT, gid, claims, sure=False):
+            before = found.get((lane, slice_), (0, 0, 0))
+            waiting, delayed, leased = (a + b for a, b in zip(before, counts, strict=True))
+            found[lane, slice_] = waiting, delayed, leased
+        return found
+
+    async def room(self, count: int, size: int, limit: int | None) -> tuple[int, int, int | None]:
+        """Note that so many messages of so many bytes were sent, and what may be filled if that is
+        to change. How many were sent lately, their bytes, and what may be filled."""
+        fleet = self._database.fleet
+        (row,) = await self._database.fetch(ROOM, fleet, count, size, limit, sure=False)
+        return row["sent_count"], row["sent_bytes"], row["max_bytes"]
 
     async def unsettled(self, gid: int) -> int:
         """Rows and claims that are not done."""

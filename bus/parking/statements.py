@@ -36,7 +36,7 @@ INSERT INTO tasks (gid, key, lane, slice, at, owner, handed, sent)
 SELECT $1, key, lane, slice, 'infinity', owner, 1, to_timestamp(sent)
 FROM unnest($2::text[], $3::bigint[], $4::text[], $5::smallint[], $6::float8[])
     r (key, owner, lane, slice, sent) ORDER BY key
-ON CONFLICT (gid, key) DO UPDATE SET handed = tasks.handed + 1
+ON CONFLICT (gid, key) DO UPDATE SET handed = tasks.handed + 1, since = now()
     WHERE tasks.owner = excluded.owner AND tasks.at = 'infinity' AND tasks.done IS NULL
 RETURNING key, handed
 """
@@ -78,7 +78,7 @@ WHERE {_MATCH} AND t.at = 'infinity' RETURNING t.gid, t.key
 """What the broker has lies here from now on, under a lease."""
 
 BACK = f"""
-WITH back AS (UPDATE tasks t SET handed = t.handed - 1,
+WITH back AS (UPDATE tasks t SET handed = t.handed - 1, since = '-infinity',
     at = CASE WHEN t.at < 'infinity' THEN now() ELSE t.at END,
     owner = CASE WHEN t.at < 'infinity' THEN NULL ELSE t.owner END
 FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND t.at > now() RETURNING t.gid)
@@ -86,14 +86,26 @@ SELECT gid, pg_notify($5, gid::text)::text FROM (SELECT DISTINCT gid FROM back) 
 """  # noqa: S608
 """Nobody saw these: as if they had not been handed out."""
 
+LOST = f"""
+UPDATE tasks t SET since = '-infinity' FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND t.at = 'infinity'
+"""  # noqa: S608
+"""These went back to the broker."""
+
 COUNT = """
 SELECT lane, slice, count(*) FILTER (WHERE at <= now()) AS waiting,
     count(*) FILTER (WHERE at > now() AND owner IS NULL) AS delayed,
     count(*) FILTER (WHERE at > now() AND owner IS NOT NULL) AS leased
 FROM tasks WHERE gid = $1 AND at < 'infinity' GROUP BY lane, slice
+UNION ALL
+SELECT lane, slice, 0, 0, count(*) FROM tasks
+WHERE gid = $1 AND at = 'infinity' AND done IS NULL
+    AND since > now() - make_interval(secs => $2::float8) GROUP BY lane, slice
 """
 
-OPEN = "SELECT count(*) FROM tasks WHERE gid = $1 AND done IS NULL"
+OPEN = """
+SELECT (SELECT count(*) FROM tasks WHERE gid = $1 AND at < 'infinity')
+    + (SELECT count(*) FROM tasks WHERE gid = $1 AND at = 'infinity' AND done IS NULL)
+"""
 
 NEWEST = """
 SELECT lane, slice, extract(epoch FROM max(sent))::float8 FROM tasks WHERE gid = $1
@@ -104,6 +116,14 @@ FORGET = """
 DELETE FROM tasks WHERE gid = $1 AND done < now() - make_interval(secs => $2::float8)
     AND sent < to_timestamp($3::float8)
 """
+
+ROOM = """
+UPDATE fleets SET sent_count = least(sent_count, 1000000) + $2::bigint,
+    sent_bytes = least(sent_bytes, sent_bytes * 1000000 / greatest(sent_count, 1)) + $3::bigint,
+    max_bytes = coalesce($4::bigint, max_bytes)
+WHERE id = $1 RETURNING sent_count, sent_bytes, max_bytes
+"""
+"""What was sent since, and what may be filled; what is long ago weighs less and less."""
 
 GROUPS = "SELECT gid, name, patterns, facts FROM groups WHERE fleet = $1"
 

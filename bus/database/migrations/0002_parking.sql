@@ -1,5 +1,12 @@
 -- What brokers without leases, delays and claims keep beside themselves.
 
+-- What a fleet's tasks may fill (null: nobody has said), and of what its publishers have sent
+-- lately: how many messages, and their bytes. They tell the size of what waits.
+ALTER TABLE muster_bus.fleets
+    ADD COLUMN max_bytes    bigint,
+    ADD COLUMN sent_count   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN sent_bytes   bigint NOT NULL DEFAULT 0;
+
 -- A role's group as it is bound. `gid` is of one life of a group: bound again, it has another.
 -- `facts`: what the backend of its broker has to know of it, JSON.
 CREATE TABLE muster_bus.groups (
@@ -17,7 +24,7 @@ CREATE TABLE muster_bus.groups (
 --      held        at = end of lease   owner = who holds it
 --      claimed     at = infinity       owner = the transmission that came first; the broker has it
 --      done        at = infinity       done = when; what remains is the claim of its key
--- `handed`: how often it was handed out. `sent`: when it was published. `head` and `body`: the
+-- `handed`: how often it was handed out, last at `since`. `sent`: when it was published. `head` and `body`: the
 -- message, where the broker does not have it.
 CREATE TABLE muster_bus.tasks (
     gid     integer NOT NULL,
@@ -27,6 +34,7 @@ CREATE TABLE muster_bus.tasks (
     at      timestamptz NOT NULL,
     owner   bigint,
     handed  integer NOT NULL,
+    since   timestamptz NOT NULL DEFAULT now(),
     sent    timestamptz NOT NULL DEFAULT now(),
     done    timestamptz,
     head    text,
@@ -35,3 +43,5 @@ CREATE TABLE muster_bus.tasks (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX tasks_at ON muster_bus.tasks (gid, lane, slice, at) WHERE at < 'infinity';
+CREATE INDEX tasks_open ON muster_bus.tasks (gid, lane, slice, since)
+    WHERE done IS NULL AND at = 'infinity';
