@@ -28,6 +28,8 @@ class Broker(Protocol):
     def lease(self) -> float:
         """See the class."""
         ...
+class Server(Protocol):
+    """A real server that a test may start, kill and freeze."""
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -51,6 +53,36 @@ class Broker(Protocol):
 
 
 BROKERS = ("nats", "redis")
+class Broker(Server, Protocol):
+    """A real broker that a test may connect to, too.
+
+    `database`: the URL of the bus database of brokers that need one, which the calls of a server
+    leave alone. `store`: the server on which its key-value store lies: itself, or the one of that
+    database. `lease`: seconds, the least that its fleets can have, or 1.5 if that is more.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where clients connect; the same over all its starts."""
+        ...
+
+    @property
+    def database(self) -> str | None:
+        """See the class."""
+        ...
+
+    @property
+    def store(self) -> Server:
+        """See the class."""
+        ...
+
+    @property
+    def lease(self) -> float:
+        """See the class."""
+        ...
+
+
+BROKERS = ("nats", "rabbitmq")
 """Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
 and own_NAME, which makes one of the test's own."""
 

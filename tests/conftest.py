@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import brokers, forms, redis_server
 from tests.redis_server import RedisServer
+from tests import forms
+from tests.rabbitmq_server import RabbitServer, program, running
 from tests.servers import NatsServer, PostgresServer, open_folder
 
 settings.register_profile(
@@ -139,6 +142,36 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
             stack.callback(server.stop)
             server.start()
             return server
+@pytest.fixture(scope="session")
+def rabbitmq_server(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[RabbitServer]:
+    """The server all tests share: use your own fleet name on it, and never stop it."""
+    program()
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    with (
+        postgres_server.fresh_database() as url,
+        running(RabbitServer(folder, postgres_server, url)) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def own_rabbitmq(
+    tmp_path: Path, own_postgres: Callable[[], PostgresServer]
+) -> Iterator[Callable[..., RabbitServer]]:
+    """Makes servers of the test's own, started, each beside a PostgreSQL of its own."""
+    with ExitStack() as stack:
+        made = 0
+
+        def make(**options: Any) -> RabbitServer:
+            nonlocal made
+            made += 1
+            program()
+            beside = own_postgres()
+            folder = tmp_path / f"rabbitmq-{made}"
+            server = RabbitServer(folder, beside, beside.url, **options)
+            return stack.enter_context(running(server))
 
         yield make
 

@@ -64,6 +64,11 @@ class NatsServer:
         return f"nats://{ports.LOOPBACK}:{self._port}"
 
     @property
+    def store(self) -> "NatsServer":
+        """Its key-value store lies on itself."""
+        return self
+
+    @property
     def monitor_url(self) -> str:
         """Where the server answers `/varz`, `/jsz`, `/connz`, …"""
         return f"http://{ports.LOOPBACK}:{self._monitor}"

@@ -28,7 +28,7 @@ from workers.fleet.membership import Membership
 from workers.fleet.supervised import Ready
 from workers.health.probed import STUCK, Watched, exit_soon, probed
 from workers.health.watch import Watch
-from workers.history.address import expected
+from workers.history.address import bus_database_url, expected
 from workers.limiting import quotas, tenants
 from workers.overriding import overridden
 from workers.reporting import Reporting, client_tracing
@@ -61,14 +61,17 @@ def bus_url(loaded: Loaded) -> str:
 async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
     """Connect to this fleet's broker. Raises `Unreachable`, `AccessDenied`, `Unsafe`."""
     fleet = loaded.settings.fleet
+    url = bus_url(loaded)
+    needed = choice.scheme_of(url) in choice.WITH_DATABASE
     terms = Terms(
-        url=bus_url(loaded),
+        url=url,
         fleet=fleet.name,
         clock=clock,
         lease=fleet.lease,
         slices=fleet.slices,
         name=name,
         max_bytes=loaded.settings.bus.max_bytes,
+        database=await asyncio.to_thread(bus_database_url, loaded) if needed else None,
     )
     return await choice.open_parts(terms)
 

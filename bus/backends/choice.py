@@ -22,11 +22,15 @@ async def _redis(terms: Terms) -> Parts:
         from bus.backends.redis.opening import open_parts
     except ModuleNotFoundError as error:
         raise missing("Redis", "redis", error) from error
+async def _rabbitmq(terms: Terms) -> Parts:
+    from bus.backends.rabbitmq.opening import open_parts
+
     return await open_parts(terms)
 
 
 BACKENDS: Mapping[str, Opener] = MappingProxyType(
     {"nats": _nats, "tls": _nats, "redis": _redis, "rediss": _redis}
+    {"nats": _nats, "tls": _nats, "amqp": _rabbitmq, "amqps": _rabbitmq}
 )
 """Which backend speaks what."""
 
@@ -38,6 +42,8 @@ def missing(broker: str, extra: str, error: ModuleNotFoundError) -> Unsafe:
         details=str(error),
         actions=(f"pip install 'muster[{extra}]'",),
     )
+WITH_DATABASE = frozenset({"amqp", "amqps"})
+"""Those that need the bus database beside them."""
 
 
 def scheme_of(url: str) -> str:

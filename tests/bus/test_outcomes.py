@@ -222,13 +222,13 @@ async def test_a_wait_outlives_an_outage_of_the_store(mortal: World) -> None:
     outcomes, waiters = await outcomes_of(mortal), await waiters_of(mortal)
     before = asyncio.create_task(waiters.wait("a"))
     await mortal.pass_time(0.2)
-    await mortal.stop_broker(kill=True)
+    await mortal.stop_store(kill=True)
     await mortal.pass_time(0.2)
     during = asyncio.create_task(waiters.wait("b"))
     await mortal.pass_time(1.0)
     assert not before.done()
     assert not during.done()
-    await mortal.start_broker()
+    await mortal.start_store()
 
     async def put(id_: str) -> bool:
         try:

@@ -50,6 +50,20 @@ def history_url(loaded: Loaded) -> str:
     return running.url
 
 
+def bus_database_url(loaded: Loaded) -> str | None:
+    """The database beside a broker that needs one: its own, else that of history, configured or
+    running here; None where there is none."""
+    settings = loaded.settings
+    if settings.bus.database is not None:
+        return settings.bus.database
+    if not kept(loaded):
+        return None
+    if not is_embedded(loaded):
+        return settings.history.url
+    running = postgres.find(loaded.state)
+    return None if running is None else running.url
+
+
 def schema(loaded: Loaded) -> str:
     """The schema that holds what is this fleet's: several may share one database."""
     return f"muster_{loaded.settings.fleet.name}"

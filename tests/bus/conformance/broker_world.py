@@ -12,7 +12,7 @@ from bus.backends import choice
 from bus.keyvalue.protocol import KeyValue
 from bus.opening import Parts, Terms
 from contracts.clock import SystemClock
-from tests.brokers import Broker
+from tests.brokers import Broker, Server
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.members import Remote
 from tests.bus.conformance.process_member import ProcessMember
@@ -64,13 +64,26 @@ class BrokerWorld(World):
 
     @override
     async def stop_broker(self, *, kill: bool) -> None:
-        end = self._broker.kill if kill else self._broker.stop
-        await asyncio.to_thread(end)
+        await self._stop(self._broker, kill=kill)
 
     @override
     async def start_broker(self) -> None:
+        await self._start(self._broker)
+
+    @override
+    async def stop_store(self, *, kill: bool) -> None:
+        await self._stop(self._broker.store, kill=kill)
+
+    @override
+    async def start_store(self) -> None:
+        await self._start(self._broker.store)
+
+    async def _stop(self, server: Server, *, kill: bool) -> None:
+        await asyncio.to_thread(server.kill if kill else server.stop)
+
+    async def _start(self, server: Server) -> None:
         self._starting_since = self.clock.monotonic()
-        await asyncio.to_thread(self._broker.start)
+        await asyncio.to_thread(server.start)
         self._spent, self._starting_since = self._spent_starting(), None
 
     def _spent_starting(self) -> float:

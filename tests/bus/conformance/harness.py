@@ -92,6 +92,19 @@ class World(ABC):
     async def start_broker(self) -> None:
         """Start it again where it was."""
 
+    async def stop_store(self, *, kill: bool) -> None:
+        """End what the key-value store lies on: the broker, or the database beside it."""
+        await self.stop_broker(kill=kill)
+
+    async def start_store(self) -> None:
+        """Start it again where it was."""
+        await self.start_broker()
+
+    async def kill_store(self) -> None:
+        """SIGKILL, then a new start on the same port and folder."""
+        await self.stop_store(kill=True)
+        await self.start_store()
+
     @abstractmethod
     async def cut_off(self, *, silently: bool) -> None:
         """Cut the network between all connections and the broker; silently: nobody is told."""

@@ -73,7 +73,7 @@ async def test_entries_survive_a_killed_broker(mortal: World) -> None:
     await asyncio.gather(*(store.put(f"a/{n}", str(n).encode()) for n in range(100)))
     await store.put("a/expires", b"x", ttl=3.0)
     assert await store.delete("a/7")
-    await mortal.kill_broker()
+    await mortal.kill_store()
     again = await mortal.keyvalue()
     found = await mortal.within(SOON, persist(mortal, lambda: again.list("a/")))
     numbers = sorted(entry.key for entry in found if entry.key != "a/expires")
@@ -97,12 +97,12 @@ async def test_only_bus_errors_leave_a_store(mortal: World) -> None:
         lambda: store.delete("a/1"),
         lambda: store.list("a/"),
     ]
-    await mortal.stop_broker(kill=True)
+    await mortal.stop_store(kill=True)
     await mortal.within(7.0, _all_raise(Unreachable, calls))
     await store.close()
     await store.close()
     await mortal.within(1.0, _all_raise(Closed, calls))
-    await mortal.start_broker()
+    await mortal.start_store()
 
 
 async def _all_raise(error: type[Exception], calls: list[Call]) -> None:

@@ -169,8 +169,8 @@ async def test_a_watch_gets_a_snapshot_again_after_the_broker_was_killed(mortal:
     await store.put("a/1", b"one")
     view = await watching(mortal, store, "a/")
     following = asyncio.create_task(view.next(20.0))
-    await mortal.stop_broker(kill=True)
-    await mortal.start_broker()
+    await mortal.stop_store(kill=True)
+    await mortal.start_store()
     assert isinstance(await following, Snapshot)
     assert view.entries == {"a/1": b"one"}
     other = await mortal.keyvalue()

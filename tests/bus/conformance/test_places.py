@@ -157,11 +157,11 @@ async def test_a_store_that_is_away_gives_no_place_and_gets_them_back(mortal: Wo
     places = Places(await mortal.keyvalue(), mortal.clock, random.Random(1), 60.0)
     other = Places(await mortal.keyvalue(), mortal.clock, random.Random(2), 60.0)
     assert await mortal.within(5.0, places.take(SCOPE, 1))
-    await mortal.stop_broker(kill=True)
+    await mortal.stop_store(kill=True)
     with pytest.raises(Unreachable):
         await mortal.within(30.0, other.take(SCOPE, 1))
     places.give(SCOPE)
-    await mortal.start_broker()
+    await mortal.start_store()
 
     async def free() -> None:
         while True:

@@ -92,10 +92,10 @@ async def test_a_store_that_is_away_gives_no_slot(mortal: World) -> None:
     """What is limited does not start, rather than too often."""
     reservations = Reservations(await mortal.keyvalue(), mortal.clock, random.Random(1))
     await mortal.within(5.0, reservations.reserve(("a",), BUCKET))
-    await mortal.stop_broker(kill=True)
+    await mortal.stop_store(kill=True)
     with pytest.raises(Unreachable):
         await mortal.within(30.0, reservations.reserve(("a",), BUCKET))
-    await mortal.start_broker()
+    await mortal.start_store()
 
 
 class _Counting:

@@ -22,6 +22,7 @@ class OnlyPostgres:
         self.database: str | None = None
         self.lease = 1.5
         self.url = url
+        self.store = server
         self.start = server.start
         self.kill = server.kill
         self.stop = server.stop

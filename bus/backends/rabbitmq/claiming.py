@@ -1,0 +1,82 @@
+"""Claiming: of each dedupe key the first transmission is handed out, and each time is counted."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bus.backend import Lane
+from bus.backends.rabbitmq.feed import Feed
+from bus.backends.rabbitmq.held import Held, Holding
+from bus.backends.rabbitmq.link import RabbitLink
+from bus.backends.rabbitmq.wire import Received, received
+from bus.parking.bindings import Binding
+from bus.parking.parking import Mark, Place, Transmission
+
+Raw = tuple[Feed, Any]
+"""A delivery of the client library, and where it came."""
+
+
+class Claimer:
+    """Makes receipts of what a pull has found."""
+
+    def __init__(self, link: RabbitLink, holding: Holding) -> None:
+        self._link = link
+        self._parking = holding.parking
+        self._lease = holding.lease
+
+    async def take(self, binding: Binding, rows: Mapping[Place, int]) -> list[Held]:
+        """Rows of these places."""
+        born = self._link.clock.monotonic()
+        until = born + self._lease
+        loop = asyncio.get_running_loop()
+        found = await self._parking.take(binding.gid, rows)
+        return [Held(mark, message, born, until, loop) for mark, message, _ in found]
+
+    async def claim(
+        self, binding: Binding, raws: Sequence[tuple[Lane, Raw]]
+    ) -> list[tuple[Lane, Held]]:
+        """Those that are the first transmission of their key; others are acknowledged unrun."""
+        found: list[tuple[Lane, Held]] = []
+        now = self._link.clock.wall()
+        left = [(lane, raw, received(raw[1], now)) for lane, raw in raws]
+        try:
+            while left:
+                batch: dict[str, tuple[Lane, Raw, Received]] = {}
+                again = []
+                for each in left:  # a statement may not touch a row twice
+                    if each[2].key in batch:
+                        again.append(each)
+                    else:
+                        batch[each[2].key] = each
+                found += await self._claim_batch(binding, batch)
+                left = again
+        except BaseException:
+            for _, (feed, raw) in reversed(raws):
+                feed.buffer.appendleft(raw)
+            raise
+        return found
+
+    async def _claim_batch(
+        self, binding: Binding, batch: Mapping[str, tuple[Lane, Raw, Received]]
+    ) -> list[tuple[Lane, Held]]:
+        born = self._link.clock.monotonic()
+        until = born + self._lease
+        loop = asyncio.get_running_loop()
+        seen = [
+            Transmission(key, got.nonce, got.message.lane, got.sent)
+            for key, (_, _, got) in batch.items()
+        ]
+        handed = await self._parking.claim(binding.gid, seen)
+        found = []
+        repeated: dict[Feed, list[int]] = defaultdict(list)
+        for key, (lane, (feed, raw), got) in batch.items():
+            if key in handed:
+                mark = Mark(binding.gid, key, got.nonce, handed[key])
+                held = Held(mark, got.message, born, until, loop, feed, raw.delivery_tag)
+                found.append((lane, held))
+            else:
+                repeated[feed].append(raw.delivery_tag)
+        for feed, tags in repeated.items():
+            await feed.ack(tags)
+        return found

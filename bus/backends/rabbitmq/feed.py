@@ -1,0 +1,184 @@
+"""Consumers that prefetch only for those who are pulling."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from bus.backends.rabbitmq.link import Pair, RabbitLink
+from bus.waking import Bell, new_bell, ring
+
+LINGER = 0.05
+"""Seconds a consumer stays after its last pull; what it prefetched then goes back."""
+
+_ARRIVING = 0.2
+"""Seconds within which what waited in a queue comes to a new consumer."""
+
+
+@dataclass(slots=True, eq=False)
+class Feed:
+    """A consumer of one queue: what it has prefetched, every tag that is not acknowledged."""
+
+    queue: str
+    pair: Pair
+    channel: Any
+    home: "Feeds"
+    consumer: str = ""
+    prefetch: int = 0
+    missing: int = 0
+    buffer: deque[Any] = field(default_factory=deque)
+    open: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def dead(self) -> bool:
+        """Whether all that was delivered here is lost."""
+        return self.pair.dead or bool(self.channel.is_closed)
+
+    async def got(self, raw: Any) -> None:
+        """A message came."""
+        self.open[raw.delivery_tag] = None
+        self.buffer.append(raw)
+        self.missing -= 1
+        self.home.ring()
+
+    async def ack(self, tags: Iterable[int]) -> None:
+        """In few frames. A tag that is not open would close the channel."""
+        mine = {tag for tag in tags if tag in self.open}
+        first, others = 0, list[int]()
+        for tag in sorted(mine):
+            del self.open[tag]
+            if others or next(iter(self.open), tag + 1) < tag:
+                others.append(tag)
+            else:
+                first = tag  # nothing before it is open
+        with suppress(Exception):  # what is done is dropped when it comes back
+            for tag in [first, *others] if first else others:
+                await self.channel.basic_ack(tag, multiple=tag == first, wait=False)
+
+    async def requeue(self, tags: Iterable[int]) -> None:
+        """Let others have these."""
+        with suppress(Exception):  # a connection that is lost gives back by itself
+            for tag in [tag for tag in tags if tag in self.open]:
+                del self.open[tag]
+                await self.channel.basic_nack(tag, wait=False)
+
+
+class Feeds:
+    """The consumers of one process."""
+
+    def __init__(self, link: RabbitLink) -> None:
+        self._link = link
+        self._feeds: dict[str, Feed] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._pulls: Counter[str] = Counter()
+        self._used: dict[str, float] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._bells: set[Bell] = set()
+        link.lost.append(self.ring)
+
+    def ring(self) -> None:
+        """Let every pull look again."""
+        for bell in self._bells:
+            ring(bell)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task that ends with the connection."""
+        if self._link.is_closed:
+            work.close()
+        else:
+            self._link.spawn(work)
+
+    @contextmanager
+    def bell(self) -> Iterator[Bell]:
+        """Rung when anything comes meanwhile."""
+        made = new_bell()
+        self._bells.add(made)
+        try:
+            yield made
+        finally:
+            self._bells.discard(made)
+
+    @contextmanager
+    def pulling(self, queues: Sequence[str]) -> Iterator[None]:
+        """Consumers of these queues stay open meanwhile, and a moment longer."""
+        self._pulls.update(queues)
+        try:
+            yield
+        finally:
+            self._pulls.subtract(queues)
+            for queue in queues:
+                self._leave(queue)
+
+    def buffered(self, queue: str) -> int:
+        """What this process has prefetched of a queue and not handed out."""
+        feed = self._feeds.get(queue)
+        return 0 if feed is None or feed.dead else len(feed.buffer)
+
+    async def open(self, queues: Sequence[str], limit: int) -> list[Feed]:
+        """A consumer of each; what waited in the queues has come, so that lanes have an order."""
+        feeds = await asyncio.gather(*(self._open(queue, limit) for queue in queues))
+        end = self._link.clock.monotonic() + _ARRIVING
+        while any(f.missing > 0 and not f.dead for f in feeds):
+            left = end - self._link.clock.monotonic()
+            if left <= 0:
+                break
+            with self.bell() as bell, suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await bell
+        return feeds
+
+    async def _open(self, queue: str, limit: int) -> Feed:
+        """A consumer that may hold twice `limit` besides what is held already."""
+        async with self._opening.setdefault(queue, asyncio.Lock()):
+            feed = self._feeds.get(queue)
+            if feed is None or feed.dead:
+                pair = await self._link.pair()
+                with self._link.errors():
+                    channel = await self._link.run(pair.consuming.channel(publisher_confirms=False))
+                feed = self._feeds[queue] = Feed(queue, pair, channel, self)
+            held = len(feed.open) - len(feed.buffer)
+            if not feed.consumer or held + limit > feed.prefetch:
+                with self._link.errors():
+                    await self._link.run(self._consume(feed, held, limit))
+            return feed
+
+    async def _consume(self, feed: Feed, held: int, limit: int) -> None:
+        channel = feed.channel
+        if feed.consumer:
+            await channel.basic_cancel(feed.consumer)
+        feed.prefetch = min(held + 2 * limit, 65_000)
+        waiting = (await channel.queue_declare(feed.queue, passive=True)).message_count
+        feed.missing = min(waiting, limit)
+        await channel.basic_qos(prefetch_count=feed.prefetch)
+        feed.consumer = (await channel.basic_consume(feed.queue, feed.got)).consumer_tag
+
+    def _leave(self, queue: str) -> None:
+        if queue in self._timers:
+            self._timers.pop(queue).cancel()
+        if not self._pulls[queue] and queue in self._feeds:
+            loop = asyncio.get_running_loop()
+            self._timers[queue] = loop.call_later(LINGER, self._retire_soon, queue)
+
+    def _retire_soon(self, queue: str) -> None:
+        self._timers.pop(queue, None)
+        if not self._link.is_closed:
+            self._link.spawn(self._retire(queue))
+
+    async def _retire(self, queue: str) -> None:
+        """End a consumer nobody pulls from; what it prefetched is for others."""
+        async with self._opening.setdefault(queue, asyncio.Lock()):
+            feed = self._feeds.get(queue)
+            if feed is None or self._pulls[queue]:
+                return
+            consumer, feed.consumer = feed.consumer, ""
+            if consumer and not feed.dead:
+                with suppress(Exception):
+                    await feed.channel.basic_cancel(consumer)
+            if not self._pulls[queue]:
+                tags = [raw.delivery_tag for raw in feed.buffer]
+                feed.buffer.clear()
+                await feed.requeue(tags)
+            if feed.dead:
+                del self._feeds[queue]

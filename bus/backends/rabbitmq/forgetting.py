@@ -1,0 +1,63 @@
+"""Letting go of claims of dedupe keys that no repetition can meet any more."""
+
+import random
+from contextlib import suppress
+from math import inf
+
+from bus.backend import Lane, LaneName
+from bus.backends.rabbitmq.lag import Lags
+from bus.backends.rabbitmq.link import RabbitLink
+from bus.backends.rabbitmq.names import QUEUED, Shape, queue_of
+from bus.errors import BusError
+from bus.parking.bindings import Binding, Bindings
+from bus.parking.parking import Parking
+
+EVERY = 60.0
+"""Seconds between two looks of a process, at the mean: the first one that looks does it for all."""
+
+_SLACK = 60.0
+"""Seconds by which the clocks of publishers may differ."""
+
+
+class Forgetting:
+    """What was published two minutes after a claim's message may be a repetition of it. Queues are
+    first in, first out: when a message has been handed out, those published before it have been,
+    but for what came back, which is claimed already."""
+
+    def __init__(self, link: RabbitLink, lags: Lags, bindings: Bindings, parking: Parking) -> None:
+        self._link = link
+        self._lags = lags
+        self._bindings = bindings
+        self._parking = parking
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+        rng = random.Random()
+        while True:
+            await self._link.clock.sleep(rng.uniform(0.5, 1.5) * EVERY)
+            with suppress(BusError):
+                for binding in (await self._bindings.known()).values():
+                    await self.forget(binding)
+
+    async def forget(self, binding: Binding) -> None:
+        """Forget claims of one group."""
+        now = self._link.clock.wall()
+        newest = await self._parking.newest(binding.gid)
+        upto = now
+        for name in QUEUED:
+            if await self._waiting(binding, name):
+                sent = [at for (lane, _), at in newest.items() if lane == name.value]
+                upto = min(upto, min(sent, default=-inf))
+        if upto > -inf:
+            await self._parking.forget(binding.gid, upto - _SLACK)
+
+    async def _waiting(self, binding: Binding, name: LaneName) -> int:
+        shape = Shape.read(binding.facts)
+        exchange = self._link.exchange
+        queues = {
+            queue_of(exchange, binding.group, Lane(name, k), Shape(not cut, cut))
+            for cut, there in ((False, shape.whole), (True, shape.cut))
+            for k in range(16)
+            if there
+        }
+        return sum([await self._lags.waiting(queue) for queue in queues])
