@@ -23,6 +23,9 @@ _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 _PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/sbin/rabbitmq-server")
 _GREETING = b"AMQP\x00\x00\x09\x01"
+_TICKS = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
+"""How often `consumer_timeout` is looked at, in milliseconds: a minute unless told."""
+
 USER, PASSWORD = "guest", "guest"
 
 
@@ -84,6 +87,7 @@ class RabbitServer:
         script = program()
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "rabbitmq.conf").write_text(self._configuration(), encoding="utf-8")
+        (self.folder / "advanced.config").write_text(_TICKS, encoding="utf-8")
         (self.folder / "plugins").write_text("[].\n", encoding="utf-8")
         (self.folder / "pid").unlink(missing_ok=True)
         with (self.folder / "out").open("ab") as out:
@@ -173,6 +177,7 @@ class RabbitServer:
             "HOME": str(folder),
             "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
             "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from aiormq import exceptions as theirs
 
-from bus.errors import AccessDenied, BusError, Closed, Unreachable
+from bus.errors import AccessDenied, BusError, Closed, Unreachable, Unroutable
 
 
 def closed() -> Closed:
@@ -46,7 +46,10 @@ def _meaning(error: Exception, where: str) -> BusError:
     )
     said = str(error) or type(error).__name__
     code = error.args[0] if error.args else None
-    if isinstance(error, refused) or code in {403, 530}:
+    # the client library has no error of its own for a virtual host that is refused
+    vhost = "OpenOk" in said and "Connection.Close" in said
+    if isinstance(error, refused) or code in {403, 530} or vhost:
+        said = "it has no such virtual host, or not for this user" if vhost else said
         return AccessDenied(
             "RabbitMQ refused the login or a permission",
             details=f"the RabbitMQ at {where}: {said}",
@@ -65,4 +68,6 @@ def _meaning(error: Exception, where: str) -> BusError:
                 "or `?cafile=` in `bus.url`",
             ),
         )
+    if isinstance(error, theirs.ChannelNotFoundEntity):
+        return Unroutable("the group was unbound at this moment", details=said, retry_after=1.0)
     return unreachable(where, said)

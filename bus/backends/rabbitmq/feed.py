@@ -10,7 +10,7 @@ from typing import Any
 from bus.backends.rabbitmq.link import Pair, RabbitLink
 from bus.waking import Bell, new_bell, ring
 
-LINGER = 0.05
+LINGER = 0.2
 """Seconds a consumer stays after its last pull; what it prefetched then goes back."""
 
 _ARRIVING = 0.2
@@ -30,6 +30,7 @@ class Feed:
     missing: int = 0
     buffer: deque[Any] = field(default_factory=deque)
     open: dict[int, None] = field(default_factory=dict)
+    answering: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def dead(self) -> bool:
@@ -44,25 +45,28 @@ class Feed:
         self.home.ring()
 
     async def ack(self, tags: Iterable[int]) -> None:
-        """In few frames. A tag that is not open would close the channel."""
-        mine = {tag for tag in tags if tag in self.open}
-        first, others = 0, list[int]()
-        for tag in sorted(mine):
-            del self.open[tag]
-            if others or next(iter(self.open), tag + 1) < tag:
-                others.append(tag)
-            else:
-                first = tag  # nothing before it is open
-        with suppress(Exception):  # what is done is dropped when it comes back
-            for tag in [first, *others] if first else others:
-                await self.channel.basic_ack(tag, multiple=tag == first, wait=False)
+        """In few frames. A tag that is not open would close the channel, so frames leave in the
+        order in which tags are taken off."""
+        async with self.answering:
+            mine = {tag for tag in tags if tag in self.open}
+            first, others = 0, list[int]()
+            for tag in sorted(mine):
+                del self.open[tag]
+                if others or next(iter(self.open), tag + 1) < tag:
+                    others.append(tag)
+                else:
+                    first = tag  # nothing before it is open
+            with suppress(Exception):  # what is done is dropped when it comes back
+                for tag in [first, *others] if first else others:
+                    await self.channel.basic_ack(tag, multiple=tag == first, wait=False)
 
     async def requeue(self, tags: Iterable[int]) -> None:
         """Let others have these."""
-        with suppress(Exception):  # a connection that is lost gives back by itself
-            for tag in [tag for tag in tags if tag in self.open]:
-                del self.open[tag]
-                await self.channel.basic_nack(tag, wait=False)
+        async with self.answering:
+            with suppress(Exception):  # a connection that is lost gives back by itself
+                for tag in [tag for tag in tags if tag in self.open]:
+                    del self.open[tag]
+                    await self.channel.basic_nack(tag, wait=False)
 
 
 class Feeds:
@@ -145,14 +149,20 @@ class Feeds:
             return feed
 
     async def _consume(self, feed: Feed, held: int, limit: int) -> None:
-        channel = feed.channel
-        if feed.consumer:
-            await channel.basic_cancel(feed.consumer)
-        feed.prefetch = min(held + 2 * limit, 65_000)
-        waiting = (await channel.queue_declare(feed.queue, passive=True)).message_count
+        _, waiting = await asyncio.gather(
+            self._prepare(feed, held, limit), feed.pair.waiting(feed.queue)
+        )
         feed.missing = min(waiting, limit)
-        await channel.basic_qos(prefetch_count=feed.prefetch)
-        feed.consumer = (await channel.basic_consume(feed.queue, feed.got)).consumer_tag
+        feed.consumer = (await feed.channel.basic_consume(feed.queue, feed.got)).consumer_tag
+
+    async def _prepare(self, feed: Feed, held: int, limit: int) -> None:
+        """What a consumer may prefetch cannot be changed while it consumes."""
+        consumer, feed.consumer = feed.consumer, ""
+        if consumer:
+            await feed.channel.basic_cancel(consumer)
+        if held + limit > feed.prefetch:
+            feed.prefetch = min(held + 2 * max(limit, 1 << limit.bit_length()), 65_000)
+            await feed.channel.basic_qos(prefetch_count=feed.prefetch)
 
     def _leave(self, queue: str) -> None:
         if queue in self._timers:

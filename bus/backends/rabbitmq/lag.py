@@ -50,5 +50,5 @@ class Lags:
         """Messages of a queue that nobody was handed."""
         pair = await self._link.pair()
         with self._link.errors():
-            answer = await self._link.run(pair.control.queue_declare(queue, passive=True))
-        return int(answer.message_count) + self._feeds.buffered(queue)
+            count = await self._link.run(pair.waiting(queue))
+        return count + self._feeds.buffered(queue)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -40,14 +40,28 @@ class Pair:
     publishing: Any
     consuming: Any
     publisher: Any
-    control: Any
+    _control: Any
+    _mending: asyncio.Lock = field(default_factory=asyncio.Lock)
     dead: bool = False
 
     @property
     def alive(self) -> bool:
         """Whether all of it can be used."""
-        every = (self.publishing, self.consuming, self.publisher, self.control)
+        every = (self.publishing, self.consuming, self.publisher)
         return not self.dead and not any(each.is_closed for each in every)
+
+    async def control(self) -> Any:
+        """A channel for questions. The broker closes it for one about a queue that is not there;
+        then the next one has another."""
+        async with self._mending:
+            if self._control.is_closed:
+                self._control = await self.consuming.channel(publisher_confirms=False)
+        return self._control
+
+    async def waiting(self, queue: str) -> int:
+        """How many messages lie in a queue."""
+        control = await self.control()
+        return int((await control.queue_declare(queue, passive=True)).message_count)
 
     def silence(self) -> float:
         """Seconds since the consuming connection heard anything."""
@@ -119,7 +133,7 @@ class RabbitLink:
                 self._end(link)
             raise
         pair = Pair(made[0], made[1], publisher, control)
-        for each in (*made, publisher, control):
+        for each in (*made, publisher):
             each.closing.add_done_callback(lambda _: self._ended(pair))
         return pair
 
@@ -143,7 +157,7 @@ class RabbitLink:
     async def _ask(self, pair: Pair) -> None:
         try:
             async with asyncio.timeout(self.patience):
-                await pair.control.basic_qos(prefetch_count=0)
+                await (await pair.control()).basic_qos(prefetch_count=0)
         except BaseException:
             self.drop(pair)
             raise

@@ -12,7 +12,7 @@ from bus.backends.rabbitmq.feed import Feed, Feeds
 from bus.backends.rabbitmq.held import Held, Holding
 from bus.backends.rabbitmq.link import RabbitLink
 from bus.backends.rabbitmq.names import Shape, queues_of
-from bus.errors import BusError, Unroutable
+from bus.errors import Unroutable
 from bus.parking.bindings import Binding, Bindings
 from bus.parking.heads import slices_of
 from bus.parking.parking import Place
@@ -136,12 +136,8 @@ class Puller:
         every = [queue for each in queues.values() for queue in each]
         try:
             opened = dict(zip(every, await self._feeds.open(every, limit), strict=True))
-        except BusError as error:
-            if "404" in str(error) or "no queue" in str(error):
-                self._bindings.stale()
-                raise Unroutable(
-                    "the group was unbound at this moment", details=str(error), retry_after=1.0
-                ) from error
+        except Unroutable:
+            self._bindings.stale()
             raise
         return {lane: [opened[queue] for queue in each] for lane, each in queues.items()}
 
