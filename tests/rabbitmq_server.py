@@ -43,7 +43,7 @@ class RabbitServer:
 
     `database`: the address of the bus database; `store` what its store lies on, which tests of
     the store stop. The ports stay the same over `kill` and `restart`. `consumer_timeout` in
-    seconds; `more` is added to its configuration.
+    seconds; `more` is added to its configuration; `management`: it tells of itself, too.
     """
 
     lease = 2.0
@@ -56,6 +56,7 @@ class RabbitServer:
         *,
         consumer_timeout: float = 1800.0,
         more: str = "",
+        management: bool = False,
     ) -> None:
         self.folder = folder
         self.store = store
@@ -63,6 +64,7 @@ class RabbitServer:
         self._timeout = consumer_timeout
         self._more = more
         self._port, self._epmd, self._dist = ports.free(), ports.free(), ports.free()
+        self.management = ports.free() if management else 0
         self._process: psutil.Process | None = None
         self._script: subprocess.Popen[bytes] | None = None
 
@@ -88,7 +90,8 @@ class RabbitServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "rabbitmq.conf").write_text(self._configuration(), encoding="utf-8")
         (self.folder / "advanced.config").write_text(_TICKS, encoding="utf-8")
-        (self.folder / "plugins").write_text("[].\n", encoding="utf-8")
+        plugins = "rabbitmq_management" if self.management else ""
+        (self.folder / "plugins").write_text(f"[{plugins}].\n", encoding="utf-8")
         (self.folder / "pid").unlink(missing_ok=True)
         with (self.folder / "out").open("ab") as out:
             self._script = subprocess.Popen(
@@ -166,6 +169,7 @@ class RabbitServer:
             f"consumer_timeout = {int(self._timeout * 1000)}\n"
             "vm_memory_high_watermark.absolute = 512MB\n"
             "disk_free_limit.absolute = 50MB\n"
+            f"{f'management.tcp.port = {self.management}' if self.management else ''}\n"
             f"{self._more}"
         )
 

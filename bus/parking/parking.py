@@ -23,6 +23,7 @@ from bus.parking.statements import (
     ROOM,
     SETTLE,
     TAKE,
+    TURN,
 )
 
 WINDOW = 120.0
@@ -179,6 +180,11 @@ class Parking:
         """When what was last published of all that was handed out in each place was published."""
         rows = await self._database.fetch(NEWEST, gid, sure=False)
         return {(row[0], row[1]): row[2] for row in rows}
+
+    async def my_turn(self, every: float) -> bool:
+        """Whether this process is to let go of claims now: one of all is, each `every` seconds."""
+        fleet = self._database.fleet
+        return bool(await self._database.fetchval(TURN, fleet, every, sure=False))
 
     async def forget(self, gid: int, upto: float) -> None:
         """Let go of the claims that were done a window ago and published before `upto`, an epoch

@@ -125,6 +125,12 @@ WHERE id = $1 RETURNING sent_count, sent_bytes, max_bytes
 """
 """What was sent since, and what may be filled; what is long ago weighs less and less."""
 
+TURN = """
+UPDATE fleets SET forgot = now()
+WHERE id = $1 AND forgot < now() - make_interval(secs => $2::float8) RETURNING true
+"""
+"""One of all processes has the turn."""
+
 GROUPS = "SELECT gid, name, patterns, facts FROM groups WHERE fleet = $1"
 
 BIND = """

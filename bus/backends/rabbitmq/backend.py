@@ -103,6 +103,11 @@ class RabbitBackend:
         self._ear.leave(self._listener)
         await self._link.close()
 
+    async def queues(self) -> list[str]:
+        """Every queue of the fleet's groups."""
+        known = (await self._bindings.now()).values()
+        return [queue for each in known for queue in self._binder.queues(each)]
+
     def _check_open(self) -> None:
         if self._link.is_closed:
             raise closed()

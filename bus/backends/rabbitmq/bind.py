@@ -31,18 +31,30 @@ class Binder:
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """See `Backend.bind`."""
         await self._link.ask()
+        wanted = sorted({*patterns})
+        if self._fits((await self._bindings.now()).get(group), wanted):
+            return
         async with self._bindings.changing(group) as link:
             old = (await self._bindings.now()).get(group)
-            before = Shape(False, False) if old is None else Shape.read(old.facts)
-            shape = Shape(before.whole or not self._cut, before.cut or self._cut)
-            wanted = sorted({*patterns})
-            if old is not None and before == shape and sorted(old.patterns) == wanted:
+            if self._fits(old, wanted):
                 return
+            before = Shape(False, False) if old is None else Shape.read(old.facts)
+            shape = self._shape(before)
             if await self._declare(group, wanted, cut=shape.cut):
                 await self._link.clock.sleep(SETTLED)
             if old is not None:
                 await self._clear(group, old, before, {*wanted}, shape)
             await self._bindings.bind(link, group, wanted, shape.facts())
+
+    def _fits(self, old: Binding | None, wanted: Sequence[str]) -> bool:
+        """Whether there is nothing to change."""
+        if old is None:
+            return False
+        before = Shape.read(old.facts)
+        return before == self._shape(before) and sorted(old.patterns) == wanted
+
+    def _shape(self, before: Shape) -> Shape:
+        return Shape(before.whole or not self._cut, before.cut or self._cut)
 
     async def unbind(self, group: str, *, drop: bool) -> None:
         """See `Backend.unbind`."""
@@ -51,8 +63,7 @@ class Binder:
             old = (await self._bindings.now()).get(group)
             if old is None:
                 return
-            shape = Shape.read(old.facts)
-            queues = [q for cut in _kinds(shape) for q, _ in self._queues(group, (), cut=cut)]
+            queues = self.queues(old)
             async with self._link.channel() as channel:
                 if not drop:
                     await self._check_empty(channel, old, queues)
@@ -60,6 +71,11 @@ class Binder:
                 for queue in queues:
                     with self._link.errors(), suppress(ChannelNotFoundEntity):
                         await self._link.run(channel.queue_delete(queue))
+
+    def queues(self, binding: Binding) -> list[str]:
+        """Every queue of a group."""
+        kinds = _kinds(Shape.read(binding.facts))
+        return [queue for cut in kinds for queue, _ in self._queues(binding.group, (), cut=cut)]
 
     async def _check_empty(self, channel: Any, old: Binding, queues: Iterable[str]) -> None:
         waiting = await self._parking.unsettled(old.gid)
@@ -83,8 +99,8 @@ class Binder:
         """Have the queues that publishers are to use from now on; whether any is new."""
         new = False
         async with self._link.channel() as channel:
-            known = await self._exist(self._queues(group, (), cut=cut)[0][0])
             for queue, keys in self._queues(group, patterns, cut=cut):
+                known = await self._exist(queue)
                 with self._link.errors():
                     if not known:
                         await self._link.run(self._make(channel, queue))

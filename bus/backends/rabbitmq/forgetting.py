@@ -13,7 +13,7 @@ from bus.parking.bindings import Binding, Bindings
 from bus.parking.parking import Parking
 
 EVERY = 60.0
-"""Seconds between two looks of a process, at the mean: the first one that looks does it for all."""
+"""Seconds between two looks; the process that comes first does it for all."""
 
 _SLACK = 60.0
 """Seconds by which the clocks of publishers may differ."""
@@ -36,6 +36,8 @@ class Forgetting:
         while True:
             await self._link.clock.sleep(rng.uniform(0.5, 1.5) * EVERY)
             with suppress(BusError):
+                if not await self._parking.my_turn(EVERY):
+                    continue
                 for binding in (await self._bindings.known()).values():
                     await self.forget(binding)
 

@@ -25,11 +25,10 @@ def described(url: str) -> str:
     return f"{parts.hostname}:{port}/{parts.path.lstrip('/')}"
 
 
-def with_heartbeat(url: str, seconds: int, name: str) -> str:
+def with_heartbeat(url: str, seconds: int) -> str:
     """The address with what the client library reads from it."""
     parts = urlsplit(url)
     query = "&".join(filter(None, [parts.query, f"heartbeat={seconds}"]))
-    del name
     return parts._replace(query=query).geturl()
 
 
@@ -86,7 +85,8 @@ class RabbitLink:
         self.lost: list[Callable[[], None]] = []
         self.is_closed = False
         self.exchange = ""
-        self._url = with_heartbeat(url, beat, name)
+        self.url = url
+        self._url = with_heartbeat(url, beat)
         self._name = name
         self._pair: Pair | None = None
         self._linking = asyncio.Lock()

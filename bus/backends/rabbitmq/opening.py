@@ -52,4 +52,4 @@ async def open_parts(terms: Terms) -> Parts:
         database.close()
 
     store = PostgresKeyValue(database, ear, terms.clock)
-    return Parts(backend, store, close, partial(examine, link, backend))
+    return Parts(backend, store, close, partial(examine, link, backend, database))

@@ -1,11 +1,13 @@
 -- What brokers without leases, delays and claims keep beside themselves.
 
 -- What a fleet's tasks may fill (null: nobody has said), and of what its publishers have sent
--- lately: how many messages, and their bytes. They tell the size of what waits.
+-- lately: how many messages, and their bytes. They tell the size of what waits. `forgot`: when claims
+-- were last let go of.
 ALTER TABLE muster_bus.fleets
     ADD COLUMN max_bytes    bigint,
     ADD COLUMN sent_count   bigint NOT NULL DEFAULT 0,
-    ADD COLUMN sent_bytes   bigint NOT NULL DEFAULT 0;
+    ADD COLUMN sent_bytes   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN forgot       timestamptz NOT NULL DEFAULT now();
 
 -- A role's group as it is bound. `gid` is of one life of a group: bound again, it has another.
 -- `facts`: what the backend of its broker has to know of it, JSON.

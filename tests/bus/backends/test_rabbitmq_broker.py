@@ -219,3 +219,26 @@ async def test_it_says_what_it_is(rabbitmq_server: RabbitServer) -> None:
         assert told.version[0].isdigit()
         assert told.used is not None
         assert 9_000 <= told.used <= 12_000
+
+
+@pytest.mark.slow
+async def test_what_an_operator_made_that_breaks_a_promise_is_named(
+    own_rabbitmq: Callable[..., RabbitServer],
+) -> None:
+    """A queue that is no quorum queue, and a policy by which messages are dropped."""
+    server = own_rabbitmq(management=True)
+    link = await aiormq.connect(server.url)
+    channel = await link.channel()
+    await channel.queue_declare("muster.t.g.high", durable=True)
+    await link.close()
+    url = f"{server.url}?management={server.management}"
+    async with opened(server, url=url) as parts:
+        await parts.backend.bind("g", ["work.#"])
+        limit = ("set_policy", "mine", "^muster", '{"delivery-limit": 5}', "--apply-to", "queues")
+        await asyncio.to_thread(server.control, *limit)
+        async with asyncio.timeout(20.0):
+            while len(found := (await parts.examine()).dangers or []) < 3:
+                await TERMS.clock.sleep(0.2)
+        assert {danger.name for danger in found} == {"queue", "policy"}
+        assert "muster.t.g.high is no quorum queue" in [danger.said for danger in found]
+        assert "the policy mine gives muster.t.g.normal delivery-limit 5" in [d.said for d in found]
