@@ -56,4 +56,4 @@ def client_tracing(loaded: Loaded) -> Tracing:
 def _system(loaded: Loaded) -> str:
     """The broker as traces name it."""
     scheme = urlsplit(loaded.settings.bus.url or "nats:").scheme
-    return "nats" if scheme == "tls" else scheme
+    return {"tls": "nats", "amqp": "rabbitmq", "amqps": "rabbitmq"}.get(scheme, scheme)

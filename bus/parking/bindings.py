@@ -28,6 +28,10 @@ class Binding:
     facts: Mapping[str, Any]
 
 
+_LOCK = 30.0
+"""Seconds to wait for others that change the same group."""
+
+
 def channel_of(fleet: int) -> str:
     """Where a fleet's backends tell each other of bindings and of rows."""
     return f"muster_parking_{fleet}"
@@ -90,7 +94,8 @@ class Bindings:
         try:
             with translated(self._database.where):
                 name = f"muster bind {self._database.fleet}/{group}"
-                await link.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", name)
+                lock = "SELECT pg_advisory_lock(hashtextextended($1, 0))"
+                await link.execute(lock, name, timeout=_LOCK)
                 yield link
         finally:
             link.terminate()

@@ -1,5 +1,6 @@
 """Opens a fleet's connections to RabbitMQ and the bus database, with everything on them."""
 
+import logging
 from functools import partial
 
 from bus.backends.rabbitmq.backend import RabbitBackend
@@ -28,6 +29,7 @@ async def open_parts(terms: Terms) -> Parts:
             actions=(f"set fleet.lease to {LEAST:g} or more",),
         )
     url = needed(terms.database, "RabbitMQ")
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it tells, our errors say
     beat = int(terms.lease + 1) // 3
     link = RabbitLink(
         terms.url, beat=beat, patience=terms.patience, clock=terms.clock, name=terms.name
