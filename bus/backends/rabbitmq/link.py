@@ -18,6 +18,10 @@ _FAREWELL = 2.0
 """Seconds a connection that is closed has to say so."""
 
 
+_CONTROLS = 4
+"""Channels for questions: each answers one at a time."""
+
+
 def described(url: str) -> str:
     """Host, port and virtual host, without user and password."""
     parts = urlsplit(url)
@@ -39,8 +43,9 @@ class Pair:
     publishing: Any
     consuming: Any
     publisher: Any
-    _control: Any
+    _controls: dict[int, Any]
     _mending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asked: int = 0
     dead: bool = False
 
     @property
@@ -52,10 +57,16 @@ class Pair:
     async def control(self) -> Any:
         """A channel for questions. The broker closes it for one about a queue that is not there;
         then the next one has another."""
-        async with self._mending:
-            if self._control.is_closed:
-                self._control = await self.consuming.channel(publisher_confirms=False)
-        return self._control
+        self._asked += 1
+        number = self._asked % _CONTROLS
+        found = self._controls.get(number)
+        if found is None or found.is_closed:
+            async with self._mending:
+                found = self._controls.get(number)
+                if found is None or found.is_closed:
+                    found = await self.consuming.channel(publisher_confirms=False)
+                    self._controls[number] = found
+        return found
 
     async def waiting(self, queue: str) -> int:
         """How many messages lie in a queue."""
@@ -132,7 +143,7 @@ class RabbitLink:
             for link in made:
                 self._end(link)
             raise
-        pair = Pair(made[0], made[1], publisher, control)
+        pair = Pair(made[0], made[1], publisher, {0: control})
         for each in (*made, publisher):
             each.closing.add_done_callback(lambda _: self._ended(pair))
         return pair
