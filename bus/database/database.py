@@ -20,14 +20,8 @@ CONNECTIONS = 3
 _IDLE = 30.0
 """Seconds after which a connection nobody needed is given back."""
 
-_FLEET = f"""
-WITH made AS (
-    INSERT INTO {SCHEMA}.fleets (name) SELECT $1
-    WHERE NOT EXISTS (SELECT FROM {SCHEMA}.fleets WHERE name = $1)
-    ON CONFLICT DO NOTHING RETURNING id
-)
-SELECT id FROM made UNION ALL SELECT id FROM {SCHEMA}.fleets WHERE name = $1
-"""  # noqa: S608
+_FLEET = f"SELECT id FROM {SCHEMA}.fleets WHERE name = $1"  # noqa: S608
+_NEW_FLEET = f"INSERT INTO {SCHEMA}.fleets (name) VALUES ($1) ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 class BusDatabase:
@@ -65,6 +59,8 @@ class BusDatabase:
                     pass
             async with database.link() as link:
                 await migrate(link, packaged())
+                if await link.fetchval(_FLEET, fleet) is None:
+                    await link.execute(_NEW_FLEET, fleet)
                 database.fleet = await link.fetchval(_FLEET, fleet)
         except BaseException:
             database.close()
