@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests import brokers, forms, redis_server
 from tests.redis_server import RedisServer
 from tests import forms
+from tests.kafka_server import KafkaServer
 from tests.rabbitmq_server import RabbitServer, program, running
 from tests.servers import NatsServer, PostgresServer, open_folder
 
@@ -210,6 +211,38 @@ def own_postgres(free_folder: Path) -> Iterator[Callable[[], PostgresServer]]:
             nonlocal made
             made += 1
             server = PostgresServer(free_folder / f"postgres-{made}")
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def kafka_server(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[KafkaServer]:
+    """The server all tests share: use your own fleet name on it, and never stop it."""
+    with postgres_server.fresh_database() as database:
+        server = KafkaServer(tmp_path_factory.mktemp("kafka"), database)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def own_kafka(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> Iterator[Callable[[], KafkaServer]]:
+    """Makes servers of the test's own, started, which it may kill, freeze and restart."""
+    with ExitStack() as stack:
+        made = 0
+
+        def make() -> KafkaServer:
+            nonlocal made
+            made += 1
+            database = stack.enter_context(postgres_server.fresh_database())
+            server = KafkaServer(tmp_path / f"kafka-{made}", database)
             stack.callback(server.stop)
             server.start()
             return server
