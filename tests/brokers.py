@@ -82,7 +82,7 @@ class Broker(Server, Protocol):
         ...
 
 
-BROKERS = ("nats", "rabbitmq")
+BROKERS = ("nats", "rabbitmq", "kafka")
 """Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
 and own_NAME, which makes one of the test's own."""
 

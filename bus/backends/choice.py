@@ -28,9 +28,23 @@ async def _rabbitmq(terms: Terms) -> Parts:
     return await open_parts(terms)
 
 
+async def _kafka(terms: Terms) -> Parts:
+    from bus.backends.kafka.opening import open_parts
+
+    return await open_parts(terms)
+
+
 BACKENDS: Mapping[str, Opener] = MappingProxyType(
     {"nats": _nats, "tls": _nats, "redis": _redis, "rediss": _redis}
     {"nats": _nats, "tls": _nats, "amqp": _rabbitmq, "amqps": _rabbitmq}
+    {
+        "nats": _nats,
+        "tls": _nats,
+        "amqp": _rabbitmq,
+        "amqps": _rabbitmq,
+        "kafka": _kafka,
+        "kafkas": _kafka,
+    }
 )
 """Which backend speaks what."""
 

@@ -1,0 +1,191 @@
+"""Connections to the brokers of a Kafka, and who leads which partition.
+
+Two connections to each broker: what is written waits for disks, and a broker answers the requests
+of one connection in their order. Nothing is retried here; a connection that broke is made anew by
+the next request. A Kafka of one broker is spoken to at the address that was given, whatever it
+advertises.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from enum import Enum
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import KafkaConnectionError, NotLeaderForPartitionError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from bus.backends.kafka.address import Address
+from bus.backends.kafka.errors import LIBRARY, refused, translated
+from bus.errors import Closed
+
+_ANSWER = 3.0
+"""Seconds a broker may take to answer; it is not asked to wait for anything."""
+
+
+class Use(Enum):
+    """What a connection is for."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class KafkaLink:
+    """The Kafka at `address`. Safe to use concurrently, from one event loop. `patience`: seconds
+    to connect; `name`: what its logs call this process."""
+
+    def __init__(self, address: Address, *, name: str = "muster", patience: float = 5.0) -> None:
+        self.address = address
+        self.where = address.shown
+        self.cluster = ""
+        self.controller = -1
+        self._name = name
+        self._patience = min(patience, _ANSWER)
+        self._context = ssl.create_default_context() if address.tls else None
+        self._nodes: Mapping[int, tuple[str, int]] = {}
+        self._conns: dict[tuple[int, Use], AIOKafkaConnection] = {}
+        self._leaders: dict[str, Mapping[int, int]] = {}
+        self._locks = {use: asyncio.Lock() for use in Use}
+        self._before: Mapping[int, tuple[str, int]] = {}
+        self._closed = False
+
+    @property
+    def nodes(self) -> Iterable[int]:
+        """The brokers, by their numbers."""
+        return self._nodes.keys()
+
+    async def ready(self, doing: str) -> None:
+        """Return when there is a connection. Raises `Unreachable`, `AccessDenied`, `Closed`."""
+        await self._conn(self._any(), Use.READ, doing)
+
+    async def ping(self) -> None:
+        """Return when a broker has answered on the connection that reads."""
+        await self.ask(MetadataRequest([]), "asking whether it is there")
+
+    async def ask(
+        self, request: Any, doing: str, *, use: Use = Use.READ, node: int | None = None
+    ) -> Any:
+        """The answer to a request of a broker, by default of any."""
+        conn = await self._conn(self._any() if node is None else node, use, doing)
+        with translated(self.where, doing):
+            try:
+                return await conn.send(request)
+            except TimeoutError:
+                conn.close()
+                raise KafkaConnectionError(f"no answer for {self._patience:g} s") from None
+
+    async def leaders(self, topic: str, doing: str) -> Mapping[int, int]:
+        """The brokers that lead the partitions of a topic."""
+        found = self._leaders.get(topic)
+        if found is None:
+            answer = await self._metadata(doing, [topic])
+            ((code, _, _, parts),) = answer.topics
+            with translated(self.where, doing):
+                if code or any(leader < 0 for _, _, leader, *_ in parts):
+                    raise refused(code, topic) if code else NotLeaderForPartitionError(topic)
+            found = self._leaders[topic] = {part: leader for _, part, leader, *_ in parts}
+        return found
+
+    def forget(self, topic: str) -> None:
+        """The leaders of a topic may have changed."""
+        self._leaders.pop(topic, None)
+
+    def check(self, code: int, topic: str, doing: str) -> None:
+        """Raise what an error code in an answer stands for."""
+        if code:
+            self.forget(topic)
+            with translated(self.where, doing):
+                raise refused(code, topic)
+
+    async def close(self) -> None:
+        """Let go of the connections; a second close does nothing."""
+        self._closed = True
+        conns, self._conns = self._conns, {}
+        ended = [ended for conn in conns.values() if (ended := conn.close()) is not None]
+        with suppress(*LIBRARY):
+            async with asyncio.timeout(1.0):
+                await asyncio.gather(*ended)
+
+    async def refresh(self, doing: str) -> None:
+        """Ask again which brokers there are."""
+        await self._metadata(doing, [])
+
+    async def _metadata(self, doing: str, topics: list[str]) -> Any:
+        answer = await self.ask(MetadataRequest(topics, False), doing)
+        self._learn(answer)
+        return answer
+
+    def _learn(self, answer: Any) -> None:
+        self.cluster, self.controller = answer.cluster_id, answer.controller_id
+        nodes = {node: (host, port) for node, host, port, _ in answer.brokers}
+        if len(nodes) == 1 and len(self.address.hosts) == 1:
+            nodes = dict.fromkeys(nodes, self.address.hosts[0])
+        self._nodes = nodes
+
+    def _any(self) -> int:
+        """A broker there is, one that is connected before the others; -1 when none is known."""
+        here = (node for (node, _), conn in self._conns.items() if conn.connected())
+        return next(here, next(iter(self._nodes), -1))
+
+    async def _conn(self, node: int, use: Use, doing: str) -> AIOKafkaConnection:
+        if self._closed:
+            raise Closed("the connection to Kafka is closed", details=self.where)
+        conn = self._conns.get((node, use))
+        if conn is not None and conn.connected():
+            return conn
+        async with self._locks[use]:
+            conn = self._conns.get((node if node >= 0 else self._any(), use))
+            if conn is None or not conn.connected():
+                conn = await self._connect(node, use, doing)
+        return conn
+
+    async def _connect(self, node: int, use: Use, doing: str) -> AIOKafkaConnection:
+        """Connect to a broker; to any that answers if it is not known."""
+        tries = [*self.address.hosts, *self._before.values()]
+        if node in self._nodes:
+            tries = [self._nodes[node]]
+        why: BaseException = KafkaConnectionError(f"broker {node} is not there")
+        for host, port in tries:
+            try:
+                conn = await self._open(host, port)
+                if node not in self._nodes:
+                    node = await self._introduce(conn)
+            except LIBRARY as error:
+                why = error
+                continue
+            if self._closed:
+                conn.close()
+                raise Closed("the connection to Kafka is closed", details=self.where)
+            self._conns[node, use] = conn
+            return conn
+        self._leaders.clear()
+        if node in self._nodes:
+            self._before, self._nodes = self._nodes, {}
+        with translated(self.where, doing):
+            raise why
+
+    async def _introduce(self, conn: AIOKafkaConnection) -> int:
+        """Ask who the brokers are; the number to keep this connection under."""
+        try:
+            self._learn(await conn.send(MetadataRequest([], False)))
+        except BaseException:
+            conn.close()
+            raise
+        at = {place: node for node, place in self._nodes.items()}
+        return at.get((conn.host, conn.port), next(iter(self._nodes), -1))
+
+    async def _open(self, host: str, port: int) -> AIOKafkaConnection:
+        to = self.address
+        return await create_conn(
+            host,
+            port,
+            client_id=self._name,
+            request_timeout_ms=int(self._patience * 1000),
+            ssl_context=self._context,
+            security_protocol=to.protocol,
+            sasl_mechanism=to.login if to.user is not None else None,
+            sasl_plain_username=to.user,
+            sasl_plain_password=to.password,
+        )

@@ -1,0 +1,87 @@
+"""Publishing: everything is checked and routed first, then put into the log or kept as rows.
+
+A partition takes one batch of a request: what is more comes in the next request.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+
+from bus.backend import Message
+from bus.backends.kafka import log, statements
+from bus.backends.kafka.bells import Bells
+from bus.backends.kafka.gauge import Gauge
+from bus.backends.kafka.groups import Group, Groups, Routed
+from bus.backends.kafka.link import KafkaLink
+from bus.backends.kafka.names import CODES
+from bus.backends.kafka.records import batches, row_key, size_of, to_meta
+from bus.database.database import BusDatabase
+from bus.sizes import check_sizes
+
+Columns = list[Sequence[object]]
+
+
+class Publisher:
+    """Sends messages so that they are safe on disk when the call returns."""
+
+    def __init__(
+        self, link: KafkaLink, database: BusDatabase, groups: Groups, bells: Bells, gauge: Gauge
+    ) -> None:
+        self._link = link
+        self._database = database
+        self._groups = groups
+        self._bells = bells
+        self._gauge = gauge
+
+    async def publish(
+        self, messages: Sequence[Message], *, owed: bool = True, follow_up: bool = False
+    ) -> None:
+        """See `Backend.publish`. With `owed` False, a message routed by topic that no group wants
+        is dropped, and a full broker is no reason to refuse."""
+        check_sizes(messages)
+        await self._link.ready("publishing")
+        routed = (await self._groups.current()).route(messages, owed=owed)
+        if owed:
+            size = sum(size_of(m) for found in routed.logged.values() for m in found)
+            size += sum(size_of(m) for _, m in routed.rows)
+            await self._gauge.admit(size, follow_up=follow_up)
+        await self._log(routed)
+        if routed.rows:
+            await self._database.fetch(statements.KEEP, *columns(routed.rows))
+            self._bells.tell_rows({group.gid for group, _ in routed.rows})
+
+    async def _log(self, routed: Routed) -> None:
+        """Put these into the logs: the first batch of each partition, then the second ones."""
+        waiting = [
+            (group, part, batches(found), iter(found))
+            for (group, part), found in routed.logged.items()
+        ]
+        while waiting:
+            rounds = [(*each, next(each[2], None)) for each in waiting]
+            going = [(*each[:4], *each[4]) for each in rounds if each[4] is not None]
+            sent = [(group.topic, part, batch) for group, part, _, _, batch, _ in going]
+            offsets = await log.append(self._link, sent) if sent else []
+            for (group, part, _, found, _, number), offset in zip(going, offsets, strict=True):
+                size = sum(map(size_of, islice(found, number)))
+                self._bells.tell_records(group.gid, part, offset + number, size)
+            waiting = [(group, part, more, found) for group, part, more, found, *_ in going]
+
+
+def columns(rows: Sequence[tuple[Group, Message]]) -> Columns:
+    """What `KEEP` and `SETTLE_THEN` take of messages for groups."""
+    found = sorted(
+        (
+            (
+                group.gid,
+                row_key(m),
+                CODES[m.lane.name],
+                m.lane.slice % group.cut,
+                m.due,
+                size_of(m),
+                to_meta(m),
+                m.body,
+            )
+            for group, m in rows
+        ),
+        key=lambda row: row[:2],
+    )
+    return [*zip(*found, strict=True)] or [()] * 8

@@ -1,0 +1,96 @@
+"""Settling and extending: one statement of the database each. Kafka plays no part in them, so they
+work while it is away.
+
+What carries no `then` does not wait for the disk: what a killed machine of the database forgets is
+handed out again, which promise 9 allows.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bus.backend import Delivery, Message
+from bus.backends.kafka import statements
+from bus.backends.kafka.bells import Bells
+from bus.backends.kafka.groups import Groups
+from bus.backends.kafka.publish import columns
+from bus.backends.kafka.receipts import Receipt, named, receipt
+from bus.backends.kafka.records import to_meta
+from bus.database.database import BusDatabase
+from bus.sizes import check_sizes
+from contracts.clock import Clock
+
+if TYPE_CHECKING:
+    from bus.database.links import Row
+
+CARRY_AFTER = 60.0
+"""Seconds after which the row of a delivery that is still held takes its message along: it would
+keep the log from being deleted."""
+
+
+class Settler:
+    """Ends and renews hand-overs."""
+
+    def __init__(
+        self,
+        database: BusDatabase,
+        groups: Groups,
+        bells: Bells,
+        *,
+        lease: float,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._groups = groups
+        self._bells = bells
+        self._lease = lease
+        self._clock = clock
+
+    async def settle(
+        self, deliveries: Sequence[Delivery], then: Sequence[Message]
+    ) -> list[Delivery]:
+        """See `Backend.settle`; there is at least one delivery."""
+        check_sizes(then)
+        given = named(map(receipt, deliveries))
+        if not then:
+            rows = await self._database.fetch(statements.SETTLE, *given, sure=False)
+            return _others(deliveries, rows)
+        routed = (await self._groups.current()).route(then, owed=False)
+        kept = [
+            (group, m) for (group, _), found in routed.logged.items() for m in found
+        ] + routed.rows
+        rows = await self._database.fetch(statements.SETTLE_THEN, *given, *columns(kept))
+        if rows and kept:
+            self._bells.tell_rows({group.gid for group, _ in kept})
+        return _others(deliveries, rows)
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """See `Backend.extend`; there is at least one delivery."""
+        given = named(map(receipt, deliveries))
+        rows = await self._database.fetch(statements.EXTEND, *given, self._lease, sure=False)
+        lost = _others(deliveries, rows)
+        now = self._clock.monotonic()
+        gone = {id(d) for d in lost}
+        held = [d for d in deliveries if id(d) not in gone and _holds_back(receipt(d), now)]
+        if held:
+            await self._carry(held)
+        return lost
+
+    async def give_back(self, receipts: Sequence[Receipt]) -> None:
+        """Let others take these at once, as if they had never been handed over."""
+        await self._database.fetch(statements.GIVE_BACK, *named(receipts), sure=False)
+        self._bells.tell_rows({each.gid for each in receipts})
+
+    async def _carry(self, held: Sequence[Delivery]) -> None:
+        rows = sorted((*receipt(d).row, to_meta(d.message), d.message.body) for d in held)
+        await self._database.fetch(statements.CARRY, *zip(*rows, strict=True), sure=True)
+        for each in held:
+            receipt(each).carried = True
+
+
+def _holds_back(each: Receipt, now: float) -> bool:
+    return not each.carried and now - each.since >= CARRY_AFTER
+
+
+def _others(deliveries: Sequence[Delivery], rows: "Sequence[Row]") -> list[Delivery]:
+    ours = {tuple(row) for row in rows}
+    return [d for d in deliveries if receipt(d).row not in ours]
