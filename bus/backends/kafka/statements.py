@@ -156,7 +156,7 @@ LOWS = """SELECT g.gid, g.topic, p.part, p.next, p.low, least(p.next,
         AND t.part = p.part AND t.body IS NULL)) AS wanted
 FROM kafka_groups g JOIN kafka_parts p USING (gid) WHERE g.fleet = $1 AND g.ready"""
 
-SWEPT = """UPDATE kafka_parts p SET low = greatest(low, a.low),
+SWEPT = """UPDATE kafka_parts p SET low = greatest(p.low, a.low),
     upto = CASE WHEN a.drained AND p.next = a.next THEN greatest(p.upto, $1) ELSE p.upto END,
     unread = CASE WHEN a.drained AND p.next = a.next THEN 0 ELSE p.unread END
 FROM unnest($2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bool[])

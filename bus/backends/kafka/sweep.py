@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bus.backends.kafka import log, statements
 from bus.backends.kafka.link import KafkaLink
 from bus.database.database import BusDatabase
-from bus.errors import BusError
+from bus.errors import BusError, Unreachable
 from contracts.clock import Clock
 
 if TYPE_CHECKING:
@@ -93,9 +93,11 @@ class Sweeper:
             try:
                 if await self._ours():
                     await self.sweep()
-            except BusError as error:
+            except Unreachable as error:
                 _log.debug("what is done was not deleted: %s", error)
                 busy = True
+            except BusError as error:
+                _log.warning("what is done could not be deleted: %s", error)
 
     async def _ours(self) -> bool:
         """Whether no other process of the fleet has done it a moment ago."""
