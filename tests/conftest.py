@@ -177,6 +177,39 @@ def own_rabbitmq(
         yield make
 
 
+@pytest.fixture(scope="session")
+def kafka_server(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[KafkaServer]:
+    """The server all tests share: use your own fleet name on it, and never stop it."""
+    folder = tmp_path_factory.mktemp("kafka")
+    with postgres_server.fresh_database() as database:
+        server = KafkaServer(folder, postgres_server, database)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def own_kafka(
+    tmp_path: Path, own_postgres: Callable[[], PostgresServer]
+) -> Iterator[Callable[[], KafkaServer]]:
+    """Makes servers of the test's own, started, each beside a PostgreSQL of its own."""
+    with ExitStack() as stack:
+        made = 0
+
+        def make() -> KafkaServer:
+            nonlocal made
+            made += 1
+            beside = own_postgres()
+            server = KafkaServer(tmp_path / f"kafka-{made}", beside, beside.url)
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield make
+
+
 @pytest.fixture
 def free_folder() -> Iterator[Path]:
     """A folder that any account of this machine may pass, as an embedded PostgreSQL needs it."""
@@ -211,38 +244,6 @@ def own_postgres(free_folder: Path) -> Iterator[Callable[[], PostgresServer]]:
             nonlocal made
             made += 1
             server = PostgresServer(free_folder / f"postgres-{made}")
-            stack.callback(server.stop)
-            server.start()
-            return server
-
-        yield make
-
-
-@pytest.fixture(scope="session")
-def kafka_server(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
-) -> Iterator[KafkaServer]:
-    """The server all tests share: use your own fleet name on it, and never stop it."""
-    with postgres_server.fresh_database() as database:
-        server = KafkaServer(tmp_path_factory.mktemp("kafka"), database)
-        server.start()
-        yield server
-        server.stop()
-
-
-@pytest.fixture
-def own_kafka(
-    tmp_path: Path, postgres_server: PostgresServer
-) -> Iterator[Callable[[], KafkaServer]]:
-    """Makes servers of the test's own, started, which it may kill, freeze and restart."""
-    with ExitStack() as stack:
-        made = 0
-
-        def make() -> KafkaServer:
-            nonlocal made
-            made += 1
-            database = stack.enter_context(postgres_server.fresh_database())
-            server = KafkaServer(tmp_path / f"kafka-{made}", database)
             stack.callback(server.stop)
             server.start()
             return server

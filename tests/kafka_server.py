@@ -15,7 +15,7 @@ import pytest
 
 from deploy import ports
 from tests.freezing import freeze
-from tests.servers import missing
+from tests.servers import PostgresServer, missing
 
 VERSION = "4.3.1"
 """What `tests/install/kafka.sh` fetches."""
@@ -31,8 +31,8 @@ _JAVA = ("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 class KafkaServer:
-    """One Kafka broker whose log lies under `folder`; `database` is the URL of an empty database,
-    which none of the methods touches.
+    """One Kafka broker whose log lies under `folder`; `database` is the URL of an empty database on
+    the PostgreSQL `store`, which none of the methods touches.
 
     The ports stay the same over `kill` and `restart`. A client that is told one address of the
     only broker goes on using it, so a proxy before `url` needs nothing of it. `more`: lines of
@@ -42,9 +42,16 @@ class KafkaServer:
     lease = 1.5
 
     def __init__(
-        self, folder: Path, database: str, *, more: str = "", secure: Path | None = None
+        self,
+        folder: Path,
+        store: PostgresServer,
+        database: str,
+        *,
+        more: str = "",
+        secure: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.store = store
         self.database: str | None = database
         self._more = more
         self._secure = secure

@@ -6,7 +6,7 @@ it found them, or not at all.
 
 FLEET = "INSERT INTO kafka_fleets (fleet) VALUES ($1) ON CONFLICT DO NOTHING"
 
-LIMIT = "UPDATE kafka_fleets SET max_bytes = $2 WHERE fleet = $1 AND max_bytes IS DISTINCT FROM $2"
+LIMIT = "UPDATE fleets SET max_bytes = $2 WHERE id = $1 AND max_bytes IS DISTINCT FROM $2"
 
 VERSION = "SELECT version FROM kafka_fleets WHERE fleet = $1"
 
@@ -143,10 +143,10 @@ NEXT = "SELECT part, next FROM kafka_parts WHERE gid = $1"
 
 ROOM = """SELECT f.max_bytes,
     (SELECT coalesce(sum(p.unread), 0)::bigint FROM kafka_parts p JOIN kafka_groups g USING (gid)
-        WHERE g.fleet = f.fleet)
+        WHERE g.fleet = f.id)
     + (SELECT coalesce(sum(t.size), 0)::bigint FROM kafka_groups g JOIN kafka_tasks t USING (gid)
-        WHERE g.fleet = f.fleet AND t.lane < 9) AS used
-FROM kafka_fleets f WHERE f.fleet = $1"""
+        WHERE g.fleet = f.id AND t.lane < 9) AS used
+FROM fleets f WHERE f.id = $1"""
 
 SWEEP = """UPDATE kafka_fleets SET swept = now()
 WHERE fleet = $1 AND swept < now() - make_interval(secs => $2) RETURNING now()"""

@@ -1,10 +1,9 @@
 -- Who has what of that which lies in Kafka: see docs/brokers/kafka.md.
 
--- `version` rises with every binding that changes; `max_bytes` is what the fleet's tasks may fill.
+-- `version` rises with every binding that changes; `swept`: when what is done was last deleted.
 CREATE TABLE muster_bus.kafka_fleets (
     fleet       integer PRIMARY KEY REFERENCES muster_bus.fleets ON DELETE CASCADE,
     version     bigint NOT NULL DEFAULT 0,
-    max_bytes   bigint,
     swept       timestamptz NOT NULL DEFAULT '-infinity'
 );
 

@@ -41,7 +41,7 @@ def secured(
     (folder / "chain.pem").write_bytes(chain)
     authority.cert_pem.write_to_path(folder / "authority.pem")
     with postgres_server.fresh_database() as database:
-        server = KafkaServer(folder / "kafka", database, secure=folder)
+        server = KafkaServer(folder / "kafka", postgres_server, database, secure=folder)
         server.start()
         yield server, folder / "authority.pem"
         server.stop()

@@ -110,13 +110,13 @@ async def test_settling_works_while_kafka_is_away(own_kafka: Callable[[], KafkaS
 @pytest.mark.parametrize("both", [False, True], ids=["database", "both"])
 async def test_a_killed_database_loses_neither_input_nor_then(
     own_kafka: Callable[[], KafkaServer],
-    own_postgres: Callable[[], PostgresServer],
     happened: Callable[[str], None],
     both: bool,
 ) -> None:
     """10: in the middle of settles; Kafka beside it goes on, or is killed with it."""
-    server, database = own_kafka(), own_postgres()
-    async with connected(server, "killed", database=database.url) as (backend, _):
+    server = own_kafka()
+    database = server.store
+    async with connected(server, "killed") as (backend, _):
         await backend.publish(tasks(200))
         held = await gather(backend, 200)
         done = [asyncio.create_task(settled(backend, each)) for each in held]
