@@ -17,7 +17,7 @@ from bus.backends.kafka.groups import Group
 from bus.backends.kafka.link import KafkaLink
 from bus.backends.kafka.names import CODES
 from bus.backends.kafka.receipts import Receipt
-from bus.backends.kafka.records import TOPIC_UNKNOWN, Logged, from_row, size_of
+from bus.backends.kafka.records import TOPIC_UNKNOWN, Logged, from_row
 from bus.database.database import BusDatabase
 from bus.errors import BusError
 from contracts.clock import Clock
@@ -167,7 +167,7 @@ def _moves(
     """By partition: from where, to where, over how many bytes, and until when it was accepted."""
     moves: dict[int, tuple[int, int, int, int, float]] = {}
     for _, each in records:
-        size = size_of(each.message) + (moves[each.part][3] if each.part in moves else 0)
+        size = each.size + (moves[each.part][3] if each.part in moves else 0)
         moves[each.part] = (each.part, next_[each.part], each.offset + 1, size, each.time)
     return sorted(moves.values())
 
@@ -182,7 +182,7 @@ def _claims(
             each.offset,
             CODES[lane.name],
             each.message.lane.slice % group.cut,
-            size_of(each.message),
+            each.size,
         )
         for lane, each in records
     )

@@ -76,16 +76,20 @@ class KafkaLink:
                 conn.close()
                 raise KafkaConnectionError(f"no answer for {self._patience:g} s") from None
 
-    async def leaders(self, topic: str, doing: str) -> Mapping[int, int]:
-        """The brokers that lead the partitions of a topic."""
+    async def leaders(self, topic: str, doing: str, parts: Iterable[int] = ()) -> Mapping[int, int]:
+        """The brokers that lead the partitions of a topic, these and others."""
+        wanted = set(parts)
         found = self._leaders.get(topic)
-        if found is None:
+        if found is None or not wanted <= found.keys():
             answer = await self._metadata(doing, [topic])
-            ((code, _, _, parts),) = answer.topics
+            ((code, _, _, led),) = answer.topics
+            found = {part: leader for _, part, leader, *_ in led}
             with translated(self.where, doing):
-                if code or any(leader < 0 for _, _, leader, *_ in parts):
-                    raise refused(code, topic) if code else NotLeaderForPartitionError(topic)
-            found = self._leaders[topic] = {part: leader for _, part, leader, *_ in parts}
+                if code:
+                    raise refused(code, topic)
+                if min(found.values(), default=-1) < 0 or not wanted <= found.keys():
+                    raise NotLeaderForPartitionError(topic)
+            self._leaders[topic] = found
         return found
 
     def forget(self, topic: str) -> None:

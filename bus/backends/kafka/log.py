@@ -51,7 +51,7 @@ async def append(link: KafkaLink, batches: Sequence[Batch]) -> list[int]:
     doing = "publishing"
     shares: dict[int, list[Batch]] = {}
     for topic, part, batch in batches:
-        leader = (await link.leaders(topic, doing))[part]
+        leader = (await link.leaders(topic, doing, [part]))[part]
         shares.setdefault(leader, []).append((topic, part, batch))
     sent = [_append_to(link, node, share, doing) for node, share in shares.items()]
     if len(sent) == 1:
@@ -89,7 +89,7 @@ async def _append_to(
 async def fetch(link: KafkaLink, topic: str, wanted: Mapping[int, int]) -> dict[int, Found]:
     """Of each partition, what lies from this offset on."""
     doing = "reading the log"
-    shares = _by_leader(await link.leaders(topic, doing), wanted)
+    shares = _by_leader(await link.leaders(topic, doing, wanted), wanted)
     asked = [_fetch_from(link, topic, node, wanted, parts) for node, parts in shares.items()]
     found = [each for answer in await asyncio.gather(*asked) for each in answer]
     lost = [part for part, code, *_ in found if code == _OUT_OF_RANGE]
@@ -120,7 +120,7 @@ async def ends(
     """The offset after the last record of each partition that is safe; or that of its oldest."""
     doing = "asking how long the log is"
     which = _EARLIEST if oldest else _LATEST
-    shares = _by_leader(await link.leaders(topic, doing), parts)
+    shares = _by_leader(await link.leaders(topic, doing, parts), parts)
     found: dict[int, int] = {}
     for node, ours in shares.items():
         request = OffsetRequest(-1, 0, [(topic, [(part, which) for part in ours])])
@@ -135,7 +135,8 @@ async def ends(
 async def delete_below(link: KafkaLink, topic: str, lows: Mapping[int, int]) -> None:
     """Let the broker delete what lies below these offsets, when it comes to it."""
     doing = "deleting what is done"
-    for node, parts in _by_leader(await link.leaders(topic, doing), lows).items():
+    leaders = await link.leaders(topic, doing, lows)
+    for node, parts in _by_leader(leaders, lows).items():
         asked = [(topic, [(part, lows[part]) for part in parts])]
         request = DeleteRecordsRequest(asked, _TIMEOUT_MS)
         answer = await link.ask(request, doing, use=Use.WRITE, node=node)

@@ -31,12 +31,14 @@ _EACH = 70
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A record that was read: where it lies, when the broker took it (seconds), and what it is."""
+    """A record that was read: where it lies, when the broker took it (seconds), what it is, and
+    the bytes that counts for."""
 
     part: int
     offset: int
     time: float
     message: Message
+    size: int
 
     @property
     def key(self) -> str:
@@ -47,7 +49,7 @@ class Logged:
 
 def size_of(m: Message) -> int:
     """The bytes that a message counts for."""
-    return len(m.body) + sum(len(name) + len(value) for name, value in m.headers.items())
+    return len(m.body) + sum(map(len, m.headers)) + sum(map(len, m.headers.values()))
 
 
 def comes_back(m: Message) -> bool:
@@ -102,7 +104,8 @@ def read(part: int, content: bytes, first: int) -> Iterator[Logged]:
         for record in batch:
             if record.offset >= first:
                 message = _message(record.key, record.value, record.headers)
-                yield Logged(part, record.offset, record.timestamp / 1000, message)
+                time = record.timestamp / 1000
+                yield Logged(part, record.offset, time, message, size_of(message))
 
 
 def _message(

@@ -40,7 +40,9 @@ REOPEN = """WITH found AS (
     UPDATE kafka_groups SET closing = false WHERE gid = $2 RETURNING gid)
 UPDATE kafka_fleets SET version = version + 1 WHERE fleet = $1 AND EXISTS (SELECT FROM found)"""
 
-UNBOUND = "DELETE FROM kafka_groups WHERE gid = $1 AND closing RETURNING gid"
+UNBOUND = """WITH gone AS (DELETE FROM kafka_groups WHERE gid = $1 AND closing RETURNING gid),
+forgotten AS (DELETE FROM kafka_tasks WHERE gid IN (SELECT gid FROM gone))
+SELECT gid FROM gone"""
 
 STATE = """SELECT 0 AS kind, 0 AS a, 0 AS b, version AS n, NULL::float8 AS late
 FROM kafka_fleets WHERE fleet = $1

@@ -102,7 +102,7 @@ def test_every_slot_lies_in_one_lane_whatever_the_cut() -> None:
 
 
 def logged(part: int, first: int, count: int) -> list[Logged]:
-    return [Logged(part, first + n, 0.0, task(f"{part}-{first + n}")) for n in range(count)]
+    return [Logged(part, first + n, 0.0, task(f"{part}-{first + n}"), 2) for n in range(count)]
 
 
 def test_a_shelf_gives_what_follows_and_asks_for_what_is_missing() -> None:

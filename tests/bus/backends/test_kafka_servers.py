@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from bus.backend import Backend, Delivery
+from bus.backend import NORMAL, Backend, Delivery, Lane, LaneName
 from bus.backends.choice import open_parts
 from bus.backends.kafka import log, settle, sweep
 from bus.backends.kafka.backend import KafkaBackend
@@ -298,3 +298,55 @@ async def test_a_kafka_behind_another_address_than_it_says_is_used_there(
         await parts.backend.close()
         await parts.store.close()
         await parts.close()
+
+
+@pytest.mark.promise(7, 22)
+async def test_lanes_that_are_cut_anew_keep_what_waits_in_them(kafka_server: KafkaServer) -> None:
+    """22: more slices are more partitions, fewer are not fewer; each process reads all of them,
+    also one that is told another number."""
+    sent = 0
+    async with connected(kafka_server, "cut") as (whole, _):
+        for slices in (4, 2, 1):
+            async with connected(kafka_server, "cut", slices=slices) as (backend, _):
+                for publisher in (whole, backend):
+                    lanes = [Lane(NORMAL.name, number) for number in range(16)]
+                    batch = [replace(task(f"t{sent + n}"), lane=lanes[n]) for n in range(16)]
+                    late = [replace(m, id=f"{m.id}-late", copy=1, group="g") for m in batch]
+                    await publisher.publish([*batch, *late])
+                    sent += 16
+        lag = await whole.lag("g")
+        assert sum(each.waiting or 0 for each in lag.values()) == 2 * sent
+        found: list[Delivery] = []
+        async with connected(kafka_server, "cut", slices=4) as (backend, _):
+            await whole.bind("g", ["work.#"])
+            for number in range(3):
+                turns = [Lane(name, number) for name in LaneName]
+                found += await backend.pull("g", turns, limit=500, wait=0.0)
+            found += await gather(whole, 2 * sent - len(found))
+        names = [f"t{n}" for n in range(sent)]
+        assert ids(found) == sorted([*names, *(f"{name}-late" for name in names)])
+
+
+@pytest.mark.promise(18)
+async def test_an_idle_member_asks_next_to_nothing(kafka_server: KafkaServer) -> None:
+    """18: of either server: with a lease of 10 s, one look in that time."""
+    async with connected(kafka_server, "idle") as (backend, _):
+        await backend.publish([task("a")])
+        await backend.settle(await gather(backend, 1))
+        asked: list[str] = []
+        database, link = backend._groups._database, backend._link
+        fetch, ask = database.fetch, link.ask
+
+        async def counted_fetch(sql: str, *arguments: Any, sure: bool = True) -> Any:
+            asked.append(sql.split(" ", 1)[0])
+            return await fetch(sql, *arguments, sure=sure)
+
+        async def counted_ask(*arguments: Any, **options: Any) -> Any:
+            asked.append("kafka")
+            return await ask(*arguments, **options)
+
+        database.fetch = counted_fetch  # type: ignore[method-assign]
+        link.ask = counted_ask  # type: ignore[method-assign]
+        await backend._sweeper.close()
+        assert await backend.pull("g", ORDER, limit=1, wait=4 * LEASE) == []
+        assert len(asked) <= 2 * (4 + 2), asked
