@@ -93,7 +93,8 @@ FROM picked p WHERE t.gid = $1 AND t.key = p.key
 RETURNING true AS old, t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed"""
 
 _OURS = """FROM unnest($1::int[], $2::text[], $3::bigint[]) r (gid, key, owner)
-WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND t.at > now() AND t.lane < 9"""
+WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND (t.at > now()) IS TRUE
+    AND (t.lane < 9) IS TRUE"""  # not `lane < 9`: an index would be read for all that is held
 
 _DONE = f"""UPDATE kafka_tasks t SET lane = 9, slice = 0, at = now(), owner = NULL, meta = NULL,
     body = NULL {_OURS} RETURNING r.gid, r.key, r.owner"""  # noqa: S608
@@ -125,7 +126,7 @@ RETURNING r.gid, r.key, r.owner"""  # noqa: S608
 CARRY = """UPDATE kafka_tasks t SET meta = r.meta, body = r.body
 FROM unnest($1::int[], $2::text[], $3::bigint[], $4::text[], $5::bytea[])
     r (gid, key, owner, meta, body)
-WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND t.lane < 9"""
+WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND (t.lane < 9) IS TRUE"""
 
 GIVE_BACK = f"""UPDATE kafka_tasks t SET at = now(), owner = NULL, handed = handed - 1
 {_OURS}"""  # noqa: S608
