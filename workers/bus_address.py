@@ -6,6 +6,9 @@ from bus.backends.choice import BACKENDS, scheme_of
 from contracts.topics import near
 from workers.settings import Loaded, SettingsError
 
+_SEVERAL = frozenset({"kafka", "kafkas"})
+"""Schemes whose addresses may name several hosts, with commas between."""
+
 
 def checked(url: str, loaded: Loaded) -> str:
     """`url` as it is. Raises `SettingsError` for one that no backend knows, or that leads nowhere;
@@ -37,8 +40,10 @@ def checked(url: str, loaded: Loaded) -> str:
 def _wrong(url: str) -> str:
     try:
         parts = urlsplit(url)
-        if parts.port == 0:
+        several = parts.netloc.rpartition("@")[2].split(",") if scheme_of(url) in _SEVERAL else ()
+        hosts = [urlsplit(f"//{host}") for host in several] or [parts]
+        if any(host.port == 0 for host in hosts):
             return "its port is 0"
     except ValueError:
         return "its port is no number from 1 to 65535, or its host cannot be read"
-    return "" if parts.hostname else "it names no host"
+    return "" if all(host.hostname for host in hosts) else "it names no host"

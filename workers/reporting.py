@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from contracts.clock import Clock
@@ -53,7 +54,13 @@ def client_tracing(loaded: Loaded) -> Tracing:
     return open_client_tracing(settings.telemetry, _system(loaded), who)
 
 
+_SYSTEMS = MappingProxyType(
+    {"tls": "nats", "amqp": "rabbitmq", "amqps": "rabbitmq", "kafkas": "kafka"}
+)
+"""What speaks the schemes that are not called as their brokers are."""
+
+
 def _system(loaded: Loaded) -> str:
     """The broker as traces name it."""
     scheme = urlsplit(loaded.settings.bus.url or "nats:").scheme
-    return {"tls": "nats", "amqp": "rabbitmq", "amqps": "rabbitmq"}.get(scheme, scheme)
+    return _SYSTEMS.get(scheme, scheme)

@@ -57,6 +57,7 @@ def missing(broker: str, extra: str, error: ModuleNotFoundError) -> Unsafe:
         actions=(f"pip install 'muster[{extra}]'",),
     )
 WITH_DATABASE = frozenset({"amqp", "amqps"})
+WITH_DATABASE = frozenset({"amqp", "amqps", "kafka", "kafkas"})
 """Those that need the bus database beside them."""
 
 

@@ -1,6 +1,7 @@
 """Opens a fleet's connection to Kafka and its bus database, with everything that uses them."""
 
 import asyncio
+import logging
 from functools import partial
 
 from bus.backends.kafka import statements
@@ -21,6 +22,7 @@ async def open_parts(terms: Terms) -> Parts:
     and `Unsafe` without a bus database."""
     address, fleet = parsed(terms.url), checked(terms.fleet)
     url = needed(terms.database, "Kafka")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it tells, our errors say
     link = KafkaLink(address, name=terms.name, patience=terms.patience)
     try:
         await link.ready("connecting")

@@ -1,0 +1,52 @@
+"""Real worker processes on Kafka and its bus database."""
+
+import asyncio
+import secrets
+from pathlib import Path
+
+import pytest
+
+from contracts.clock import SystemClock
+from tests.e2e.fleets import TRACER, Trace, bound, traces
+from tests.kafka_server import KafkaServer
+from tests.processes import worker_processes
+from workers.settings import load
+from workers.wiring import Fleet, open_bus
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+async def test_work_goes_on_when_a_worker_is_killed(
+    kafka_server: KafkaServer, tmp_path: Path
+) -> None:
+    """Each task is done; what the killed one ran is run again, and only that; one that was asked
+    to wait comes at its time."""
+    name, roles = f"e2e-{secrets.token_hex(4)}", tmp_path / "roles"
+    roles.mkdir()
+    (roles / "tracer.py").write_text(TRACER, encoding="utf-8")
+    url, database = kafka_server.url, kafka_server.database
+    assert database is not None
+    flags = {"bus.url": url, "bus.database": database, "fleet.name": name}
+    more = {"MUSTER_BUS_DATABASE": database, "MUSTER_HISTORY_URL": "none"}
+    with worker_processes(url, name, tmp_path, lease=2.0, roles=str(roles), more=more) as workers:
+        first, _ = workers.start("tracer", 2)
+        bus = await open_bus(load(tmp_path, flags=flags))
+        async with Fleet(bus, SystemClock()) as fleet, asyncio.timeout(90):
+            await bound(fleet, "tracer", count=2)
+            quick = await fleet.publish_many([("trace.quick", {"seconds": 0.0})] * 100)
+            await asyncio.gather(*(task.result(60) for task in quick))
+            later = await fleet.publish("trace.later", {"seconds": 0.0}, delay=2.0)
+            slow = await fleet.publish_many([("trace.slow", {"seconds": 1.0})] * 6)
+            while not any(t.pid == first and t.task in {s.id for s in slow} for t in seen(roles)):
+                await SystemClock().sleep(0.05)
+            workers.kill(first)
+            await asyncio.gather(*(task.result(60) for task in (*slow, later)))
+    starts = [t for t in seen(roles) if t.what == "start"]
+    again = {t.task for t in starts if sum(s.task == t.task for s in starts) > 1}
+    assert again <= {t.task for t in starts if t.pid == first}
+    assert len({t.task for t in starts}) == 107
+
+
+def seen(roles: Path) -> list[Trace]:
+    """What the tracer wrote so far."""
+    return traces(roles)
