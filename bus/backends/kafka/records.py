@@ -5,6 +5,7 @@ A record: its key is the task's id, its value the body, its headers those of the
 without that header is of a foreign publisher, and a message without an id.
 """
 
+import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,9 @@ TOPIC_UNKNOWN = "unknown"
 BATCH_BYTES = 950_000
 """What records of one batch may have together; one alone may have more. A topic takes 1 MiB."""
 
+_LONGEST = 600
+"""Characters of a key in the database, whose index takes 2,704 bytes of a row."""
+
 _EACH = 70
 """Bytes of a record beside its texts, at most."""
 
@@ -44,7 +48,7 @@ class Logged:
     def key(self) -> str:
         """Its dedupe key; one without an id has a key of its own."""
         m = self.message
-        return m.key() if m.id else f"/{self.part}/{self.offset}"
+        return kept_key(m.key()) if m.id else f"/{self.part}/{self.offset}"
 
 
 def size_of(m: Message) -> int:
@@ -111,9 +115,9 @@ def read(part: int, content: bytes, first: int) -> Iterator[Logged]:
 def _message(
     key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
 ) -> Message:
-    texts = {name: (text or b"").decode("utf-8", "surrogatepass") for name, text in headers}
+    texts = {name: _text(text or b"") for name, text in headers}
     lane, slice_, group, topic = _own(texts.pop(HEADER, ""))
-    id_ = key.decode("utf-8", "surrogatepass") if key and topic else ""
+    id_ = _text(key) if key and topic else ""
     return Message(
         id_,
         0,
@@ -124,6 +128,14 @@ def _message(
         0.0,
         None if group == "*" else group,
     )
+
+
+def _text(raw: bytes) -> str:
+    """What a publisher wrote as text, whatever it is."""
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "backslashreplace")
 
 
 def _own(text: str) -> tuple[LaneName, int, str, str]:
@@ -149,7 +161,17 @@ def from_row(meta: str, body: bytes) -> Message:
 
 def row_key(m: Message) -> str:
     """The dedupe key a message has as a row; one without an id has a key of its own."""
-    return m.key() if m.id else f"//{secrets.token_hex(8)}"
+    return kept_key(m.key()) if m.id else f"//{secrets.token_hex(8)}"
+
+
+def kept_key(key: str) -> str:
+    """`key` as the database can keep it: no record may come whose row is refused, for everything
+    behind it would wait for ever."""
+    if not key.isprintable():
+        key = key.encode("unicode_escape").decode()
+    if len(key) > _LONGEST:
+        key = f"{key[:64]}…{hashlib.sha256(key.encode()).hexdigest()}"
+    return key
 
 
 def returning(m: Message, group: str) -> Message:

@@ -350,3 +350,23 @@ async def test_an_idle_member_asks_next_to_nothing(kafka_server: KafkaServer) ->
         await backend._sweeper.close()
         assert await backend.pull("g", ORDER, limit=1, wait=4 * LEASE) == []
         assert len(asked) <= 2 * (4 + 2), asked
+
+
+@pytest.mark.parametrize(
+    "id_", ["a\x00b", "x" * 5000, "\ud800", "\n"], ids=["nul", "long", "half", "line"]
+)
+async def test_an_id_the_database_cannot_keep_holds_up_nobody(
+    kafka_server: KafkaServer, id_: str
+) -> None:
+    """Handed out once, settled, and followed by a copy, as any other."""
+    async with connected(kafka_server, "strange") as (backend, _):
+        for _ in range(2):
+            await backend.publish([task(id_), task("plain")])
+        held = await gather(backend, 2)
+        assert ids(held) == sorted([id_, "plain"])
+        again = [replace(d.message, copy=1, group="g") for d in held]
+        assert await backend.settle(held, then=again) == []
+        found = await gather(backend, 2)
+        assert ids(found) == sorted([id_, "plain"])
+        assert await backend.settle(found) == []
+        await backend.unbind("g", drop=True)
