@@ -13,7 +13,7 @@ DEV := $(VENV)/.installed-dev
 CHECKED := contracts bus consensus knowledge workers deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos soak conformance check format bench clean
+.PHONY: help venv demo test servers chaos soak conformance check format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,16 +24,19 @@ venv: $(DEV) ## create .venv with everything for development
 demo: $(RUNTIME) ## run the main job on real documents, everything embedded
 	@$(BIN)/muster demo $(ARGS)
 
-test: $(DEV) ## run the tests, with every server that can be had
+test: $(DEV) servers ## run the tests, with every server that can be had
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-chaos: $(DEV) ## the long forms: workers, brokers and history killed again and again (50 minutes); BROKER=NAME: those on one broker
+servers: ## install the servers that tests start: Redis and RabbitMQ by apt, Kafka by Maven
+	@for each in tests/install/*.sh; do sh $$each >/dev/null; done
+
+chaos: $(DEV) servers ## the long forms: workers, brokers and history killed again and again (50 minutes); BROKER=NAME: those on one broker
 	@MUSTER_LONG=1 $(BIN)/python -m pytest -m 'long$(if $(BROKER), and $(BROKER))' $(ARGS)
 
 soak: $(DEV) ## full rate for SECONDS (600): flat memory, nothing left, then quiet
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
 
-conformance: $(DEV) ## run what shows a promise of the bus, write docs/conformance.md
+conformance: $(DEV) servers ## run what shows a promise of the bus, write docs/conformance.md
 	@$(BIN)/python -m tests.bus.report
 
 check: $(DEV) ## format, lint, types, import rule

@@ -7,27 +7,6 @@ from typing import Protocol
 import pytest
 
 
-class Broker(Protocol):
-    """A real broker that a test may start, kill, freeze and connect to.
-
-    `database`: the URL of the bus database of brokers that need one, which the same calls leave
-    alone. `lease`: seconds, the least that its fleets can have, or 1.5 if that is more.
-    """
-
-    @property
-    def url(self) -> str:
-        """Where clients connect; the same over all its starts."""
-        ...
-
-    @property
-    def database(self) -> str | None:
-        """See the class."""
-        ...
-
-    @property
-    def lease(self) -> float:
-        """See the class."""
-        ...
 class Server(Protocol):
     """A real server that a test may start, kill and freeze."""
 
@@ -52,7 +31,6 @@ class Server(Protocol):
         ...
 
 
-BROKERS = ("nats", "redis")
 class Broker(Server, Protocol):
     """A real broker that a test may connect to, too.
 
@@ -82,7 +60,7 @@ class Broker(Server, Protocol):
         ...
 
 
-BROKERS = ("nats", "rabbitmq", "kafka")
+BROKERS = ("nats", "redis", "rabbitmq", "kafka")
 """Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
 and own_NAME, which makes one of the test's own."""
 

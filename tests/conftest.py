@@ -12,10 +12,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import brokers, forms, redis_server
-from tests.redis_server import RedisServer
-from tests import forms
 from tests.kafka_server import KafkaServer
 from tests.rabbitmq_server import RabbitServer, program, running
+from tests.redis_server import RedisServer
 from tests.servers import NatsServer, PostgresServer, open_folder
 
 settings.register_profile(
@@ -143,6 +142,10 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
             stack.callback(server.stop)
             server.start()
             return server
+
+        yield make
+
+
 @pytest.fixture(scope="session")
 def rabbitmq_server(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer

@@ -58,6 +58,11 @@ class RedisServer:
         return f"{scheme}://{host}:{self._port}"
 
     @property
+    def store(self) -> "RedisServer":
+        """Its key-value store lies on itself."""
+        return self
+
+    @property
     def pid(self) -> int:
         """The process id of the running server."""
         return self._running().pid

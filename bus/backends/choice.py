@@ -22,24 +22,31 @@ async def _redis(terms: Terms) -> Parts:
         from bus.backends.redis.opening import open_parts
     except ModuleNotFoundError as error:
         raise missing("Redis", "redis", error) from error
-async def _rabbitmq(terms: Terms) -> Parts:
-    from bus.backends.rabbitmq.opening import open_parts
+    return await open_parts(terms)
 
+
+async def _rabbitmq(terms: Terms) -> Parts:
+    try:
+        from bus.backends.rabbitmq.opening import open_parts
+    except ModuleNotFoundError as error:
+        raise missing("RabbitMQ", "rabbitmq", error) from error
     return await open_parts(terms)
 
 
 async def _kafka(terms: Terms) -> Parts:
-    from bus.backends.kafka.opening import open_parts
-
+    try:
+        from bus.backends.kafka.opening import open_parts
+    except ModuleNotFoundError as error:
+        raise missing("Kafka", "kafka", error) from error
     return await open_parts(terms)
 
 
 BACKENDS: Mapping[str, Opener] = MappingProxyType(
-    {"nats": _nats, "tls": _nats, "redis": _redis, "rediss": _redis}
-    {"nats": _nats, "tls": _nats, "amqp": _rabbitmq, "amqps": _rabbitmq}
     {
         "nats": _nats,
         "tls": _nats,
+        "redis": _redis,
+        "rediss": _redis,
         "amqp": _rabbitmq,
         "amqps": _rabbitmq,
         "kafka": _kafka,
@@ -47,6 +54,9 @@ BACKENDS: Mapping[str, Opener] = MappingProxyType(
     }
 )
 """Which backend speaks what."""
+
+WITH_DATABASE = frozenset({"amqp", "amqps", "kafka", "kafkas"})
+"""Those that need the bus database beside them."""
 
 
 def missing(broker: str, extra: str, error: ModuleNotFoundError) -> Unsafe:
@@ -56,9 +66,6 @@ def missing(broker: str, extra: str, error: ModuleNotFoundError) -> Unsafe:
         details=str(error),
         actions=(f"pip install 'muster[{extra}]'",),
     )
-WITH_DATABASE = frozenset({"amqp", "amqps"})
-WITH_DATABASE = frozenset({"amqp", "amqps", "kafka", "kafkas"})
-"""Those that need the bus database beside them."""
 
 
 def scheme_of(url: str) -> str:
