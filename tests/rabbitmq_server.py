@@ -46,7 +46,8 @@ class RabbitServer:
     seconds; `more` is added to its configuration; `management`: it tells of itself, too.
     """
 
-    lease = 2.0
+    lease = 2.5
+    """Half a second more than the least: heartbeats of a second notice what hangs in 1 to 3 s."""
 
     def __init__(
         self,

@@ -102,6 +102,7 @@ class RabbitLink:
         self._pair: Pair | None = None
         self._linking = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._connecting: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -114,16 +115,23 @@ class RabbitLink:
         async with self._linking:
             if self._pair is None or not self._pair.alive:
                 await self._renew()
-        assert self._pair is not None  # noqa: S101 - for the types
+        if self._pair is None:
+            raise closed()
         return self._pair
 
     async def _renew(self) -> None:
         if self._pair is not None:
             self.drop(self._pair)
+        if self._connecting is None or self._connecting.done():
+            self._connecting = self.spawn(self._connect())
         with self.errors():
-            self._pair = await self.run(self._connected())
+            await self.run(_result(self._connecting))
         if self._watching is None or self._watching.done():
             self._watching = self.spawn(self._watch())
+
+    async def _connect(self) -> None:
+        """Goes on though whoever wanted it is cancelled: the next one finds its connections."""
+        self._pair = await self._connected()
 
     async def _connected(self) -> Pair:
         props: dict[str, Any] = {"connection_name": self._name}
