@@ -4,7 +4,9 @@ PYTHON ?= python3
 ARGS ?=
 PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 SECONDS ?= 600
+BROKERS ?= nats
 
+comma := ,
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -24,20 +26,21 @@ venv: $(DEV) ## create .venv with everything for development
 demo: $(RUNTIME) ## run the main job on real documents, everything embedded
 	@$(BIN)/muster demo $(ARGS)
 
-test: $(DEV) servers ## run the tests, with every server that can be had
-	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+test: $(DEV) servers ## run the tests; BROKERS=nats,redis,rabbitmq,kafka or all: those of these brokers
+	@MUSTER_BROKERS=$(BROKERS) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-servers: ## install the servers that tests start: Redis and RabbitMQ by apt, Kafka by Maven
-	@for each in tests/install/*.sh; do sh $$each >/dev/null; done
+servers: ## install what BROKERS names: Redis and RabbitMQ by apt, Kafka by Maven
+	@for name in $(if $(filter all,$(BROKERS)),redis rabbitmq kafka,$(subst $(comma), ,$(BROKERS))); do \
+	  test ! -f tests/install/$$name.sh || bash tests/install/$$name.sh >/dev/null; done
 
-chaos: $(DEV) servers ## the long forms: workers, brokers and history killed again and again (50 minutes); BROKER=NAME: those on one broker
-	@MUSTER_LONG=1 $(BIN)/python -m pytest -m 'long$(if $(BROKER), and $(BROKER))' $(ARGS)
+chaos: $(DEV) servers ## the long forms: workers, brokers and history killed again and again (50 minutes a broker)
+	@MUSTER_BROKERS=$(BROKERS) MUSTER_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
 
 soak: $(DEV) ## full rate for SECONDS (600): flat memory, nothing left, then quiet
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
 
 conformance: $(DEV) servers ## run what shows a promise of the bus, write docs/conformance.md
-	@$(BIN)/python -m tests.bus.report
+	@MUSTER_BROKERS=$(BROKERS) $(BIN)/python -m tests.bus.report
 
 check: $(DEV) ## format, lint, types, import rule
 	$(BIN)/ruff format --check $(CHECKED)

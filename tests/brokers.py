@@ -1,5 +1,6 @@
 """The real brokers the suites run on, by name."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -64,11 +65,34 @@ BROKERS = ("nats", "redis", "rabbitmq", "kafka")
 """Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
 and own_NAME, which makes one of the test's own."""
 
+VARIABLE = "MUSTER_BROKERS"
+"""Names, comma-separated, of those whose tests are run; `all` for each. This module alone reads it.
+"""
+
 REAL = [pytest.param(name, id=name, marks=getattr(pytest.mark, name)) for name in BROKERS]
 """What tests with real processes run on."""
 
 IMPLEMENTATIONS = [pytest.param("memory", id="memory"), *REAL]
 """What the conformance suite runs on."""
+
+
+def chosen() -> tuple[str, ...]:
+    """Those whose tests are run."""
+    named = {name.strip() for name in os.environ.get(VARIABLE, "nats").split(",")}
+    unknown = named - {*BROKERS, "all"}
+    if unknown:
+        raise pytest.UsageError(f"{VARIABLE} names {', '.join(unknown)}; there are {BROKERS}")
+    return tuple(name for name in BROKERS if name in named or "all" in named)
+
+
+def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of brokers that were not chosen."""
+    others = set(BROKERS) - set(chosen())
+    out = [item for item in items if any(item.get_closest_marker(name) for name in others)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        gone = set(out)
+        items[:] = [item for item in items if item not in gone]
 
 
 def shared(request: pytest.FixtureRequest, name: str) -> Broker:

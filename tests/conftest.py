@@ -40,7 +40,9 @@ def _hear_interrupts() -> None:
 
 def pytest_report_header() -> list[str]:
     """Which forms are run, and on what."""
-    return [forms.header(), f"redis: {redis_server.version()}"]
+    chosen = brokers.chosen()
+    lines = [forms.header(), f"brokers: {', '.join(chosen)} ({brokers.VARIABLE})"]
+    return lines + ([f"redis: {redis_server.version()}"] if "redis" in chosen else [])
 
 
 _SLOW = tuple(
@@ -50,8 +52,9 @@ _SLOW = tuple(
 """Folders with the slowest files: begun last, they would be waited for by everybody."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long forms may take longer; the slowest files come first, each file in its own order."""
+    brokers.deselect(config, items)
     forms.give_time(items)
     items.sort(key=lambda item: not item.nodeid.startswith(_SLOW))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import BROKERS
+from tests.brokers import BROKERS, chosen
 
 MARK = "promise"
-IMPLEMENTATIONS = ("memory", *BROKERS)
+IMPLEMENTATIONS = ("memory", *chosen())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
