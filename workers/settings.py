@@ -25,8 +25,9 @@ from workers.telemetry.settings import LogSettings, TelemetrySettings
 
 FILE = "muster.toml"
 
-OUTSIDE = frozenset({"MUSTER_ROLES", "MUSTER_REQUIRE", "MUSTER_LONG"})
-"""Variables that are not settings: folders of roles, servers that tests must have, their forms."""
+OUTSIDE = frozenset({"MUSTER_ROLES", "MUSTER_REQUIRE", "MUSTER_LONG", "MUSTER_BROKERS"})
+"""Variables that are not settings: folders of roles, servers that tests must have, their forms,
+and the brokers they run on."""
 
 
 class SettingsError(MusterError):

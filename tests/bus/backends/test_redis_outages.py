@@ -76,7 +76,7 @@ async def test_a_server_frozen_for_three_seconds_is_only_late(
 
 
 @pytest.mark.promise(16)
-async def test_a_network_that_swallows_everything_is_noticed_in_five_seconds(
+async def test_a_network_that_swallows_everything_is_noticed_on_redis(
     redis_server: RedisServer,
 ) -> None:
     """16: by whoever asks, and then by who only waits; afterwards all goes on."""

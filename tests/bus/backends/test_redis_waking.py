@@ -64,7 +64,7 @@ async def ours(server: RedisServer, n: int, slices: int) -> list[float]:
 
 @pytest.mark.promise(6, 7)
 @pytest.mark.parametrize("slices", [1, 16])
-async def test_a_wake_is_within_two_milliseconds_of_the_raw_driver(
+async def test_a_wake_on_redis_is_within_two_milliseconds_of_the_raw_client(
     redis_server: RedisServer, slices: int
 ) -> None:
     """6: by turns in one run; their first quartiles, since other work on the machine only adds."""
@@ -142,7 +142,7 @@ async def asked(link: RedisLink) -> int:
 
 @pytest.mark.promise(18)
 @pytest.mark.parametrize("slices", [1, 16])
-async def test_an_idle_group_asks_the_server_next_to_nothing(
+async def test_an_idle_group_asks_redis_next_to_nothing(
     own_redis: Callable[..., RedisServer], slices: int
 ) -> None:
     """18: pulls in a row that find nothing go on with the read that waits already."""
