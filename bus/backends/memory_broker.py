@@ -14,15 +14,16 @@ from typing import Protocol
 from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn, is_owed
 from bus.backends.memory_faults import Faults
 from bus.backends.memory_group import Group, Lease, size_of
-from bus.errors import Conflict, Unreachable, Unroutable
+from bus.errors import Conflict, Unreachable
 from bus.fullness import fits, full
 from bus.keyvalue.memory import MemoryStore
 from bus.sizes import check_sizes
 from bus.turns import named
+from bus.unbound import not_bound, unroutable
 from bus.waking import Bell
 from contracts.clock import Clock
 from contracts.errors import InvalidValue
-from contracts.topics import matches_any, near
+from contracts.topics import matches_any
 
 WINDOW = 120.0
 """Seconds within which the same dedupe key is the same message (promise 4)."""
@@ -124,7 +125,7 @@ class MemoryBroker:
             self.faults.refused()
             for message in messages:
                 if is_owed(message) and not self._targets(message):
-                    raise self._unroutable(message)
+                    raise unroutable(message, self._groups)
             self._admit(messages, follow_up)
             self._accept(messages)
 
@@ -159,7 +160,7 @@ class MemoryBroker:
                 return lost
             for message in then:
                 if message.group is not None and not self._targets(message):
-                    raise self._unroutable(message)
+                    raise unroutable(message, self._groups)
             self._accept(then)
             for delivery in set(deliveries).difference(lost):
                 lease = receipt(delivery)
@@ -190,11 +191,7 @@ class MemoryBroker:
         with self._lock:
             group = self._groups.get(name)
             if group is None:
-                raise Unroutable(
-                    f"the group {name!r} is not bound",
-                    details=_near("group", name, self._groups),
-                    actions=("bind it before pulling",),
-                )
+                raise not_bound(name, self._groups)
             group.ripen(self.clock.wall(), self.clock.monotonic())
             yield group
 
@@ -267,28 +264,9 @@ class MemoryBroker:
             self._routes[message.topic] = found
         return found
 
-    def _unroutable(self, message: Message) -> Unroutable:
-        if message.group is not None:
-            what, name, known = "group", message.group, set(self._groups)
-        else:
-            patterns = {p for group in self._groups.values() for p in group.patterns}
-            what, name, known = "topic", message.topic, patterns
-        return Unroutable(
-            f"no group is bound to the {what} {name!r}",
-            details=_near(what, name, known),
-            actions=("start a worker whose role asks for it", "check the spelling"),
-        )
-
 
 def receipt(delivery: Delivery) -> Lease:
     """The lease of a delivery made by this module."""
     if not isinstance(delivery.receipt, Lease):
         raise InvalidValue("this delivery is not from the in-memory broker")
     return delivery.receipt
-
-
-def _near(what: str, name: str, known: Iterable[str]) -> str:
-    found = near(name, known)
-    if not found:
-        return f"no {what} of a similar name is bound"
-    return "bound and similar: " + ", ".join(found)

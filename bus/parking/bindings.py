@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bus.backend import Message, is_owed
 from bus.database.database import BusDatabase
 from bus.database.errors import translated
-from bus.errors import Unroutable
 from bus.parking.statements import BIND, GROUPS, UNBIND
-from contracts.topics import matches_any, near
+from bus.unbound import not_bound, unroutable
+from contracts.topics import matches_any
 
 if TYPE_CHECKING:
     from bus.database.links import Apart
@@ -69,7 +69,7 @@ class Bindings:
         if found is None:
             found = (await self.now()).get(group)
         if found is None:
-            raise unroutable(group, await self.known(), group=True)
+            raise not_bound(group, await self.known())
         return found
 
     async def targets(
@@ -84,7 +84,7 @@ class Bindings:
             known = await self.now()
             found = [_targets(message, known) for message in messages]
         if lost := _lost(messages, found, strict=strict):
-            raise unroutable(lost.group or lost.topic, known, group=bool(lost.group))
+            raise unroutable(lost, known)
         return found
 
     @asynccontextmanager
@@ -117,18 +117,6 @@ class Bindings:
         with translated(self._database.where):
             await link.fetchval(UNBIND, fleet, group, channel_of(fleet))
         self.stale()
-
-
-def unroutable(what: str, known: Mapping[str, Binding], *, group: bool) -> Unroutable:
-    """The error for a topic that no group wants, or a group that is not bound."""
-    names = [*known] if group else [p for binding in known.values() for p in binding.patterns]
-    close = near(what, names)
-    return Unroutable(
-        f"the group {what!r} is not bound" if group else f"no group is bound to {what!r}",
-        details=f"near it: {', '.join(close)}" if close else "nothing like it is bound",
-        actions=("start the role that takes it", "or correct the name"),
-        retry_after=1.0,
-    )
 
 
 def _lost(

@@ -7,7 +7,7 @@ from typing import Any
 
 from bus.backend import Lane, LaneName, Message
 from bus.database.database import BusDatabase
-from bus.parking.bindings import Binding, channel_of, unroutable
+from bus.parking.bindings import Binding, channel_of
 from bus.parking.heads import head_of, message_of, resting_lane
 from bus.parking.statements import (
     BACK,
@@ -25,6 +25,7 @@ from bus.parking.statements import (
     TAKE,
     TURN,
 )
+from bus.unbound import not_bound
 
 WINDOW = 120.0
 """Seconds in which publishing a dedupe key again is the same message (promise 4)."""
@@ -89,7 +90,7 @@ class Parking:
             SETTLE, *told[0], *told[1], wanted, self._channel, sure=sure or bool(rows)
         )
         if any(row["what"] == "unbound" for row in found):
-            raise unroutable(rows[0][1].group or "", {}, group=True)
+            raise not_bound(rows[0][1].group or "", ())
         return {(row["gid"], row["key"]) for row in found if row["what"] == "mine"}
 
     async def claim(self, gid: int, seen: Sequence[Transmission]) -> dict[str, int]:

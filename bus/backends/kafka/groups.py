@@ -9,8 +9,8 @@ from bus.backends.kafka import statements
 from bus.backends.kafka.names import part_of
 from bus.backends.kafka.records import comes_back, returning
 from bus.database.database import BusDatabase
-from bus.errors import Unroutable
-from contracts.topics import matches_any, near
+from bus.unbound import not_bound, unroutable
+from contracts.topics import matches_any
 
 _ROUTES_KEPT = 4096
 
@@ -67,24 +67,13 @@ class Bindings:
         for m in messages:
             groups = self.targets(m)
             if not groups and (m.group is not None or (owed and is_owed(m))):
-                raise self._unroutable(m)
+                raise unroutable(m, self.groups)
             for group in groups:
                 if comes_back(m):
                     routed.rows.append((group, returning(m, group.name)))
                 else:
                     routed.logged.setdefault((group, group.part_of(m)), []).append(m)
         return routed
-
-    def _unroutable(self, m: Message) -> Unroutable:
-        if m.group is not None:
-            return not_bound(m.group, self.groups)
-        patterns = {pattern for group in self.groups.values() for pattern in group.patterns}
-        similar = ", ".join(near(m.topic, patterns))
-        return Unroutable(
-            f"no group is bound to the topic {m.topic!r}",
-            details=f"bound and similar: {similar}" if similar else "nothing similar is bound",
-            actions=("start a worker whose role asks for it", "check the spelling"),
-        )
 
 
 @dataclass(slots=True)
@@ -141,13 +130,3 @@ class Groups:
             if group is None:
                 raise not_bound(name, bindings.groups)
         return group
-
-
-def not_bound(name: str, known: Iterable[str]) -> Unroutable:
-    """The error for a group that is not there."""
-    similar = ", ".join(near(name, known))
-    return Unroutable(
-        f"the group {name!r} is not bound",
-        details=f"bound and similar: {similar}" if similar else "nothing similar is bound",
-        actions=("start a worker of that role", "check the spelling"),
-    )

@@ -21,8 +21,9 @@ from bus.backends.nats.streams import (
     task_consumers,
 )
 from bus.backends.nats.sweep import Sweeper
-from bus.errors import Closed, Unroutable
+from bus.errors import Closed
 from bus.keyvalue.nats import NatsKeyValue
+from bus.unbound import not_bound
 from contracts.errors import InvalidValue
 
 _RETIRE_EVERY = 1.0
@@ -149,11 +150,7 @@ class NatsBackend:
             raise Closed("the backend is closed")
         binding = self._bindings.get(group)
         if binding is None:
-            raise Unroutable(
-                f"the group {group!r} is not bound",
-                details="no such entry in the bindings",
-                actions=("bind it before pulling",),
-            )
+            raise not_bound(group, self._bindings.groups())
         return binding
 
     def _new_pulls(self, group: str) -> Pulls:

@@ -21,9 +21,8 @@ from bus.backends.nats.bindings import Bindings
 from bus.backends.nats.gauge import Gauge
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.wire import DUE, KEY, MSG_ID, encode_key, header_lines, hpub
-from bus.errors import Unroutable
 from bus.sizes import check_sizes
-from contracts.topics import near
+from bus.unbound import unroutable
 
 _BATCH = 510
 """Messages in one atomic batch: 500 tasks and what tells of them. The server takes 1,000."""
@@ -75,7 +74,7 @@ class Publisher:
             refused = _refused(missing, owed)
         if missing:
             if refused:
-                raise self._unroutable(refused[0])
+                raise unroutable(refused[0], self._bindings.groups())
             gone = set(map(id, missing))
             messages = [m for m in messages if id(m) not in gone]
         routed = list(self._routed(messages, now))
@@ -223,19 +222,6 @@ class Publisher:
             for reply, future in waiting:
                 self._link.ignore(reply)
                 future.cancel()
-
-    def _unroutable(self, message: Message) -> Unroutable:
-        if message.group is not None:
-            what, name, known = "group", message.group, set(self._bindings.groups())
-        else:
-            patterns = {p for b in self._bindings.groups().values() for p in b.patterns}
-            what, name, known = "topic", message.topic, patterns
-        similar = ", ".join(near(name, known))
-        return Unroutable(
-            f"no group is bound to the {what} {name!r}",
-            details=f"bound and similar: {similar}" if similar else "nothing similar is bound",
-            actions=("start a worker whose role asks for it", "check the spelling"),
-        )
 
 
 def _refused(missing: Sequence[Message], owed: bool) -> list[Message]:

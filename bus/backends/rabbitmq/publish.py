@@ -14,8 +14,9 @@ from bus.backends.rabbitmq.names import Shape, key_of, queue_of
 from bus.backends.rabbitmq.wire import properties
 from bus.errors import Full, Unroutable
 from bus.fullness import AGAIN
-from bus.parking.bindings import Binding, Bindings, unroutable
+from bus.parking.bindings import Binding, Bindings
 from bus.parking.parking import rows_of
+from bus.unbound import unroutable
 
 _SHARE = 500
 """Messages that are under way at once."""
@@ -80,7 +81,7 @@ class Publisher:
 
     async def _gone(self, message: Message) -> Unroutable:
         known = await self._bindings.now()
-        return unroutable(message.group or message.topic, known, group=bool(message.group))
+        return unroutable(message, known)
 
     async def _put(self, pair: Pair, message: Message, to: Binding | None, now: float) -> Any:
         exchange, key = self._link.exchange, key_of(message.lane, message.topic)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn
-from bus.backends.redis.bindings import Bindings, unroutable
+from bus.backends.redis.bindings import Bindings
 from bus.backends.redis.commit import Committer
 from bus.backends.redis.link import RedisLink
 from bus.backends.redis.messages import lane_of
@@ -84,7 +84,7 @@ class RedisBackend:
         (answer,) = await self._link.run(LAG, group, doing="counting what waits")
         if answer == -1:
             await self._bindings.look("counting what waits")
-            raise unroutable("group", group, self._bindings.names())
+            raise self._bindings.not_bound(group)
         return self._lags(answer)
 
     async def close(self) -> None:

@@ -8,12 +8,13 @@ by a binding that has been replaced.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from bus import unbound
 from bus.backend import Lane, LaneName, Message
 from bus.backends.redis.link import RedisLink
 from bus.backends.redis.messages import lane_name
 from bus.backends.redis.scripts import BINDINGS
 from bus.errors import Unroutable
-from contracts.topics import matches_any, near
+from contracts.topics import matches_any
 
 _KEPT = 4096
 
@@ -81,20 +82,11 @@ class Bindings:
 
     def unroutable(self, message: Message) -> Unroutable:
         """The error for a message nobody gets."""
-        if message.group is not None:
-            return unroutable("group", message.group, self._groups)
-        patterns = {p for binding in self._groups.values() for p in binding.patterns}
-        return unroutable("topic", message.topic, patterns)
+        return unbound.unroutable(message, self._groups)
 
-
-def unroutable(what: str, name: str, known: Collection[str]) -> Unroutable:
-    """The error for a topic or a group that nothing is bound to."""
-    similar = ", ".join(near(name, known))
-    return Unroutable(
-        f"no group is bound to the {what} {name!r}",
-        details=f"bound and similar: {similar}" if similar else "nothing similar is bound",
-        actions=("start a worker whose role asks for it", "check the spelling"),
-    )
+    def not_bound(self, group: str) -> Unroutable:
+        """The error for a call on a group that is not there."""
+        return unbound.not_bound(group, self._groups)
 
 
 def home_of(message: Message) -> Lane:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from bus.backend import Delivery, Lane, Turn
-from bus.backends.redis.bindings import Bindings, unroutable
+from bus.backends.redis.bindings import Bindings
 from bus.backends.redis.ear import Ears, Question, put_back
 from bus.backends.redis.link import RedisLink
 from bus.backends.redis.messages import delivery_of, lane_of
@@ -76,7 +76,7 @@ class Pulls:
         if bindings.get(group) is None:
             await bindings.look(_DOING)
             if bindings.get(group) is None:
-                raise unroutable("group", group, bindings.names())
+                raise bindings.not_bound(group)
         most, lease = min(limit, _MOST), round(self._link.lease * 1000)
         arguments: list[Argument] = [bindings.version, group, lease, most, _MOST_BYTES]
         for turn in turns_of(wanted, most):
