@@ -1,7 +1,6 @@
 """Service roles: processes of a fleet that run no handler."""
 
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -13,11 +12,22 @@ from workers.settings import Loaded
 
 Service: TypeAlias = Callable[[Loaded, Ready], Coroutine[Any, Any, None]]
 
-SERVICES: Mapping[str, str] = MappingProxyType(
-    {RECORDER: "workers.history.serving:record", SCHEDULER: "workers.scheduling:schedule"}
-)
-"""What `muster work NAME` runs instead of a role, and where that is: a worker of a role has no use
-for what records and schedules, and starts sooner without."""
+
+async def _record(loaded: Loaded, ready: Ready) -> None:
+    from workers.history.serving import record
+
+    await record(loaded, ready)
+
+
+async def _schedule(loaded: Loaded, ready: Ready) -> None:
+    from workers.scheduling import schedule
+
+    await schedule(loaded, ready)
+
+
+SERVICES: Mapping[str, Service] = MappingProxyType({RECORDER: _record, SCHEDULER: _schedule})
+"""What `muster work NAME` runs instead of a role. What each needs is imported when it is run: a
+worker of a role has no use for it, and starts sooner without."""
 
 
 def named(names: Sequence[str]) -> Service | None:
@@ -29,11 +39,7 @@ def named(names: Sequence[str]) -> Service | None:
             details=f"asked for together with {', '.join(n for n in names if n != found[0])}",
             actions=(f"start it beside them: `muster work {found[0]}`",),
         )
-    if not found:
-        return None
-    module, _, attribute = SERVICES[found[0]].partition(":")
-    service: Service = getattr(import_module(module), attribute)
-    return service
+    return SERVICES[found[0]] if found else None
 
 
 def wanted(loaded: Loaded, roles: Collection[str]) -> list[str]:
