@@ -6,9 +6,6 @@ from bus.backends.choice import BACKENDS, scheme_of
 from contracts.topics import near
 from workers.settings import Loaded, SettingsError
 
-_SEVERAL = frozenset({"kafka", "kafkas"})
-"""Schemes whose addresses may name several hosts, with commas between."""
-
 
 def checked(url: str, loaded: Loaded) -> str:
     """`url` as it is. Raises `SettingsError` for one that no backend knows, or that leads nowhere;
@@ -40,7 +37,11 @@ def checked(url: str, loaded: Loaded) -> str:
 def _wrong(url: str) -> str:
     try:
         parts = urlsplit(url)
-        several = parts.netloc.rpartition("@")[2].split(",") if scheme_of(url) in _SEVERAL else ()
+        several = (
+            parts.netloc.rpartition("@")[2].split(",")
+            if BACKENDS[scheme_of(url)].many_hosts
+            else ()
+        )
         hosts = [urlsplit(f"//{host}") for host in several] or [parts]
         if any(host.port == 0 for host in hosts):
             return "its port is 0"

@@ -2,9 +2,8 @@
 
 import time
 from dataclasses import dataclass
-from types import MappingProxyType
-from urllib.parse import urlsplit
 
+from bus.backends.choice import BACKENDS, scheme_of
 from contracts.clock import Clock
 from contracts.ids import new_id
 from workers.engine.identity import Identity
@@ -54,13 +53,7 @@ def client_tracing(loaded: Loaded) -> Tracing:
     return open_client_tracing(settings.telemetry, _system(loaded), who)
 
 
-_SYSTEMS = MappingProxyType(
-    {"tls": "nats", "amqp": "rabbitmq", "amqps": "rabbitmq", "kafkas": "kafka"}
-)
-"""What speaks the schemes that are not called as their brokers are."""
-
-
 def _system(loaded: Loaded) -> str:
     """The broker as traces name it."""
-    scheme = urlsplit(loaded.settings.bus.url or "nats:").scheme
-    return _SYSTEMS.get(scheme, scheme)
+    scheme = scheme_of(loaded.settings.bus.url or "nats://")
+    return BACKENDS[scheme].name if scheme in BACKENDS else scheme

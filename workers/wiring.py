@@ -62,7 +62,7 @@ async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
     """Connect to this fleet's broker. Raises `Unreachable`, `AccessDenied`, `Unsafe`."""
     fleet = loaded.settings.fleet
     url = bus_url(loaded)
-    needed = choice.scheme_of(url) in choice.WITH_DATABASE
+    needed = choice.BACKENDS[choice.scheme_of(url)].needs_database
     terms = Terms(
         url=url,
         fleet=fleet.name,

@@ -1,7 +1,9 @@
 """The brokers there are, by the scheme of a bus's address. What one needs is imported when it is
 chosen."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -11,6 +13,17 @@ from bus.opening import Parts, Terms
 Opener: TypeAlias = Callable[[Terms], Awaitable[Parts]]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A broker: its name as traces have it, and what connects to it. `needs_database`: the bus
+    database lies beside it. `many_hosts`: its address may name several, with commas between."""
+
+    name: str
+    open: Opener
+    needs_database: bool = False
+    many_hosts: bool = False
+
+
 async def _nats(terms: Terms) -> Parts:
     from bus.backends.nats.opening import open_parts
 
@@ -18,54 +31,54 @@ async def _nats(terms: Terms) -> Parts:
 
 
 async def _redis(terms: Terms) -> Parts:
-    try:
+    with _extra("Redis", "redis"):
         from bus.backends.redis.opening import open_parts
-    except ModuleNotFoundError as error:
-        raise missing("Redis", "redis", error) from error
     return await open_parts(terms)
 
 
 async def _rabbitmq(terms: Terms) -> Parts:
-    try:
+    with _extra("RabbitMQ", "rabbitmq"):
         from bus.backends.rabbitmq.opening import open_parts
-    except ModuleNotFoundError as error:
-        raise missing("RabbitMQ", "rabbitmq", error) from error
     return await open_parts(terms)
 
 
 async def _kafka(terms: Terms) -> Parts:
-    try:
+    with _extra("Kafka", "kafka"):
         from bus.backends.kafka.opening import open_parts
-    except ModuleNotFoundError as error:
-        raise missing("Kafka", "kafka", error) from error
     return await open_parts(terms)
 
 
-BACKENDS: Mapping[str, Opener] = MappingProxyType(
+@contextmanager
+def _extra(broker: str, extra: str) -> Iterator[None]:
+    """Say what to install where the client library of a broker is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise Unsafe(
+            f"what {broker} needs is not installed",
+            details=str(error),
+            actions=(f"pip install 'muster[{extra}]'",),
+        ) from error
+
+
+_NATS = Choice("nats", _nats)
+_REDIS = Choice("redis", _redis)
+_RABBITMQ = Choice("rabbitmq", _rabbitmq, needs_database=True)
+_KAFKA = Choice("kafka", _kafka, needs_database=True, many_hosts=True)
+
+BACKENDS: Mapping[str, Choice] = MappingProxyType(
     {
-        "nats": _nats,
-        "tls": _nats,
-        "redis": _redis,
-        "rediss": _redis,
-        "amqp": _rabbitmq,
-        "amqps": _rabbitmq,
-        "kafka": _kafka,
-        "kafkas": _kafka,
+        "nats": _NATS,
+        "tls": _NATS,
+        "redis": _REDIS,
+        "rediss": _REDIS,
+        "amqp": _RABBITMQ,
+        "amqps": _RABBITMQ,
+        "kafka": _KAFKA,
+        "kafkas": _KAFKA,
     }
 )
 """Which backend speaks what."""
-
-WITH_DATABASE = frozenset({"amqp", "amqps", "kafka", "kafkas"})
-"""Those that need the bus database beside them."""
-
-
-def missing(broker: str, extra: str, error: ModuleNotFoundError) -> Unsafe:
-    """The error for a client library that is not installed."""
-    return Unsafe(
-        f"what {broker} needs is not installed",
-        details=str(error),
-        actions=(f"pip install 'muster[{extra}]'",),
-    )
 
 
 def scheme_of(url: str) -> str:
@@ -76,4 +89,4 @@ def scheme_of(url: str) -> str:
 async def open_parts(terms: Terms) -> Parts:
     """Connect to the broker at `terms.url`, of a scheme in `BACKENDS`. Raises `Unreachable`,
     `AccessDenied`, `Unsafe`; `InvalidValue` for a lease the broker cannot keep."""
-    return await BACKENDS[scheme_of(terms.url)](terms)
+    return await BACKENDS[scheme_of(terms.url)].open(terms)
