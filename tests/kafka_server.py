@@ -4,17 +4,17 @@ import base64
 import os
 import secrets
 import shutil
-import signal
 import socket
 import struct
 import subprocess
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from deploy import ports
-from tests.freezing import freeze
+from tests.server_process import ServerProcess
 from tests.servers import PostgresServer, missing
 
 VERSION = "4.3.1"
@@ -23,14 +23,11 @@ VERSION = "4.3.1"
 USER, PASSWORD = "muster", "s3cret"
 """Who may use the listener with a login."""
 
-_READY_SECONDS = 60.0
-_STOP_SECONDS = 20.0
-_POLL_SECONDS = 0.05
 
 _JAVA = ("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
-class KafkaServer:
+class KafkaServer(ServerProcess):
     """One Kafka broker whose log lies under `folder`; `database` is the URL of an empty database on
     the PostgreSQL `store`, which none of the methods touches.
 
@@ -39,6 +36,10 @@ class KafkaServer:
     `server.properties`. `secure`: folder with `key.pem` and `chain.pem` for the listener with TLS.
     """
 
+    program = "Kafka"
+    ready = 60.0
+    end = 20.0
+    poll = 0.05
     lease = 1.5
 
     def __init__(
@@ -50,7 +51,7 @@ class KafkaServer:
         more: str = "",
         secure: Path | None = None,
     ) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.store = store
         self.database: str | None = database
         self._more = more
@@ -58,7 +59,6 @@ class KafkaServer:
         self._port, self._login_port, self._tls_port, self._controller = (
             ports.free() for _ in range(4)
         )
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -75,20 +75,8 @@ class KafkaServer:
         """Where clients connect by TLS, with a name and a password."""
         return f"kafkas://{USER}:{PASSWORD}@localhost:{self._tls_port}"
 
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        return self._running().pid
-
-    @property
-    def log(self) -> Path:
-        """What the server writes, over all its starts."""
-        return self.folder / "server.log"
-
-    def start(self) -> None:
-        """Start it and wait until it answers; ends the test when there is no server to start."""
-        if self._process is not None:
-            raise RuntimeError("the server runs already")
+    @override
+    def _prepared(self) -> Sequence[str | Path]:
         jars = _jars()
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "server.properties"
@@ -96,53 +84,11 @@ class KafkaServer:
         (self.folder / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(jars, config)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._java(jars, "kafka.Kafka", str(config)),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._wait_until_it_answers()
+        return self._java(jars, "kafka.Kafka", str(config))
 
-    def kill(self) -> None:
-        """End it as a power cut would (SIGKILL)."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End it in good order, however it is now; nothing happens when it does not run."""
-        if self._process is None:
-            return
-        self.thaw()
-        try:
-            self._end(signal.SIGTERM)
-        except subprocess.TimeoutExpired:
-            self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
-        freeze(self._running().pid)
-
-    def thaw(self) -> None:
-        """Let a frozen server go on (SIGCONT)."""
-        self._running().send_signal(signal.SIGCONT)
-
-    def restart(self) -> None:
-        """Start it again with the same ports and log, ending it first in good order if it runs."""
-        self.stop()
-        self.start()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("the server does not run")
-        return self._process
-
-    def _end(self, number: int) -> None:
-        process = self._running()
-        process.send_signal(number)
-        process.wait(_STOP_SECONDS)
-        self._process = None
+    @override
+    def _answers(self) -> bool:
+        return _answers(self._port)
 
     def _java(self, jars: Path, *program: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile=file:{self.folder / 'log4j2.properties'}"
@@ -184,19 +130,6 @@ class KafkaServer:
             data=self.folder / "data",
             jaas=_JAAS,
         ) + (tls + self._more)
-
-    def _wait_until_it_answers(self) -> None:
-        process = self._running()
-        deadline = time.monotonic() + _READY_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            if _answers(self._port):
-                return
-            time.sleep(_POLL_SECONDS)
-        ended = process.poll() is not None
-        what = "ended at once" if ended else f"did not answer within {_READY_SECONDS:g} s"
-        self._end(signal.SIGKILL)
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-        pytest.fail(f"Kafka {what}:\n{tail}")
 
 
 def _jars() -> Path:

@@ -10,23 +10,22 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 import psutil
 import pytest
+from typing_extensions import override
 
 from deploy import nats_server, ports, postgres, postgres_server
 from deploy.errors import ServerMissing
 from tests.clusters import lay
 from tests.freezing import freeze
+from tests.server_process import ServerProcess
 
-_READY_SECONDS = 10.0
 _STOP_SECONDS = 10.0
-_POLL_SECONDS = 0.01
 
 
 def missing(name: str, reason: str) -> NoReturn:
@@ -41,22 +40,22 @@ def _required(name: str) -> bool:
     return name in named or "all" in named
 
 
-class NatsServer:
+class NatsServer(ServerProcess):
     """One NATS JetStream server with `sync_interval: always`, its store under `folder`.
 
     The port stays the same over `kill` and `restart`, so that clients can find it again. `more` is
     added to its configuration.
     """
 
+    program = nats_server.NAME
     database: str | None = None
     lease = 1.5
 
     def __init__(self, folder: Path, *, more: str = "") -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._more = more
         self._port = ports.free()
         self._monitor = ports.free()
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -73,20 +72,8 @@ class NatsServer:
         """Where the server answers `/varz`, `/jsz`, `/connz`, …"""
         return f"http://{ports.LOOPBACK}:{self._monitor}"
 
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        return self._running().pid
-
-    @property
-    def log(self) -> Path:
-        """Where the server writes its log, over all its starts."""
-        return self.folder / "server.log"
-
-    def start(self) -> None:
-        """Start it and wait until it answers; ends the test when there is no server to start."""
-        if self._process is not None:
-            raise RuntimeError("the server runs already")
+    @override
+    def _prepared(self) -> Sequence[str | Path]:
         try:
             program = nats_server.locate()
         except ServerMissing as error:
@@ -97,66 +84,11 @@ class NatsServer:
             self.folder, port=self._port, name="muster-test", monitor=self._monitor
         )
         config.write_text(text + self._more, encoding="utf-8")
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [program.path, "-c", config],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._wait_until_it_answers()
+        return [program.path, "-c", config]
 
-    def kill(self) -> None:
-        """End it as a power cut would (SIGKILL)."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End it in good order, however it is now; nothing happens when it does not run."""
-        if self._process is None:
-            return
-        self.thaw()
-        try:
-            self._end(signal.SIGTERM)
-        except subprocess.TimeoutExpired:
-            self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
-        freeze(self._running().pid)
-
-    def thaw(self) -> None:
-        """Let a frozen server go on (SIGCONT)."""
-        self._running().send_signal(signal.SIGCONT)
-
-    def restart(self) -> None:
-        """Start it again with the same port and store, ending it first in good order if it runs."""
-        self.stop()
-        self.start()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("the server does not run")
-        return self._process
-
-    def _end(self, number: int) -> None:
-        process = self._running()
-        process.send_signal(number)
-        process.wait(_STOP_SECONDS)
-        self._process = None
-
-    def _wait_until_it_answers(self) -> None:
-        process = self._running()
-        deadline = time.monotonic() + _READY_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            if nats_server.greeting(self._port) is not None:
-                return
-            time.sleep(_POLL_SECONDS)
-        ended = process.poll() is not None
-        what = "ended at once" if ended else f"did not answer within {_READY_SECONDS:g} s"
-        self._end(signal.SIGKILL)
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-        pytest.fail(f"nats-server {what}:\n{tail}")
+    @override
+    def _answers(self) -> bool:
+        return nats_server.greeting(self._port) is not None
 
 
 @contextmanager

@@ -1,0 +1,112 @@
+"""A server that is one process: started, killed, frozen and ended by its own id."""
+
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.freezing import freeze
+
+
+class ServerProcess(ABC):
+    """A server whose files lie under `folder`, where clients find it again over all its starts.
+
+    `ready` and `end` are the seconds it has to answer and to end, `poll` those between two looks.
+    """
+
+    program: str
+    ready = 10.0
+    end = 10.0
+    poll = 0.01
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        return self._running().pid
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes its log, over all its starts."""
+        return self.folder / "server.log"
+
+    def start(self) -> None:
+        """Start it and wait until it answers; ends the test when there is no server to start."""
+        if self._process is not None:
+            raise RuntimeError("the server runs already")
+        command = self._prepared()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_until_it_answers()
+
+    def kill(self) -> None:
+        """End it as a power cut would (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in good order, however it is now; nothing happens when it does not run."""
+        if self._process is None:
+            return
+        self.thaw()
+        try:
+            self._end(signal.SIGTERM)
+        except subprocess.TimeoutExpired:
+            self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
+        freeze(self._running().pid)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on (SIGCONT)."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Start it again where it was, ending it first in good order if it runs."""
+        self.stop()
+        self.start()
+
+    @abstractmethod
+    def _prepared(self) -> Sequence[str | Path]:
+        """Write what it needs into its folder, which is made; the command that starts it."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether it takes what clients send."""
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process
+
+    def _end(self, number: int) -> None:
+        process = self._running()
+        process.send_signal(number)
+        process.wait(self.end)
+        self._process = None
+
+    def _wait_until_it_answers(self) -> None:
+        process = self._running()
+        deadline = time.monotonic() + self.ready
+        while process.poll() is None and time.monotonic() < deadline:
+            if self._answers():
+                return
+            time.sleep(self.poll)
+        ended = process.poll() is not None
+        what = "ended at once" if ended else f"did not answer within {self.ready:g} s"
+        self._end(signal.SIGKILL)
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        pytest.fail(f"{self.program} {what}:\n{tail}")
