@@ -1,4 +1,4 @@
-"""Real worker processes on Kafka and its bus database."""
+"""Real worker processes on each broker, with its bus database where it needs one."""
 
 import asyncio
 import secrets
@@ -7,28 +7,24 @@ from pathlib import Path
 import pytest
 
 from contracts.clock import SystemClock
-from tests.e2e.fleets import TRACER, Trace, bound, traces
-from tests.kafka_server import KafkaServer
+from tests.brokers import Broker
+from tests.e2e.fleets import TRACER, bound, traces
 from tests.processes import worker_processes
 from workers.settings import load
 from workers.wiring import Fleet, open_bus
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
-async def test_work_goes_on_when_a_worker_is_killed(
-    kafka_server: KafkaServer, tmp_path: Path
-) -> None:
+async def test_work_goes_on_when_a_worker_is_killed(broker: Broker, tmp_path: Path) -> None:
     """Each task is done; what the killed one ran is run again, and only that; one that was asked
     to wait comes at its time."""
     name, roles = f"e2e-{secrets.token_hex(4)}", tmp_path / "roles"
     roles.mkdir()
     (roles / "tracer.py").write_text(TRACER, encoding="utf-8")
-    url, database = kafka_server.url, kafka_server.database
-    assert database is not None
-    flags = {"bus.url": url, "bus.database": database, "fleet.name": name}
-    more = {"MUSTER_BUS_DATABASE": database, "MUSTER_HISTORY_URL": "none"}
-    with worker_processes(url, name, tmp_path, lease=2.0, roles=str(roles), more=more) as workers:
+    flags, more = {"bus.url": broker.url, "fleet.name": name}, {"MUSTER_HISTORY_URL": "none"}
+    arguments = (broker.url, name, tmp_path)
+    with worker_processes(*arguments, roles=str(roles), more=more) as workers:
         workers.start("tracer", 2)
         bus = await open_bus(load(tmp_path, flags=flags))
         async with Fleet(bus, SystemClock()) as fleet, asyncio.timeout(90):
@@ -40,7 +36,7 @@ async def test_work_goes_on_when_a_worker_is_killed(
             victim = await holder(roles, {task.id for task in slow})
             workers.kill(victim)
             await asyncio.gather(*(task.result(60) for task in (*slow, later)))
-    starts = [t for t in seen(roles) if t.what == "start"]
+    starts = [t for t in traces(roles) if t.what == "start"]
     again = {t.task for t in starts if sum(s.task == t.task for s in starts) > 1}
     assert again <= {t.task for t in starts if t.pid == victim}
     assert len({t.task for t in starts}) == 107
@@ -49,12 +45,7 @@ async def test_work_goes_on_when_a_worker_is_killed(
 async def holder(roles: Path, tasks: set[str]) -> int:
     """The process that has begun one of these; it may have all of them."""
     while True:
-        for each in seen(roles):
+        for each in traces(roles):
             if each.task in tasks:
                 return each.pid
         await SystemClock().sleep(0.05)
-
-
-def seen(roles: Path) -> list[Trace]:
-    """What the tracer wrote so far."""
-    return traces(roles)
