@@ -207,6 +207,11 @@ def _answered(muster: Muster) -> None:
     assert ended[-1].json["queue"] == "billing"
 
 
+def _roles_seen(muster: Muster) -> set[str]:
+    """Those of the workers that can be seen: they run, and end in good order when told to."""
+    return {worker["role"] for worker in muster("ps", "--json").json["workers"]}
+
+
 def _until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + SECONDS
     while not holds():
@@ -222,6 +227,7 @@ def test_the_procfile_runs_a_fleet_and_sigterm_drains_it(place: Muster, history_
     assert set(commands) == {"triager", "recorder", "scheduler"}
     with _started(place, commands) as running:
         _answered(place)
+        _until(lambda: _roles_seen(place) == set(commands))
         for process in running:
             os.killpg(process.pid, signal.SIGTERM)
         assert [process.wait(SECONDS) for process in running] == [0, 0, 0]
