@@ -1,10 +1,7 @@
 """Where the bus database is, as errors may say it. Pure."""
 
-from urllib.parse import parse_qs, urlsplit
-
 from bus.errors import Unsafe
-
-_SCHEMES = frozenset({"postgresql", "postgres"})
+from contracts import postgres
 
 
 def needed(url: str | None, program: str) -> str:
@@ -25,19 +22,10 @@ def described(url: str) -> str:
     """Host, port and name of the database at `url`, without user, password and options. Raises
     `Unsafe` for what is no such address."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        return postgres.described(url)
     except ValueError as error:
-        raise _bad(str(error)) from error
-    if parts.scheme not in _SCHEMES:
-        raise _bad(f"it begins with {parts.scheme[:20]!r}" if parts.scheme else "it has no scheme")
-    host = parts.hostname or (parse_qs(parts.query).get("host") or ["localhost"])[0]
-    return f"{host}{f':{port}' if port else ''}/{parts.path.lstrip('/')}"
-
-
-def _bad(why: str) -> Unsafe:
-    return Unsafe(
-        "the address of the bus database cannot be used",
-        details=why,
-        actions=("write bus.database as postgresql://USER:PASSWORD@HOST:PORT/NAME",),
-    )
+        raise Unsafe(
+            "the address of the bus database cannot be used",
+            details=str(error),
+            actions=("write bus.database as postgresql://USER:PASSWORD@HOST:PORT/NAME",),
+        ) from error

@@ -9,7 +9,8 @@ import asyncpg
 
 from bus.database.address import described
 from bus.database.errors import closed, translated
-from bus.database.migrating import SCHEMA, migrate, packaged
+from bus.database.migrating import SCHEMA, migrate
+from contracts.migrations import packaged
 
 if TYPE_CHECKING:
     from bus.database.links import Apart, Link, Row
@@ -58,7 +59,7 @@ class BusDatabase:
                 async with asyncio.timeout(patience), database._sure.acquire():
                     pass
             async with database.link() as link:
-                await migrate(link, packaged())
+                await migrate(link, packaged("bus.database"))
                 if await link.fetchval(_FLEET, fleet) is None:
                     await link.execute(_NEW_FLEET, fleet)
                 database.fleet = await link.fetchval(_FLEET, fleet)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from contracts.migrations import packaged
 from knowledge.database.address import described
 from knowledge.database.errors import BadAddress, Busy, Closed, translated
-from knowledge.database.migrating import migrate, packaged
+from knowledge.database.migrating import migrate
 
 if TYPE_CHECKING:
     from knowledge.database.links import Link
@@ -85,7 +86,7 @@ class Database:
             with translated(where, greeting=True):
                 await pool.release(await pool.acquire())
             async with database.link() as link:
-                await migrate(link, schema, packaged())
+                await migrate(link, schema, packaged("knowledge.database"))
         except BaseException:
             pool.terminate()
             raise

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from contracts.migrations import packaged
 from knowledge.database.address import described
 from knowledge.database.errors import translated
-from knowledge.database.migrating import fits, packaged
+from knowledge.database.migrating import fits
 
 _CONNECT = 5.0
 
@@ -47,7 +48,7 @@ async def look(url: str, schema: str) -> Server:
             link = await asyncpg.connect(url, timeout=_CONNECT)
             try:
                 row = await link.fetchrow(_ASK)
-                await fits(link, schema, packaged())
+                await fits(link, schema, packaged("knowledge.database"))
             finally:
                 link.terminate()
     return Server(where=where, **dict(row or {}))

@@ -1,12 +1,10 @@
 """Bringing the tables up to date: numbered SQL files, each once, in order."""
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from contracts import migrations
+from contracts.migrations import LEDGER, Foreign, Migration, Newer
 from knowledge.database.errors import NewerDatabase, NotOurs
 
 if TYPE_CHECKING:
@@ -14,59 +12,20 @@ if TYPE_CHECKING:
 
     from knowledge.database.links import Link
 
-_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
-_LEDGER = """
-CREATE TABLE migrations (
-    number  integer PRIMARY KEY,
-    name    text NOT NULL,
-    digest  text NOT NULL,
-    applied timestamptz NOT NULL DEFAULT clock_timestamp()
-)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One step from one release's tables to the next; released ones never change."""
-
-    number: int
-    name: str
-    sql: str
-
-    @property
-    def digest(self) -> str:
-        """Tells whether the file is the one that was applied."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
-
-
-def packaged() -> list[Migration]:
-    """Those of this release, of all rooms of `knowledge`: `migrations/NNNN_name.sql`, numbered
-    without a gap from 1."""
-    found = []
-    for file in (files("knowledge.database") / "migrations").iterdir():
-        if match := _NAME.fullmatch(file.name):
-            text = file.read_text(encoding="utf-8")
-            found.append(Migration(int(match[1]), match[2], text))
-    found.sort(key=lambda m: m.number)
-    if [m.number for m in found] != list(range(1, len(found) + 1)):
-        raise RuntimeError(f"migrations are not numbered 1, 2, 3, …: {[m.number for m in found]}")
-    return found
-
-
-async def migrate(link: "Link", schema: str, migrations: Sequence[Migration]) -> int:
-    """Apply what is missing, each in a transaction of its own; answers how many were.
+async def migrate(link: "Link", schema: str, ours: Sequence[Migration]) -> int:
+    """Apply what of `ours` is missing, each in a transaction of its own; answers how many were.
 
     Any number of processes may do so at once: they wait for each other. Raises `NewerDatabase`
     and `NotOurs`; then nothing was changed.
     """
     applied = 0
-    while await _next(link, schema, migrations):
+    while await _next(link, schema, ours):
         applied += 1
     return applied
 
 
-async def _next(link: "Link", schema: str, migrations: Sequence[Migration]) -> bool:
+async def _next(link: "Link", schema: str, ours: Sequence[Migration]) -> bool:
     """Apply one; False when nothing is missing. The first call makes the schema too."""
     async with link.transaction():
         await link.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
@@ -74,8 +33,7 @@ async def _next(link: "Link", schema: str, migrations: Sequence[Migration]) -> b
             "SELECT pg_advisory_xact_lock(hashtextextended('muster migrate ' || $1, 0))", schema
         )
         done = await _applied(link, schema)
-        _check(done, migrations, schema)
-        missing = [m for m in migrations if m.number not in done]
+        missing = _missing(done, ours, schema)
         if not missing:
             return False
         await link.execute(missing[0].sql)
@@ -89,10 +47,10 @@ async def _next(link: "Link", schema: str, migrations: Sequence[Migration]) -> b
 
 
 async def fits(
-    link: "Link | asyncpg.Connection[asyncpg.Record]", schema: str, migrations: Sequence[Migration]
+    link: "Link | asyncpg.Connection[asyncpg.Record]", schema: str, ours: Sequence[Migration]
 ) -> None:
     """Raise what `migrate` would raise of what was applied; changes nothing."""
-    _check(await _done(link, schema) or {}, migrations, schema)
+    _missing(await _done(link, schema) or {}, ours, schema)
 
 
 async def _applied(link: "Link", schema: str) -> Mapping[int, str]:
@@ -100,7 +58,7 @@ async def _applied(link: "Link", schema: str) -> Mapping[int, str]:
     done = await _done(link, schema)
     if done is None:
         await link.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        await link.execute(_LEDGER)
+        await link.execute(LEDGER.format(schema=f'"{schema}"'))
     return done or {}
 
 
@@ -127,17 +85,17 @@ async def _done(
     return {row["number"]: row["digest"] for row in rows}
 
 
-def _check(done: Mapping[int, str], ours: Sequence[Migration], schema: str) -> None:
-    newest = max(done, default=0)
-    if newest > len(ours):
+def _missing(done: Mapping[int, str], ours: Sequence[Migration], schema: str) -> list[Migration]:
+    try:
+        return migrations.missing(done, ours)
+    except Foreign as error:
+        raise _not_ours(schema, str(error)) from error
+    except Newer as error:
         raise NewerDatabase(
             "the history database belongs to a newer release",
-            details=f"schema {schema} is at step {newest}, this release knows {len(ours)}",
+            details=f"schema {schema} {error}",
             actions=("update this installation", "or give it a database of its own"),
-        )
-    for m in ours:
-        if done.get(m.number, m.digest) != m.digest:
-            raise _not_ours(schema, f"its step {m.number} is not {m.name} of this release")
+        ) from error
 
 
 def _not_ours(schema: str, why: str) -> NotOurs:

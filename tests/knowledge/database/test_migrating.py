@@ -7,22 +7,24 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
+from contracts.migrations import Migration, packaged
 from knowledge.database.database import SCHEMA, Database
 from knowledge.database.errors import DatabaseError, NewerDatabase, NotOurs
 from knowledge.database.looking import look
-from knowledge.database.migrating import Migration, migrate, packaged
+from knowledge.database.migrating import migrate
+
+OURS = packaged("knowledge.database")
 
 
 def _more(*sql: str) -> list[Migration]:
-    ours = packaged()
-    return ours + [Migration(len(ours) + n, f"more_{n}", s) for n, s in enumerate(sql, 1)]
+    return OURS + [Migration(len(OURS) + n, f"more_{n}", s) for n, s in enumerate(sql, 1)]
 
 
 async def test_a_second_opening_changes_nothing(history_url: str) -> None:
     first = await Database.open(history_url)
     async with first.link() as link:
         before = await link.fetch("SELECT * FROM migrations")
-        assert await migrate(link, SCHEMA, packaged()) == 0
+        assert await migrate(link, SCHEMA, OURS) == 0
     await first.close()
     second = await Database.open(history_url)
     async with second.link() as link:
@@ -52,7 +54,7 @@ async def test_a_step_that_fails_leaves_nothing_behind(database: Database) -> No
 async def test_many_that_open_at_once_apply_each_step_once(history_url: str) -> None:
     opened = await asyncio.gather(*(Database.open(history_url) for _ in range(10)))
     async with opened[0].link() as link:
-        assert await link.fetchval("SELECT count(*) FROM migrations") == len(packaged())
+        assert await link.fetchval("SELECT count(*) FROM migrations") == len(OURS)
     for database in opened:
         await database.close()
 
@@ -69,7 +71,7 @@ async def test_ten_processes_that_open_at_once_apply_each_step_once(history_url:
     assert [await process.wait() for process in processes] == [0] * 10
     database = await Database.open(history_url)
     async with database.link() as link:
-        assert await link.fetchval("SELECT count(*) FROM migrations") == len(packaged())
+        assert await link.fetchval("SELECT count(*) FROM migrations") == len(OURS)
     await database.close()
 
 
@@ -131,7 +133,7 @@ async def test_tables_of_somebody_else_are_left_alone(history_url: str) -> None:
 
 
 async def test_a_step_that_was_changed_since_is_noticed(database: Database) -> None:
-    changed = [replace(packaged()[0], sql="SELECT 1"), *packaged()[1:]]
+    changed = [replace(OURS[0], sql="SELECT 1"), *OURS[1:]]
     with pytest.raises(NotOurs):
         async with database.link() as link:
             await migrate(link, SCHEMA, changed)
