@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import trustme
-from cryptography.hazmat.primitives import serialization
 
 from bus.backends.choice import open_parts
 from bus.errors import AccessDenied, Unreachable, Unsafe
@@ -15,6 +13,7 @@ from contracts.clock import SystemClock
 from contracts.errors import InvalidValue
 from deploy import ports
 from tests.bus.conformance.steps import ORDER, ids, task
+from tests.certificates import issued
 from tests.kafka_server import KafkaServer
 from tests.servers import PostgresServer
 
@@ -27,23 +26,11 @@ def secured(
 ) -> Iterator[tuple[KafkaServer, Path]]:
     """A server that also takes TLS, and the file of its authority."""
     folder = tmp_path_factory.mktemp("secured")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
-    (folder / "chain.pem").write_bytes(chain)
-    authority.cert_pem.write_to_path(folder / "authority.pem")
+    files = issued(folder)
     with postgres_server.fresh_database() as database:
         server = KafkaServer(folder / "kafka", postgres_server, database, secure=folder)
         server.start()
-        yield server, folder / "authority.pem"
+        yield server, files.authority
         server.stop()
 
 

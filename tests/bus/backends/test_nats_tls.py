@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from bus.backends.nats.backend import NatsBackend
 from bus.backends.nats.connect import connect
 from bus.errors import AccessDenied, Unreachable
 from contracts.clock import SystemClock
+from tests.certificates import issued
 from tests.servers import NatsServer
 
 pytestmark = pytest.mark.nats
@@ -18,19 +18,14 @@ pytestmark = pytest.mark.nats
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[tuple[NatsServer, Path]]:
     """A server that wants TLS and a password, and the file of its authority."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    certificate.private_key_and_cert_chain_pem.write_to_path(chain)
-    certificate.private_key_pem.write_to_path(key)
-    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    files = issued(tmp_path)
     more = (
-        f'tls {{ cert_file: "{chain}", key_file: "{key}" }}\n'
+        f'tls {{ cert_file: "{files.chain}", key_file: "{files.key}" }}\n'
         "authorization { user: ada, password: secret }\n"
     )
     server = NatsServer(tmp_path / "nats", more=more)
     server.start()
-    yield server, tmp_path / "authority.pem"
+    yield server, files.authority
     server.stop()
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import trustme
 
 from bus.backends.choice import open_parts
 from bus.errors import AccessDenied, Unreachable
 from bus.opening import Terms
 from contracts.clock import SystemClock
 from deploy import ports
+from tests.certificates import issued
 from tests.rabbitmq_server import PASSWORD, USER, RabbitServer, program, running
 from tests.servers import PostgresServer
 
@@ -25,24 +25,19 @@ def secured(
     """A server that speaks TLS, its port for that, and the file of its authority."""
     program()
     folder = tmp_path_factory.mktemp("rabbitmq-tls")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    chain, key, trusted = (folder / f"{name}.pem" for name in ("chain", "key", "authority"))
-    certificate.private_key_and_cert_chain_pem.write_to_path(chain)
-    certificate.private_key_pem.write_to_path(key)
-    authority.cert_pem.write_to_path(trusted)
+    files = issued(folder)
     port = ports.free()
     more = (
         f"listeners.ssl.1 = {ports.LOOPBACK}:{port}\n"
-        f"ssl_options.cacertfile = {trusted}\n"
-        f"ssl_options.certfile = {chain}\n"
-        f"ssl_options.keyfile = {key}\n"
+        f"ssl_options.cacertfile = {files.authority}\n"
+        f"ssl_options.certfile = {files.chain}\n"
+        f"ssl_options.keyfile = {files.key}\n"
     )
     with (
         postgres_server.fresh_database() as url,
         running(RabbitServer(folder / "server", postgres_server, url, more=more)) as server,
     ):
-        yield server, port, trusted
+        yield server, port, files.authority
 
 
 def terms(secured: tuple[RabbitServer, int, Path], password: str, query: str = "") -> Terms:

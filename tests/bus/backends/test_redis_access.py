@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from bus.errors import AccessDenied, Unreachable
 from bus.keyvalue.protocol import Current, Snapshot
 from bus.keyvalue.redis import RedisKeyValue
 from deploy import ports
 from tests.bus.backends.redis_fleet import LANES, linked, messages, opened, terms
+from tests.certificates import issued
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
@@ -120,21 +120,16 @@ def test_an_extra_that_is_not_installed_is_named() -> None:
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[tuple[RedisServer, Path]]:
     """A server that speaks TLS only and wants a password, and the file of its authority."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    certificate.private_key_and_cert_chain_pem.write_to_path(chain)
-    certificate.private_key_pem.write_to_path(key)
-    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    files = issued(tmp_path)
     more = [
-        f'tls-cert-file "{chain}"',
-        f'tls-key-file "{key}"',
+        f'tls-cert-file "{files.chain}"',
+        f'tls-key-file "{files.key}"',
         "tls-auth-clients no",
         "requirepass secret",
     ]
     server = RedisServer(tmp_path / "redis", more=more, tls=True)
     server.start()
-    yield server, tmp_path / "authority.pem"
+    yield server, files.authority
     server.stop()
 
 
