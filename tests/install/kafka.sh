@@ -27,7 +27,8 @@ if [ ! -f "$jars/.complete" ]; then
   work=$(mktemp -d "$cache/kafka.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   cp "$here/kafka-pom.xml" "$work/pom.xml"
-  mvn -B -ntp -q -f "$work/pom.xml" -Dkafka.jars="$work/jars" package </dev/null >&2
+  mvn -B -ntp -q -f "$work/pom.xml" -Dkafka.jars="$work/jars" package </dev/null >&2 ||
+    without "mvn could not fetch it"
   touch "$work/jars/.complete"
   rm -rf "$jars"
   mv "$work/jars" "$jars"
