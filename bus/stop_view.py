@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 
 from bus.errors import BusError, Closed
 from bus.keyvalue import keys
-from bus.keyvalue.protocol import Change, Current, KeyValue, Snapshot, Written
+from bus.keyvalue.protocol import Change, Current, KeyValue, Snapshot, Wish, Written
 from bus.stops import Kind, Mark, is_stopped, read
 from contracts.clock import Clock
 from contracts.envelope import Envelope
@@ -16,7 +17,7 @@ FRESH = 1.0
 """Seconds a view may lie behind: with an older one nothing is started."""
 
 EVERY = 0.4
-"""Seconds between two signs that nothing has changed."""
+"""Seconds between two signs that nothing has changed, while somebody asks."""
 
 _AGAIN = 0.25
 
@@ -35,6 +36,7 @@ class StopView:
         self._clock = clock
         self._marks: dict[str, Mark] = {}
         self._at: Current | None = None
+        self._wish = Wish()
         self._news = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._closed = False
@@ -42,11 +44,12 @@ class StopView:
     @property
     def fresh(self) -> bool:
         """Whether all marks of up to `FRESH` seconds ago are known, by the larger of both clocks:
-        a process that stood still, or a machine that slept, does not know them."""
-        at, clock = self._at, self._clock
-        if at is None or clock.monotonic() > at.monotonic + FRESH:
-            return False
-        return clock.wall() <= at.wall + FRESH
+        a process that stood still, or a machine that slept, does not know them. Whoever asks lets
+        the store tell: nobody has to where nothing starts, and it may be silent then."""
+        behind = self._behind()
+        if behind > EVERY:
+            self._wish.make()
+        return behind <= FRESH
 
     def start(self) -> None:
         """Begin to follow, unless this was asked for before."""
@@ -86,10 +89,17 @@ class StopView:
             await self.until_fresh()
         return self.stopped(task, group)
 
+    def _behind(self) -> float:
+        """Seconds that lie behind what is known."""
+        at, clock = self._at, self._clock
+        if at is None:
+            return inf
+        return max(clock.monotonic() - at.monotonic, clock.wall() - at.wall)
+
     async def _follow(self) -> None:
         while True:
             try:
-                async for change in self._store.follow(keys.STOPS, every=EVERY):
+                async for change in self._store.follow(keys.STOPS, every=EVERY, wish=self._wish):
                     self._apply(change)
             except Closed:
                 return
@@ -100,16 +110,18 @@ class StopView:
             await self._clock.sleep(_AGAIN)
 
     def _apply(self, change: Change | Current) -> None:
-        was_fresh = self.fresh
+        was_fresh = self._behind() <= FRESH
         if isinstance(change, Current):
             self._at = change
+            if self._behind() <= EVERY:
+                self._wish.grant()
         elif isinstance(change, Snapshot):
             self._marks = {entry.key: read(entry) for entry in change.entries}
         elif isinstance(change, Written):
             self._marks[change.entry.key] = read(change.entry)
         else:
             self._marks.pop(change.key, None)
-        if not isinstance(change, Current) or (self.fresh and not was_fresh):
+        if not isinstance(change, Current) or (not was_fresh and self._behind() <= FRESH):
             for call in list(self.changed):
                 call()
         news, self._news = self._news, asyncio.Event()

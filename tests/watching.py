@@ -2,18 +2,37 @@
 
 import json
 import re
+import socket
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
+from tests.redis_server import RedisServer
 from tests.servers import NatsServer
 
+_SENT = frozenset({"evalsha", "eval", "blpop", "ping", "subscribe", "psubscribe", "auth", "client"})
+"""Commands that clients of Redis send; the others run within scripts, or when one connects."""
 
-def operations(server: NatsServer) -> int:
-    """Messages that clients have sent to the server since it started: each request, renewal,
-    acknowledgement and write is one."""
-    return int(_asked(server, "varz")["in_msgs"])
+
+def operations(server: NatsServer | RedisServer) -> int:
+    """Messages or commands that clients have sent to the server since it started: each request,
+    renewal, acknowledgement and write is one."""
+    if isinstance(server, NatsServer):
+        return int(_asked(server, "varz")["in_msgs"])
+    return sum(n for name, n in commands(server).items() if name.partition("|")[0] in _SENT)
+
+
+def commands(server: RedisServer) -> dict[str, int]:
+    """How often each command ran on a Redis server since it started; those within a script, too."""
+    place = urlsplit(server.url)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=5) as raw:
+        raw.sendall(b"INFO commandstats\r\n")
+        said = raw.makefile("rb")
+        text = said.read(int(said.readline()[1:])).decode()
+    found = re.findall(r"^cmdstat_(\S+?):calls=(\d+)", text, re.MULTILINE)
+    return {name: int(calls) for name, calls in found}
 
 
 def messages(server: NatsServer, fleet: str) -> dict[str, int]:

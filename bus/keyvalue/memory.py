@@ -22,6 +22,7 @@ from bus.keyvalue.protocol import (
     Removed,
     Revision,
     Snapshot,
+    Wish,
     Written,
 )
 from bus.sizes import check_value
@@ -242,8 +243,11 @@ class MemoryKeyValue:
                 if not isinstance(change, Current):
                     yield change
 
-    def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
-        """See `KeyValue.follow`."""
+    def follow(
+        self, prefix: str, *, every: float, wish: Wish | None = None
+    ) -> AsyncIterator[Change | Current]:
+        """See `KeyValue.follow`. It tells without a `wish`."""
+        del wish
         return self._follow(prefix, every)
 
     async def close(self) -> None:

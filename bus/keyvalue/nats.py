@@ -16,7 +16,7 @@ from bus.errors import BusError, Closed, Conflict
 from bus.keyvalue.nats_keys import is_marker, sequence_of, subject_of
 from bus.keyvalue.nats_listing import Listing
 from bus.keyvalue.nats_watch import follow, watch
-from bus.keyvalue.protocol import ABSENT, Absent, Change, Current, Entry, Revision
+from bus.keyvalue.protocol import ABSENT, Absent, Change, Current, Entry, Revision, Wish
 from bus.sizes import check_value
 
 _MARKER_TTL = 10
@@ -89,7 +89,13 @@ class NatsKeyValue:
         """See `KeyValue.watch`."""
         return watch(self._link, self._root, prefix, self._enter)
 
-    def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
+    def follow(
+        self,
+        prefix: str,
+        *,
+        every: float,
+        wish: Wish | None = None,  # noqa: ARG002 - the server tells by itself
+    ) -> AsyncIterator[Change | Current]:
         """See `KeyValue.follow`."""
         return follow(self._link, self._root, prefix, self._enter, every=every)
 

@@ -17,7 +17,7 @@ from bus.keyvalue.postgres_statements import (
     bounds,
 )
 from bus.keyvalue.postgres_watch import Watching
-from bus.keyvalue.protocol import ABSENT, Absent, Change, Current, Entry, Revision
+from bus.keyvalue.protocol import ABSENT, Absent, Change, Current, Entry, Revision, Wish
 from bus.sizes import check_value
 from contracts.clock import Clock
 
@@ -82,7 +82,13 @@ class PostgresKeyValue:
                 if not isinstance(change, Current):
                     yield change
 
-    async def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
+    async def follow(
+        self,
+        prefix: str,
+        *,
+        every: float,
+        wish: Wish | None = None,  # noqa: ARG002 - the beats of all processes are told anyway
+    ) -> AsyncIterator[Change | Current]:
         """See `KeyValue.follow`."""
         self._check_open()
         async with aclosing(self._watching.follow(prefix, every)) as changes:

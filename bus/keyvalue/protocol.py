@@ -4,7 +4,7 @@ A key is words joined by `/`, each of any printable characters but `/`; a prefix
 (or is empty for everything). Only `bus.errors` leave.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -69,6 +69,26 @@ class Current:
 Change = Snapshot | Written | Removed
 
 
+class Wish:
+    """That somebody needs to know now how current a follower is. For one of them, on one event
+    loop. `heard` is called when the wish is made; a follower sets it."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.heard: Callable[[], None] | None = None
+
+    def make(self) -> None:
+        """It is needed; nothing happens where that was said before."""
+        if not self.open:
+            self.open = True
+            if self.heard is not None:
+                self.heard()
+
+    def grant(self) -> None:
+        """It was told."""
+        self.open = False
+
+
 class KeyValue(Protocol):
     """Small durable entries with expiry, compare-and-set and watching."""
 
@@ -105,10 +125,13 @@ class KeyValue(Protocol):
         a task and cancel it, or `aclose()` the iterator."""
         ...
 
-    def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
+    def follow(
+        self, prefix: str, *, every: float, wish: Wish | None = None
+    ) -> AsyncIterator[Change | Current]:
         """As `watch`, and after the snapshot also `Current`, about every `every` seconds (at
         least 0.1) as long as the store is heard. While nothing changes that asks the store next to
-        nothing."""
+        nothing. Where `wish` is given, a store that has to be asked may tell `Current` only while
+        it is open, and then at once if the last time was `every` seconds ago."""
         ...
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bus.backends.redis.link import RedisLink
 from bus.backends.redis.scripts import script
 from bus.errors import Closed, Conflict
-from bus.keyvalue.protocol import ABSENT, Absent, Change, Current, Entry, Revision
+from bus.keyvalue.protocol import ABSENT, Absent, Change, Current, Entry, Revision, Wish
 from bus.keyvalue.redis_listing import page
 from bus.keyvalue.redis_watch import follow, watch
 from bus.sizes import check_value
@@ -74,9 +74,11 @@ class RedisKeyValue:
         """See `KeyValue.watch`."""
         return watch(self._link, prefix, self._check)
 
-    def follow(self, prefix: str, *, every: float) -> AsyncIterator[Change | Current]:
+    def follow(
+        self, prefix: str, *, every: float, wish: Wish | None = None
+    ) -> AsyncIterator[Change | Current]:
         """See `KeyValue.follow`."""
-        return follow(self._link, prefix, self._check, every=every)
+        return follow(self._link, prefix, self._check, every=every, wish=wish)
 
     async def close(self) -> None:
         """See `KeyValue.close`."""

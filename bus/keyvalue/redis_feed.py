@@ -77,12 +77,16 @@ class Feed:
         if self._wire is not None:
             self._wire.drop()
 
-    async def next(self, until: float) -> Told | Beat | None:
+    def wake(self) -> None:
+        """Let `next` look anew until when it is to wait."""
+        self._news.set()
+
+    async def next(self, until: Callable[[], float]) -> Told | Beat | None:
         """What was told next; None when nothing was `until` then, by the monotonic clock."""
         clock = self._link.clock
         while not self._items:
             self._check()
-            left = until - clock.monotonic()
+            left = until() - clock.monotonic()
             if left <= 0:
                 return None
             if not await self._heard(min(left, _QUIET)) and left > _QUIET:

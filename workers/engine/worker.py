@@ -160,7 +160,7 @@ class Worker:
     async def _pull_unless_paused(self) -> None:
         """A pause gives back at once what has not started: nothing waits for its end here."""
         while True:
-            await self._view.until(lambda: self._view.fresh and not self._is_paused())
+            await self._view.until(lambda: not self._is_paused() and self._view.fresh)
             pulling = asyncio.create_task(self._pull_for_ever())
             pausing = asyncio.create_task(self._view.until(self._is_paused))
             try:
@@ -210,7 +210,7 @@ class Worker:
         self._starting = False
         if not self._queue or self._stopping.is_set():
             return
-        if not self._view.fresh or self._is_paused():
+        if self._is_paused() or not self._view.fresh:
             return
         spawn = asyncio.get_running_loop().create_task
         for _ in range(min(len(self._queue), self.slots.free)):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bus.backends.redis.dial import address_of
-from bus.keyvalue.protocol import Change, Current
+from bus.keyvalue.protocol import Change, Current, Wish, Written
 from bus.keyvalue.redis import RedisKeyValue
 from bus.keyvalue.redis_currency import OLD, Currency
 from bus.keyvalue.redis_feed import Broken, Feed
@@ -115,6 +115,44 @@ async def test_a_server_that_hangs_makes_it_old_and_many_followers_send_few_beat
     print(f"beats for ten followers in three idle seconds: {sent}")
     assert sent <= 15
     assert latest <= frozen
+
+
+@pytest.mark.redis
+async def test_a_follower_asks_only_while_somebody_needs_to_know(redis_server: RedisServer) -> None:
+    """18: else it is silent, and hears of changes all the same; it tells at once when asked."""
+    clock, wish = SystemClock(), Wish()
+    told: list[Change | Current] = []
+    news = asyncio.Event()
+
+    async def follow(store: RedisKeyValue) -> None:
+        async for change in store.follow("a/", every=EVERY, wish=wish):
+            told.append(change)
+            news.set()
+
+    async def last(kind: type) -> Change | Current:
+        async with asyncio.timeout(5):
+            while not (told and isinstance(told[-1], kind)):
+                news.clear()
+                await news.wait()
+        return told[-1]
+
+    async with linked(terms(redis_server.url)) as link:
+        store = RedisKeyValue(link)
+        following = asyncio.create_task(follow(store))
+        await last(Current)
+        told.clear()
+        await asyncio.sleep(4 * EVERY)
+        assert told == [], "nobody has asked"
+        await store.put("a/1", b"x")
+        await last(Written)
+        asked = clock.monotonic()
+        wish.make()
+        current = await last(Current)
+        assert clock.monotonic() - asked < EVERY, "at once: the last time was long ago"
+        assert isinstance(current, Current)
+        assert current.monotonic > asked - 0.1
+        following.cancel()
+        await asyncio.wait([following])
 
 
 @pytest.mark.redis
