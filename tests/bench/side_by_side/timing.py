@@ -1,0 +1,80 @@
+"""Runs one library: its tasks are published, then one worker process of it is started and timed."""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench.servers import ROOT
+from tests.bench.side_by_side.libraries import OURS, Library, python_of
+
+_PATIENCE = 150.0
+"""Seconds that its worker may take."""
+
+FLEET = "bench"
+
+
+def published(library: Library, url: str, tasks: int) -> float:
+    """Publish the tasks; how many a second."""
+    command = [python_of(library), "-m", library.adapter]
+    done = subprocess.run(
+        command,
+        env=_environment(library, url, tasks),
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return float(done.stdout.split()[-1])
+
+
+def worked(library: Library, url: str, tasks: int) -> float:
+    """Work them off in one worker process; how many a second, from the first start to the last.
+    Those of muster are counted until all are settled and the process has ended."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        out = Path(folder) / "out.json"
+        environment = {**_environment(library, url, tasks), "BENCH_OUT": str(out)}
+        log = (Path(folder) / "log").open("wb")
+        process = subprocess.Popen(
+            [python_of(library), *library.work],
+            env=environment,
+            cwd=folder if library is OURS else ROOT,
+            stdout=subprocess.PIPE if library is OURS else log,
+            stderr=log,
+        )
+        try:
+            return tasks / (_ours(process) if library is OURS else _theirs(process, out))
+        finally:
+            process.terminate()
+            process.wait(30)
+            log.close()
+
+
+def _ours(process: "subprocess.Popen[bytes]") -> float:
+    """Seconds until it has ended, which it does by itself."""
+    said, _ = process.communicate(timeout=_PATIENCE)
+    return time.time() - float(json.loads(said.splitlines()[0])["first"])
+
+
+def _theirs(process: "subprocess.Popen[bytes]", out: Path) -> float:
+    """Seconds from the first to the last, which it writes down."""
+    end = time.monotonic() + _PATIENCE
+    while not out.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"it has not done its tasks: {process.args!r}")
+        time.sleep(0.05)
+    said = json.loads(out.read_text(encoding="utf-8"))
+    return float(said["last"] - said["first"])
+
+
+def _environment(library: Library, url: str, tasks: int) -> dict[str, str]:
+    own = {"BENCH_URL": url, "BENCH_TASKS": str(tasks), "PYTHONPATH": str(ROOT)}
+    ours = {
+        "MUSTER_BUS_URL": url,
+        "MUSTER_FLEET_NAME": FLEET,
+        "MUSTER_ROLES": str(ROOT / "tests" / "bench" / "roles.py"),
+        "MUSTER_LOG_LEVEL": "warning",
+    }
+    return {**os.environ, **own, **(ours if library is OURS else {})}
