@@ -75,6 +75,42 @@ async def test_a_server_frozen_for_three_seconds_is_only_late(
         assert await backend.settle(held) == []
 
 
+@pytest.mark.slow
+@pytest.mark.promise(1, 16)
+async def test_a_server_frozen_for_ten_seconds_is_noticed_and_loses_nothing(
+    own_redis: Callable[..., RedisServer],
+) -> None:
+    """16: whoever asks and whoever waits hear of it within five seconds; when it runs again all
+    goes on at once. What was accepted before is there, what was asked meanwhile comes once."""
+    server = own_redis()
+    mine = terms(server.url, lease=2.0)
+    async with opened(mine) as (_, backend), opened(mine) as (_, publisher):
+        await backend.bind("g", ["work.#"])
+        await backend.bind("idle", ["nothing.#"])
+        await publisher.publish(messages(20, "before"))
+        held = await backend.pull("g", LANES, limit=10, wait=1)
+        waiting = asyncio.create_task(backend.pull("idle", LANES, limit=5, wait=30))
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(server.freeze)
+        frozen = time.monotonic()
+        calls = publisher.publish(messages(20, "meanwhile")), backend.settle(held), waiting
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        noticed = time.monotonic() - frozen
+        while time.monotonic() < frozen + 10.0:
+            with pytest.raises(Unreachable):
+                await publisher.publish(messages(20, "meanwhile"))
+        await asyncio.to_thread(server.thaw)
+        thawed = time.monotonic()
+        await publisher.publish(messages(20, "meanwhile"))
+        found = [d.message.id for d in await collect(backend, 4.0)]
+    assert [type(end) for end in ends] == [Unreachable] * 3
+    assert noticed < 5.5
+    assert time.monotonic() - thawed < 9.0
+    known = {m.id for m in (*messages(20, "before"), *messages(20, "meanwhile"))}
+    assert set(found) | {d.message.id for d in held} == known, "the settle may have come through"
+    assert len(found) == len(set(found)), "nothing twice"
+
+
 @pytest.mark.promise(16)
 async def test_a_network_that_swallows_everything_is_noticed_on_redis(
     redis_server: RedisServer,
