@@ -31,8 +31,7 @@ def published(library: Library, url: str, tasks: int) -> float:
 
 
 def worked(library: Library, url: str, tasks: int) -> float:
-    """Work them off in one worker process; how many a second, from the first start to the last.
-    Those of muster are counted until all are settled and the process has ended."""
+    """Work them off in one worker process; how many a second, from the first call to the last."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         out = Path(folder) / "out.json"
         environment = {**_environment(library, url, tasks), "BENCH_OUT": str(out)}
@@ -41,29 +40,24 @@ def worked(library: Library, url: str, tasks: int) -> float:
             [python_of(library), *library.work],
             env=environment,
             cwd=folder if library is OURS else ROOT,
-            stdout=subprocess.PIPE if library is OURS else log,
+            stdout=log,
             stderr=log,
         )
         try:
-            return tasks / (_ours(process) if library is OURS else _theirs(process, out))
+            return tasks / _seconds(process, out)
         finally:
             process.terminate()
             process.wait(30)
             log.close()
 
 
-def _ours(process: "subprocess.Popen[bytes]") -> float:
-    """Seconds until it has ended, which it does by itself."""
-    said, _ = process.communicate(timeout=_PATIENCE)
-    return time.time() - float(json.loads(said.splitlines()[0])["first"])
-
-
-def _theirs(process: "subprocess.Popen[bytes]", out: Path) -> float:
+def _seconds(process: "subprocess.Popen[bytes]", out: Path) -> float:
     """Seconds from the first to the last, which it writes down."""
     end = time.monotonic() + _PATIENCE
     while not out.exists():
-        if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"it has not done its tasks: {process.args!r}")
+        ended = process.poll() is not None and not out.exists()
+        if ended or time.monotonic() > end:
+            raise RuntimeError(f"its worker ended, or takes too long: {process.args!r}")
         time.sleep(0.05)
     said = json.loads(out.read_text(encoding="utf-8"))
     return float(said["last"] - said["first"])
@@ -74,7 +68,7 @@ def _environment(library: Library, url: str, tasks: int) -> dict[str, str]:
     ours = {
         "MUSTER_BUS_URL": url,
         "MUSTER_FLEET_NAME": FLEET,
-        "MUSTER_ROLES": str(ROOT / "tests" / "bench" / "roles.py"),
+        "MUSTER_ROLES": str(Path(__file__).parent / "adapters" / "muster_roles.py"),
         "MUSTER_LOG_LEVEL": "warning",
     }
     return {**os.environ, **own, **(ours if library is OURS else {})}

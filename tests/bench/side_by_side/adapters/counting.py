@@ -31,8 +31,8 @@ class Counting:
         self._numbers = itertools.count(1)
         self._first = 0.0
 
-    def seen(self) -> None:
-        """One task. May be called from several threads."""
+    def seen(self) -> bool:
+        """One task; True with the last. May be called from several threads."""
         number = next(self._numbers)
         if number == 1:
             self._first = time.time()
@@ -41,6 +41,7 @@ class Counting:
             new = out.with_suffix(".new")
             new.write_text(json.dumps({"first": self._first, "last": time.time()}))
             new.replace(out)
+        return number == TASKS
 
 
 def by_threads(send: Callable[[Any], object]) -> None:
