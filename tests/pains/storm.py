@@ -20,8 +20,9 @@ from bus.opening import Parts
 from bus.settling import Finished, Policy, from_message
 from bus.suspects import Blame
 from contracts.clock import SystemClock
+from contracts.events import Kind, decode_events
 from contracts.outcomes import Done
-from contracts.topics import matches_any
+from contracts.topics import EVENTS, RECORDER, matches_any
 from tests.beside import beside
 from tests.pains.publisher import Publisher
 from workers.settings import Loaded, load
@@ -49,13 +50,20 @@ _BLAME = Blame(_POLICY, "storm", 1)
 
 
 class Ledger:
-    """Who is owed what, and what each group has settled."""
+    """Who is owed what, and what each group has settled.
+
+    A broker that is killed just after a settle may not have answered: asked again, it says that the
+    delivery is no longer ours, and only the end of the run, which was kept in the same step, tells
+    that it was done. `doubtful` are those; `told` are the ends that were kept, of whatever group.
+    """
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._owing = {topic: _owing(topic) for topic in TOPICS}
         self._owed: dict[str, int] = {}
         self.settled: Counter[tuple[str, str]] = Counter()
+        self.doubtful: set[tuple[str, str]] = set()
+        self.told: set[tuple[str, str]] = set()
         self.drops = 0
 
     def owed(self) -> int:
@@ -71,11 +79,12 @@ class Ledger:
     def lost(self) -> list[tuple[str, str]]:
         """What was accepted and has not been settled by a group it is owed to."""
         self._publisher.look()
+        done = self.settled.keys() | (self.doubtful & self.told)
         return [
             (group, id_)
             for id_, topic in self._publisher.accepted.items()
             for group in self._owing[topic]
-            if (group, id_) not in self.settled
+            if (group, id_) not in done
         ]
 
     def doubles(self) -> int:
@@ -130,9 +139,18 @@ class Storm:
         try:
             while self.ledger.lost() or not await _empty(bus):
                 self._keep = 0
+                await self._read(bus)
                 await asyncio.sleep(0.1)
         finally:
             await bus.close()
+
+    async def _read(self, bus: Bus) -> None:
+        """What is told of ends, as a recorder gets it."""
+        while found := await bus.pull(RECORDER, free=100, wait=0):
+            for event in (one for each in found for one in decode_events(each.message.body)):
+                if event.kind is Kind.SUCCEEDED:
+                    self.ledger.told.add((event.role, event.task))
+            await bus.forget_all(found)
 
     async def dead(self) -> list[DeadLetter]:
         """Every dead letter of the fleet."""
@@ -201,7 +219,9 @@ class Storm:
         ]
         plans = await asyncio.gather(*map(bus.settle, ends), return_exceptions=True)
         for end, plan in zip(ends, plans, strict=True):
-            if plan is not None and not isinstance(plan, BaseException):
+            if plan is None:
+                self.ledger.doubtful.add((group, end.delivery.message.id))
+            elif not isinstance(plan, BaseException):
                 self.ledger.settled[group, end.delivery.message.id] += 1
         errors = [plan for plan in plans if isinstance(plan, BaseException)]
         if errors:
@@ -216,6 +236,7 @@ def _settings(url: str, fleet: str, folder: Path) -> Loaded:
 async def bind_all(url: str, fleet: str, folder: Path) -> None:
     """Before anything is published."""
     bus = await open_bus(_settings(url, fleet, folder))
+    await bus.bind(RECORDER, [EVENTS])
     for group, turns in PATTERNS.items():
         await bus.bind(group, turns[0])
     await bus.close()
