@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bus.backend import Delivery
+from bus.backend import Delivery, Message
 from bus.backends.redis.backend import RedisBackend
 from bus.errors import Unreachable
 from tests.bus.backends.redis_fleet import LANES, linked, messages, opened, terms
@@ -109,6 +109,30 @@ async def test_a_server_frozen_for_ten_seconds_is_noticed_and_loses_nothing(
     known = {m.id for m in (*messages(20, "before"), *messages(20, "meanwhile"))}
     assert set(found) | {d.message.id for d in held} == known, "the settle may have come through"
     assert len(found) == len(set(found)), "nothing twice"
+
+
+@pytest.mark.promise(10, 15)
+async def test_a_settle_that_was_kept_and_not_answered_is_no_longer_ours_and_left_its_then(
+    own_redis: Callable[..., RedisServer],
+) -> None:
+    """10: asked again, it neither brings the input back nor sends anything twice."""
+    server = own_redis()
+    async with opened(terms(server.url, lease=20.0)) as (_, backend):
+        await backend.bind("g", ["work.#"])
+        await backend.bind("told", ["ends.#"])
+        await backend.publish(messages(21))
+        held = await backend.pull("g", LANES, limit=21, wait=1)
+        assert await backend.settle(held[:1]) == [], "the server knows the script now"
+        end = [Message("end", 0, "ends.a", b"{}")]
+        await asyncio.to_thread(server.freeze)
+        with pytest.raises(Unreachable):
+            await backend.settle(held[1:], then=end)
+        await asyncio.to_thread(server.thaw)
+        assert await backend.settle(held[1:], then=end) == held[1:]
+        told = await backend.pull("told", LANES, limit=5, wait=1)
+        assert [d.message.id for d in told] == ["end"]
+        lags = (await backend.lag("g")).values()
+        assert not any(lag.waiting or lag.leased or lag.delayed for lag in lags)
 
 
 @pytest.mark.promise(16)
