@@ -9,6 +9,7 @@ whether it is ours.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from bus.backend import Delivery, Message, is_owed
 from bus.backends.redis.bindings import Bindings, home_of
@@ -72,6 +73,8 @@ class Committer:
             await self._link.ask("PING", doing="settling")
             return []
         flags = await self._commit(COMMIT, list(receipts), then, 0.0)
+        if all(flags):
+            return []
         mine = {receipt for receipt, flag in zip(receipts, flags, strict=True) if flag}
         return [delivery for delivery in deliveries if delivery.receipt not in mine]
 
@@ -158,9 +161,7 @@ class Committer:
 
 def _arguments(receipts: Sequence[object], part: Sequence[Outgoing]) -> list[Argument]:
     """The rest of what the script is told, after the first five."""
-    found: list[Argument] = [len(receipts)]
-    for receipt in receipts:
-        found += receipt  # type: ignore[arg-type]
+    found: Iterable[Argument] = chain.from_iterable(receipts)  # type: ignore[arg-type]
     routes: dict[str, int] = {}
     direct: list[Argument] = []
     later: list[Argument] = []
@@ -169,7 +170,7 @@ def _arguments(receipts: Sequence[object], part: Sequence[Outgoing]) -> list[Arg
             later += (m.lines, m.due, m.key, m.payload)
         else:
             direct += (routes.setdefault(m.lines, len(routes) + 1), m.key, m.payload)
-    return [*found, len(routes), *routes, len(direct) // 3, *direct, *later]
+    return [len(receipts), *found, len(routes), *routes, len(direct) // 3, *direct, *later]
 
 
 def _parts(messages: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
