@@ -57,7 +57,7 @@ bench: $(DEV) ## measure throughput, latency and memory on this machine
 	@$(BIN)/muster bench $(ARGS)
 
 clean: ## remove .venv and every cache (embedded services and their data stay)
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-bench build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml constraints.txt
