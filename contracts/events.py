@@ -99,6 +99,9 @@ def encode_events(events: Sequence[Event]) -> bytes:
 
 def _to_row(e: Event) -> list[Any]:
     """What one task of a table has of its own; defaults at the end are cut."""
+    plain = not e.data and not e.role and e.correlation is None
+    if plain and e.tenant == DEFAULT_TENANT:
+        return [e.task, e.topic, e.published, e.at]
     row: list[Any] = [e.task, e.topic, e.published, e.at, dict(e.data)]
     row += [e.tenant, e.role, e.correlation]
     while row[-1] == _DEFAULTS[len(row) - 1]:

@@ -16,7 +16,7 @@ _FIRST = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 """Times that can be written again lie between them."""
 
-_MUST_QUOTE = frozenset(' "%')
+_MUST_QUOTE = (" ", '"', "%")
 
 
 def text(headers: Mapping[str, str], name: str) -> str:
@@ -81,8 +81,12 @@ def rfc3339(seconds: float) -> str:
 
 def quoted(value: str) -> str:
     """`value` as a header may carry it."""
-    if value.isascii() and value.isprintable() and not _MUST_QUOTE.intersection(value):
-        return value
+    if value.isascii() and value.isprintable():
+        for sign in _MUST_QUOTE:
+            if sign in value:
+                break
+        else:
+            return value
     return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~-.\\")
 
 

@@ -22,6 +22,7 @@ from bus.backends.redis.wire import Argument
 from bus.errors import Full, Unroutable
 from bus.fullness import FOLLOW_UPS, MAX_BYTES, SHARE
 from bus.sizes import check_sizes
+from contracts.quick import quick
 
 _PART = 500
 """Messages in one script: it runs for some milliseconds, in which nobody else is served."""
@@ -32,6 +33,7 @@ _STALE = -1
 _FULL = -2
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A message ready to be sent, to some lines; with `due` (milliseconds) to one."""
