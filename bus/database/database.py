@@ -126,6 +126,7 @@ class BusDatabase:
             min_size=0,
             max_size=CONNECTIONS,
             max_inactive_connection_lifetime=_IDLE,
+            reset=_as_it_is,
             **self._terms(sure=sure),
         )
 
@@ -135,6 +136,11 @@ class BusDatabase:
             "command_timeout": self.patience,
             "server_settings": _settings(sure=sure),
         }
+
+
+async def _as_it_is(_link: object) -> None:
+    """A session is as it was: the driver's own question that makes sure would cost each statement
+    a second round trip."""
 
 
 def _settings(*, sure: bool) -> dict[str, str]:
