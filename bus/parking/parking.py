@@ -13,6 +13,7 @@ from bus.parking.statements import (
     BACK,
     CLAIM,
     COUNT,
+    DONE,
     FORGET,
     HOLD,
     LOOK,
@@ -29,6 +30,9 @@ from bus.unbound import not_bound
 
 WINDOW = 120.0
 """Seconds in which publishing a dedupe key again is the same message (promise 4)."""
+
+_PART = 10_000
+"""Claims that one statement lets go of: a tenth of a second's work."""
 
 Place = tuple[str, int]
 """The name of a lane and a slice that tenants are spread over."""
@@ -84,11 +88,12 @@ class Parking:
         """Forget `marks` and keep `rows`, neither without the other; the names of those that were
         still ours. With marks of which none is, nothing is kept. Given no marks, it publishes.
         A key that is known is not kept again. Raises `Unroutable` for a group that was unbound."""
+        if not rows:
+            found = await self._database.fetch(DONE, *_marks(marks), sure=sure)
+            return {(row["gid"], row["key"]) for row in found}
         told = (_marks(marks), _rows(rows))
         wanted = sorted({gid for gid, _ in rows})
-        found = await self._database.fetch(
-            SETTLE, *told[0], *told[1], wanted, self._channel, sure=sure or bool(rows)
-        )
+        found = await self._database.fetch(SETTLE, *told[0], *told[1], wanted, self._channel)
         if any(row["what"] == "unbound" for row in found):
             raise not_bound(rows[0][1].group or "", ())
         return {(row["gid"], row["key"]) for row in found if row["what"] == "mine"}
@@ -189,8 +194,11 @@ class Parking:
 
     async def forget(self, gid: int, upto: float) -> None:
         """Let go of the claims that were done a window ago and published before `upto`, an epoch
-        second before which everything that was published has been handed out."""
-        await self._database.fetchval(FORGET, gid, WINDOW, upto - WINDOW, sure=False)
+        second before which everything that was published has been handed out. In parts, so that
+        each ends in time however many there are."""
+        last = upto - WINDOW
+        while await self._database.fetchval(FORGET, gid, WINDOW, last, _PART, sure=False) == _PART:
+            pass
 
 
 def _marks(marks: Sequence[Mark]) -> tuple[list[Any], ...]:

@@ -1,11 +1,16 @@
-"""The statements of parking. Each is one round trip; what it writes is kept as a whole."""
+"""The statements of parking. Each is one round trip; what it writes is kept as a whole.
+
+Rows that are named by their keys are found by the primary key, whatever the planner believes of a
+young table: conditions on `at` are written so that no partial index follows from them.
+"""
 
 _MATCH = """t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND t.handed = r.handed
     AND t.done IS NULL"""
 _ITEMS = "unnest($1::int[], $2::text[], $3::bigint[], $4::int[])"
 _ITEM = "r (gid, key, owner, handed)"
 _LEASE = "now() + make_interval(secs => $5::float8)"
-_HELD = "t.at > now() AND t.at < 'infinity'"
+_HELD = "t.at > now() AND isfinite(t.at)"
+_CLAIMED = "NOT isfinite(t.at)"
 
 SETTLE = f"""
 WITH known AS (SELECT gid FROM groups WHERE gid = ANY($12::int[]) ORDER BY gid FOR KEY SHARE),
@@ -30,6 +35,12 @@ UNION ALL SELECT 'unbound', 0, '' FROM sound WHERE NOT all_known
 UNION ALL SELECT 'told', gid, pg_notify($13, gid::text)::text FROM (SELECT DISTINCT gid FROM kept) k
 """  # noqa: S608
 """Forget these, and keep those beside them, neither without the other."""
+
+DONE = f"""
+UPDATE tasks t SET done = now(), at = 'infinity', owner = NULL, head = NULL, body = NULL
+FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND t.at > now() RETURNING t.gid, t.key
+"""  # noqa: S608
+"""Forget these."""
 
 CLAIM = """
 INSERT INTO tasks (gid, key, lane, slice, at, owner, handed, sent)
@@ -73,7 +84,7 @@ HOLD = f"""
 UPDATE tasks t SET at = {_LEASE}, head = r.head, body = r.body
 FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $6::text[], $7::bytea[])
     r (gid, key, owner, handed, head, body)
-WHERE {_MATCH} AND t.at = 'infinity' RETURNING t.gid, t.key
+WHERE {_MATCH} AND {_CLAIMED} RETURNING t.gid, t.key
 """  # noqa: S608
 """What the broker has lies here from now on, under a lease."""
 
@@ -87,7 +98,7 @@ SELECT gid, pg_notify($5, gid::text)::text FROM (SELECT DISTINCT gid FROM back) 
 """Nobody saw these: as if they had not been handed out."""
 
 LOST = f"""
-UPDATE tasks t SET since = '-infinity' FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND t.at = 'infinity'
+UPDATE tasks t SET since = '-infinity' FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND {_CLAIMED}
 """  # noqa: S608
 """These went back to the broker."""
 
@@ -113,8 +124,10 @@ GROUP BY lane, slice
 """
 
 FORGET = """
-DELETE FROM tasks WHERE gid = $1 AND done < now() - make_interval(secs => $2::float8)
-    AND sent < to_timestamp($3::float8)
+WITH gone AS (DELETE FROM tasks WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM tasks WHERE gid = $1 AND done < now() - make_interval(secs => $2::float8)
+        AND sent < to_timestamp($3::float8) LIMIT $4 FOR UPDATE SKIP LOCKED)) RETURNING true)
+SELECT count(*) FROM gone
 """
 
 ROOM = """

@@ -43,13 +43,12 @@ class Forgetting:
 
     async def forget(self, binding: Binding) -> None:
         """Forget claims of one group."""
-        now = self._link.clock.wall()
-        newest = await self._parking.newest(binding.gid)
-        upto = now
-        for name in QUEUED:
-            if await self._waiting(binding, name):
-                sent = [at for (lane, _), at in newest.items() if lane == name.value]
-                upto = min(upto, min(sent, default=-inf))
+        upto = self._link.clock.wall()
+        waiting = [name.value for name in QUEUED if await self._waiting(binding, name)]
+        newest = await self._parking.newest(binding.gid) if waiting else {}
+        for lane in waiting:
+            sent = [at for (name, _), at in newest.items() if name == lane]
+            upto = min(upto, min(sent, default=-inf))
         if upto > -inf:
             await self._parking.forget(binding.gid, upto - _SLACK)
 

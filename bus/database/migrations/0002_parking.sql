@@ -44,6 +44,6 @@ CREATE TABLE muster_bus.tasks (
     PRIMARY KEY (gid, key)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
-CREATE INDEX tasks_at ON muster_bus.tasks (gid, lane, slice, at) WHERE at < 'infinity';
+CREATE INDEX tasks_at ON muster_bus.tasks (gid, lane, slice, at) INCLUDE (owner) WHERE at < 'infinity';
 CREATE INDEX tasks_open ON muster_bus.tasks (gid, lane, slice, since)
     WHERE done IS NULL AND at = 'infinity';
