@@ -60,8 +60,10 @@ class Settler:
         """See `Backend.extend`. After a heartbeat a delivery becomes a row, which anybody can
         renew, whatever becomes of the connection that it came by."""
         now = self._link.clock.monotonic()
-        await self._link.ask()
         mine = [held for held in receipts(deliveries) if held.ours(now)]
+        if not mine or any(held.feed is not None for held in mine):
+            await self._link.ask()  # rows do not need the broker
+            mine = [held for held in mine if held.ours(now)]
         fresh = [h for h in mine if h.feed is not None and now - h.born <= self._link.beat]
         old = [h for h in mine if h.feed is not None and now - h.born > self._link.beat]
         rows = [h for h in mine if h.feed is None]
