@@ -112,7 +112,7 @@ class Bindings:
         return int(gid)
 
     async def unbind(self, link: "Apart", group: str) -> None:
-        """Forget the group and all its rows."""
+        """Forget the group; its rows are nobody's then: `Parking.sweep`."""
         fleet = self._database.fleet
         with translated(self._database.where):
             await link.fetchval(UNBIND, fleet, group, channel_of(fleet))

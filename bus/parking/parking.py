@@ -1,7 +1,7 @@
 """Rows and claims of a fleet's groups in the bus database. One statement per call."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,18 @@ from bus.parking.statements import (
     CLAIM,
     COUNT,
     DONE,
+    DROP,
     FORGET,
     HOLD,
     LOOK,
     LOST,
     NEWEST,
     OPEN,
+    ORPHANS,
     RENEW,
     ROOM,
     SETTLE,
+    STALE,
     TAKE,
     TURN,
 )
@@ -79,7 +82,7 @@ class Parking:
 
     def __init__(self, database: BusDatabase, lease: float) -> None:
         self._database = database
-        self._lease = lease
+        self.lease = lease
         self._channel = channel_of(database.fleet)
 
     async def settle(
@@ -127,7 +130,7 @@ class Parking:
         """So many rows of each place, those due first, each ours for a lease; may be fewer."""
         owner = new_owner()
         columns = ([p[0] for p in wanted], [p[1] for p in wanted], [*wanted.values()])
-        rows = await self._database.fetch(TAKE, gid, *columns, self._lease, owner, sure=False)
+        rows = await self._database.fetch(TAKE, gid, *columns, self.lease, owner, sure=False)
         return [
             (
                 Mark(gid, row["key"], owner, row["handed"]),
@@ -140,7 +143,7 @@ class Parking:
 
     async def renew(self, marks: Sequence[Mark]) -> set[tuple[int, str]]:
         """Give rows a new lease from now; the names of those that were ours."""
-        found = await self._database.fetch(RENEW, *_marks(marks), self._lease, sure=False)
+        found = await self._database.fetch(RENEW, *_marks(marks), self.lease, sure=False)
         return {(row["gid"], row["key"]) for row in found}
 
     async def hold(self, held: Sequence[tuple[Mark, Message]]) -> set[tuple[int, str]]:
@@ -149,17 +152,17 @@ class Parking:
         ordered = sorted(held, key=lambda each: each[0].name)
         more = [head_of(message) for _, message in ordered], [m.body for _, m in ordered]
         found = await self._database.fetch(
-            HOLD, *_marks([mark for mark, _ in ordered]), self._lease, *more
+            HOLD, *_marks([mark for mark, _ in ordered]), self.lease, *more
         )
         return {(row["gid"], row["key"]) for row in found}
 
     async def back(self, marks: Sequence[Mark]) -> None:
         """Nobody saw these: they do not count as handed out, and rows may be taken at once."""
-        await self._database.fetch(BACK, *_marks(marks), self._channel, sure=False)
+        await self._database.fetch(BACK, *_marks(marks), self._channel, self.lease, sure=False)
 
     async def lost(self, marks: Sequence[Mark]) -> None:
         """These claims are at the broker again: nobody holds them."""
-        await self._database.fetch(LOST, *_marks(marks), sure=False)
+        await self._database.fetch(LOST, *_marks(marks), self.lease, sure=False)
 
     async def count(self, gid: int, *, claims: float = 0.0) -> dict[Place, tuple[int, int, int]]:
         """What may be taken, is delayed, and is held, by place; places with none of them are
@@ -178,9 +181,9 @@ class Parking:
         (row,) = await self._database.fetch(ROOM, fleet, count, size, limit, sure=False)
         return row["sent_count"], row["sent_bytes"], row["max_bytes"]
 
-    async def unsettled(self, gid: int) -> int:
-        """Rows and claims that are not done."""
-        return int(await self._database.fetchval(OPEN, gid, sure=False))
+    async def unsettled(self, gid: int, *, claims: float) -> int:
+        """Rows, and claims handed out less than `claims` seconds ago, that are not done."""
+        return int(await self._database.fetchval(OPEN, gid, claims, sure=False))
 
     async def newest(self, gid: int) -> dict[Place, float]:
         """When what was last published of all that was handed out in each place was published."""
@@ -192,13 +195,23 @@ class Parking:
         fleet = self._database.fleet
         return bool(await self._database.fetchval(TURN, fleet, every, sure=False))
 
-    async def forget(self, gid: int, upto: float) -> None:
+    async def forget(self, gid: int, upto: float, *, idle: Collection[str] = ()) -> None:
         """Let go of the claims that were done a window ago and published before `upto`, an epoch
-        second before which everything that was published has been handed out. In parts, so that
-        each ends in time however many there are."""
+        second before which everything that was published has been handed out; also of those that
+        nobody can hold any more, in the lanes in whose queues nothing waits: `idle`. In parts, so
+        that each ends in time however many there are."""
         last = upto - WINDOW
         while await self._database.fetchval(FORGET, gid, WINDOW, last, _PART, sure=False) == _PART:
             pass
+        if idle:
+            past = max(WINDOW, 6 * self.lease)
+            await self._database.fetch(STALE, gid, [*idle], past, last, sure=False)
+
+    async def sweep(self) -> None:
+        """Remove what is left of groups that are bound no more."""
+        for row in await self._database.fetch(ORPHANS, sure=False):
+            while await self._database.fetchval(DROP, row["gid"], _PART, sure=False) == _PART:
+                pass
 
 
 def _marks(marks: Sequence[Mark]) -> tuple[list[Any], ...]:

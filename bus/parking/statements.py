@@ -88,8 +88,11 @@ WHERE {_MATCH} AND {_CLAIMED} RETURNING t.gid, t.key
 """  # noqa: S608
 """What the broker has lies here from now on, under a lease."""
 
+_NOBODYS = "now() - make_interval(secs => 3 * {}::float8)"
+"""When what nobody holds was handed out, to whoever asks: longer ago than anybody can hold it."""
+
 BACK = f"""
-WITH back AS (UPDATE tasks t SET handed = t.handed - 1, since = '-infinity',
+WITH back AS (UPDATE tasks t SET handed = t.handed - 1, since = {_NOBODYS.format("$6")},
     at = CASE WHEN t.at < 'infinity' THEN now() ELSE t.at END,
     owner = CASE WHEN t.at < 'infinity' THEN NULL ELSE t.owner END
 FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND t.at > now() RETURNING t.gid)
@@ -98,7 +101,8 @@ SELECT gid, pg_notify($5, gid::text)::text FROM (SELECT DISTINCT gid FROM back) 
 """Nobody saw these: as if they had not been handed out."""
 
 LOST = f"""
-UPDATE tasks t SET since = '-infinity' FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND {_CLAIMED}
+UPDATE tasks t SET since = {_NOBODYS.format("$5")}
+FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND {_CLAIMED}
 """  # noqa: S608
 """These went back to the broker."""
 
@@ -115,7 +119,8 @@ WHERE gid = $1 AND at = 'infinity' AND done IS NULL
 
 OPEN = """
 SELECT (SELECT count(*) FROM tasks WHERE gid = $1 AND at < 'infinity')
-    + (SELECT count(*) FROM tasks WHERE gid = $1 AND at = 'infinity' AND done IS NULL)
+    + (SELECT count(*) FROM tasks WHERE gid = $1 AND at = 'infinity' AND done IS NULL
+        AND since > now() - make_interval(secs => $2::float8))
 """
 
 NEWEST = """
@@ -127,6 +132,28 @@ FORGET = """
 WITH gone AS (DELETE FROM tasks WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM tasks WHERE gid = $1 AND done < now() - make_interval(secs => $2::float8)
         AND sent < to_timestamp($3::float8) LIMIT $4 FOR UPDATE SKIP LOCKED)) RETURNING true)
+SELECT count(*) FROM gone
+"""
+
+STALE = """
+DELETE FROM tasks WHERE gid = $1 AND lane = ANY($2::text[]) AND at = 'infinity' AND done IS NULL
+    AND since < now() - make_interval(secs => $3::float8) AND sent < to_timestamp($4::float8)
+"""
+"""Claims of what is nowhere any more."""
+
+ORPHANS = """
+WITH RECURSIVE known (gid) AS (
+    (SELECT gid FROM tasks ORDER BY gid LIMIT 1)
+    UNION ALL SELECT (SELECT t.gid FROM tasks t WHERE t.gid > k.gid ORDER BY t.gid LIMIT 1)
+        FROM known k WHERE k.gid IS NOT NULL
+)
+SELECT gid FROM known WHERE gid IS NOT NULL EXCEPT SELECT gid FROM groups
+"""
+"""Groups that are gone and have rows; reads a row for each group."""
+
+DROP = """
+WITH gone AS (DELETE FROM tasks WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM tasks WHERE gid = $1 LIMIT $2)) RETURNING true)
 SELECT count(*) FROM gone
 """
 
@@ -155,7 +182,6 @@ SELECT gid, pg_notify($5, 'bound')::text FROM bound
 """
 
 UNBIND = """
-WITH gone AS (DELETE FROM groups WHERE fleet = $1 AND name = $2 RETURNING gid),
-rows AS (DELETE FROM tasks WHERE gid IN (SELECT gid FROM gone))
+WITH gone AS (DELETE FROM groups WHERE fleet = $1 AND name = $2 RETURNING gid)
 SELECT gid, pg_notify($3, 'bound')::text FROM gone
 """

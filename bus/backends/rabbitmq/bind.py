@@ -71,6 +71,7 @@ class Binder:
                 for queue in queues:
                     with self._link.errors(), suppress(ChannelNotFoundEntity):
                         await self._link.run(channel.queue_delete(queue))
+            await self._parking.sweep()
 
     def queues(self, binding: Binding) -> list[str]:
         """Every queue of a group."""
@@ -78,7 +79,8 @@ class Binder:
         return [queue for cut in kinds for queue, _ in self._queues(binding.group, (), cut=cut)]
 
     async def _check_empty(self, channel: Any, old: Binding, queues: Iterable[str]) -> None:
-        waiting = await self._parking.unsettled(old.gid)
+        claims = self._parking.lease + 3 * self._link.beat  # then the broker has it again
+        waiting = await self._parking.unsettled(old.gid, claims=claims)
         for queue in queues:
             with self._link.errors():
                 answer = await self._link.run(channel.queue_declare(queue, passive=True))

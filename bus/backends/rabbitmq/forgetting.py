@@ -40,6 +40,7 @@ class Forgetting:
                     continue
                 for binding in (await self._bindings.known()).values():
                     await self.forget(binding)
+                await self._parking.sweep()
 
     async def forget(self, binding: Binding) -> None:
         """Forget claims of one group."""
@@ -50,7 +51,8 @@ class Forgetting:
             sent = [at for (name, _), at in newest.items() if name == lane]
             upto = min(upto, min(sent, default=-inf))
         if upto > -inf:
-            await self._parking.forget(binding.gid, upto - _SLACK)
+            idle = [name.value for name in QUEUED if name.value not in waiting]
+            await self._parking.forget(binding.gid, upto - _SLACK, idle=idle)
 
     async def _waiting(self, binding: Binding, name: LaneName) -> int:
         shape = Shape.read(binding.facts)

@@ -192,6 +192,39 @@ async def test_a_claim_is_forgotten_when_no_repetition_can_come(scene: Scene) ->
     assert await scene.claim("k", new_owner()) == {"k": 1}
 
 
+async def test_a_claim_that_nobody_can_hold_any_more_is_nothing(scene: Scene) -> None:
+    """Its end was forgotten by a database that was killed: the group can be unbound, and the claim
+    goes when nothing waits at the broker. One that went back to the broker stays until then."""
+    now, message = scene.world.clock.wall(), task("a")
+    await scene.claim(message.key(), 7, sent=now - 1000.0)
+    await scene.claim("back", 8, sent=now - 1000.0)
+    assert await scene.parking.unsettled(scene.gid, claims=4.0) == 2
+    await scene.parking.lost([Mark(scene.gid, "back", 8, 1)])
+    assert await scene.parking.unsettled(scene.gid, claims=4.0) == 1
+    age = "UPDATE tasks SET since = since - interval '3 minutes' WHERE gid = $1"
+    await scene.database.fetch(age, scene.gid)
+    assert await scene.parking.unsettled(scene.gid, claims=4.0) == 0
+    await scene.parking.forget(scene.gid, now, idle=["high"])
+    assert await scene.claim("back", 9) == {}, "it may come from the broker again"
+    await scene.parking.forget(scene.gid, now, idle=["normal"])
+    assert await scene.claim("back", 9) == {"back": 1}
+
+
+async def test_what_is_left_of_a_group_goes_and_nothing_else(scene: Scene) -> None:
+    """Also what was claimed in the moment in which it was unbound."""
+    await scene.park(task("a", copy=1, group="g"))
+    left = scene.gid
+    async with scene.bindings.changing("g") as link:
+        await scene.bindings.unbind(link, "g")
+    await scene.claim("late", 7)
+    await scene.begin()
+    await scene.park(task("b", copy=1, group="g"))
+    await scene.parking.sweep()
+    count = "SELECT count(*) FROM tasks WHERE gid = $1"
+    assert await scene.database.fetchval(count, left) == 0
+    assert await scene.database.fetchval(count, scene.gid) == 1
+
+
 async def test_publishers_find_groups_and_names_near_them(scene: Scene) -> None:
     """A topic nobody wants, unless it is owed to nobody."""
     wanted, lost = task("a"), replace(task("b"), topic="wrok.a")

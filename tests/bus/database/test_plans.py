@@ -59,7 +59,8 @@ async def test_rows_that_are_named_are_found_by_their_keys(
         "SETTLE": [[], [], [], [], [], [], [], [], "channel"],
         "RENEW": [10.0],
         "HOLD": [10.0, ["h"] * count, [b"b"] * count],
-        "BACK": ["channel"],
+        "BACK": ["channel", 10.0],
+        "LOST": [10.0],
     }
     sql = "EXPLAIN (FORMAT JSON) " + getattr(statements, name)
     told = await database.fetchval(sql, *marks, *more.get(name, []))
