@@ -17,6 +17,8 @@ T = TypeVar("T")
 _FAREWELL = 2.0
 """Seconds a connection that is closed has to say so."""
 
+_MOMENT = 0.05
+"""Seconds for which a broker that was heard is taken for one that is there."""
 
 _CONTROLS = 4
 """Channels for questions: each answers one at a time."""
@@ -163,6 +165,14 @@ class RabbitLink:
             for link in (pair.publishing, pair.consuming):
                 self._end(link)
             self._ended(pair)
+
+    async def heard(self) -> Pair:
+        """The connections, on which the broker was heard a moment ago or has answered now."""
+        pair = await self.pair()
+        if pair.silence() > _MOMENT:
+            await self.ask()
+            pair = await self.pair()
+        return pair
 
     async def ask(self) -> None:
         """Return when the broker has answered on the connection that consumes. Whoever asks while

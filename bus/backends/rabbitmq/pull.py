@@ -79,8 +79,7 @@ class Puller:
         binding = await self._bindings.of(group)
         queues = self._queues(binding, wish.lanes)
         with self._feeds.pulling([queue for each in queues.values() for queue in each]):
-            await self._link.ask()  # nothing prefetched from a broker that is gone is handed out
-            pair = await self._link.pair()
+            pair = await self._link.heard()  # of a broker that is gone nothing is handed out
             while True:
                 with self._feeds.bell() as bell:
                     found = await self._gathered(wish)
