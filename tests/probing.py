@@ -16,11 +16,20 @@ import nats
 import nats.errors
 import nats.js.errors
 import redis.asyncio
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from bus.keyvalue.protocol import KeyValue
 from workers.fleet.presence import present
 
-ERRORS = (OSError, TimeoutError, nats.errors.Error, nats.js.errors.Error, redis.RedisError)
+ERRORS = (
+    OSError,
+    TimeoutError,
+    nats.errors.Error,
+    nats.js.errors.Error,
+    redis.RedisError,
+    KafkaError,
+)
 
 _PAUSE = 0.05
 _PATIENCE = 2.0
@@ -81,9 +90,20 @@ async def _ping(url: str) -> None:
         await client.ping()
 
 
+async def _cluster(url: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=urlsplit(url).netloc, request_timeout_ms=1000)
+    try:
+        await admin.start()
+        await admin.describe_cluster()
+    finally:
+        await admin.close()
+
+
 Operation: TypeAlias = Callable[[str], Awaitable[None]]
 
-OPERATIONS: Mapping[str, Operation] = MappingProxyType({"nats": _jetstream, "redis": _ping})
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(
+    {"nats": _jetstream, "redis": _ping, "kafka": _cluster}
+)
 """What each broker is asked, by the scheme of its address."""
 
 

@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from deploy import ports
 
@@ -13,9 +13,13 @@ _CHUNK = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that makes closing a socket send RST."""
 
+_POSTGRES = ".s.PGSQL.5432"
+"""What a PostgreSQL calls its socket in a folder."""
+
 
 class Proxy:
-    """Passes bytes between whoever connects to `port` and the server at `url`, on loopback.
+    """Passes bytes between whoever connects to `port` and the server at `url`, on loopback, or a
+    PostgreSQL whose socket lies in a folder.
 
     `hang`: nothing passes any more in either direction, and nobody hears of it; what is sent
     meanwhile passes when `mend` is called. New connections stand, and hear nothing. `cut`: every
@@ -24,9 +28,10 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        assert parts.port is not None
+        (self._folder,) = parse_qs(parts.query).get("host", [""])
+        assert parts.port is not None or self._folder
         self.port = ports.free()
-        self._parts = parts
+        self._parts = parts._replace(query="") if self._folder else parts
         self._target = parts.port
         self._passing = asyncio.Event()
         self._passing.set()
@@ -96,8 +101,7 @@ class Proxy:
         await self._tell()
         try:
             await self._passing.wait()
-            there = await asyncio.open_connection(ports.LOOPBACK, self._target)
-            await self._pass(reader, writer, *there)
+            await self._pass(reader, writer, *await self._connect())
         except OSError:
             writer.transport.abort()
         except asyncio.CancelledError:
@@ -107,6 +111,11 @@ class Proxy:
             self._streams.discard(writer)
             self._pairs.discard(pair)
             await self._tell()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._folder:
+            return await asyncio.open_unix_connection(f"{self._folder}/{_POSTGRES}")
+        return await asyncio.open_connection(ports.LOOPBACK, self._target)
 
     async def _pass(
         self,

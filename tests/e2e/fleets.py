@@ -11,7 +11,7 @@ from pathlib import Path
 from bus.keyvalue.protocol import Snapshot, Written
 from contracts.clock import SystemClock
 from contracts.events import Event
-from tests.brokers import Broker, environment
+from tests.brokers import Broker, environment, tell
 from workers.fleet.listening import listening
 from workers.fleet.supervisor import Spec, Supervisor
 from workers.settings import load
@@ -130,6 +130,7 @@ async def supervised(server: Broker, folder: Path, role: str) -> AsyncIterator[F
     spec = Spec(role=role, env=env, log=folder / "worker.log")
     supervisor = Supervisor([spec], SystemClock(), grace=10.0)
     running = asyncio.create_task(supervisor.run())
+    tell(server, folder)
     try:
         await supervisor.ready()
         async with fleet_and_events(server.url, name, folder) as (fleet, _):

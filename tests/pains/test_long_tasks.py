@@ -22,10 +22,10 @@ from tests.e2e.fleets import Heard, bound, fleet_and_events
 from tests.engine.fleets import LEASE, ManualFleet, made
 from tests.forms import form
 from tests.freezing import freeze
+from tests.networks import between
 from tests.pains.journal import Runs, sleepers
 from tests.pains.remembering import Remembering, remembering, until
 from tests.processes import WorkerProcesses, worker_processes
-from tests.proxy import proxied
 from workers.fleet.client import Task
 from workers.sdk.context import Context
 from workers.wiring import Fleet
@@ -41,7 +41,8 @@ Pair = tuple[Fleet, Heard, WorkerProcesses, Runs]
 async def two_workers(server: Broker, folder: Path, lease: float) -> AsyncIterator[Pair]:
     """Two workers of one place each, either of which takes what the other loses."""
     name, roles = f"long-{secrets.token_hex(4)}", sleepers(folder)
-    (folder / "muster.toml").write_text("[roles.sleeper]\nconcurrency = 1\n", encoding="utf-8")
+    with (folder / "muster.toml").open("a", encoding="utf-8") as settings:
+        settings.write("[roles.sleeper]\nconcurrency = 1\n")
     arguments = (server.url, name, folder)
     with worker_processes(*arguments, lease=lease, roles=str(roles)) as workers:
         workers.start("sleeper", 2)
@@ -117,14 +118,14 @@ async def test_history_never_shows_the_end_of_a_holder_that_was_cut_off(
     runs, shown, answered = Runs(roles), Counter[tuple[int, str | None]](), Counter[int]()
     seconds = 1.0
     async with (
-        proxied(broker.url) as proxy,
+        between(broker) as network,
         remembering(broker, history_url, name, tmp_path, roles=roles, lease=lease) as it,
     ):
         it.workers.start(RECORDER)
         it.workers.start("sleeper")
         await it.seen("sleeper")
-        arguments = (proxy.url, name, tmp_path)
-        more = {"MUSTER_HISTORY_URL": history_url}
+        arguments = (network.url, name, tmp_path)
+        more = {"MUSTER_HISTORY_URL": history_url, **network.environment}
         async with it.history() as history, asyncio.timeout(form(90, 390)):
             for number in range(times):
                 with worker_processes(*arguments, lease=lease, roles=str(roles), more=more) as far:
@@ -132,11 +133,11 @@ async def test_history_never_shows_the_end_of_a_holder_that_was_cut_off(
                     await it.seen("sleeper", 2)
                     task = await held_by(it, runs, pid, seconds)
                     await asyncio.sleep(form(0.2, rng.uniform(0.0, 0.6 * seconds)))
-                    await proxy.cut()
+                    await network.cut()
                     looking = asyncio.create_task(look_on(history, task.id, shown))
                     await runs.until(lambda task=task: runs.started[task.id] == 2)  # type: ignore[misc]
                     await asyncio.sleep(form(0.2, rng.uniform(0.0, 2 * seconds)))
-                    await proxy.mend()
+                    await network.mend()
                     end = await task.outcome(30)
                     await until(lambda task=task: has_ended(history, task.id))  # type: ignore[misc]
                     far.signal(pid, signal.SIGTERM)
