@@ -38,6 +38,7 @@ class Broker(Server, Protocol):
     `database`: the URL of the bus database of brokers that need one, which the calls of a server
     leave alone. `store`: the server on which its key-value store lies: itself, or the one of that
     database. `lease`: seconds, the least that its fleets can have, or 1.5 if that is more.
+    `starting`: seconds that a start may take on a busy machine, if that is much for a test.
     """
 
     @property
@@ -57,6 +58,11 @@ class Broker(Server, Protocol):
 
     @property
     def lease(self) -> float:
+        """See the class."""
+        ...
+
+    @property
+    def starting(self) -> float:
         """See the class."""
         ...
 

@@ -41,6 +41,7 @@ class KafkaServer(ServerProcess):
     end = 20.0
     poll = 0.05
     lease = 1.5
+    starting = 10.0
 
     def __init__(
         self,

@@ -49,6 +49,8 @@ class RabbitServer:
     lease = 2.5
     """Half a second more than the least: heartbeats of a second notice what hangs in 1 to 3 s."""
 
+    starting = 10.0
+
     def __init__(
         self,
         folder: Path,

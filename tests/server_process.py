@@ -19,6 +19,7 @@ class ServerProcess(ABC):
     """
 
     program: str
+    starting = 0.0
     ready = 10.0
     end = 10.0
     poll = 0.01
