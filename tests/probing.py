@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+import aiormq
 import nats
 import nats.errors
 import nats.js.errors
@@ -99,10 +100,23 @@ async def _cluster(url: str) -> None:
         await admin.close()
 
 
+async def _exchange(url: str) -> None:
+    link = aiormq.Connection(url)
+    try:
+        await link.connect()
+        channel = await link.channel()
+        await channel.exchange_declare("amq.topic", exchange_type="topic", passive=True)
+    except Exception as error:  # a connection that ends is one without a name of its own
+        raise ConnectionError from error
+    finally:
+        with suppress(Exception):
+            await link.close()
+
+
 Operation: TypeAlias = Callable[[str], Awaitable[None]]
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {"nats": _jetstream, "redis": _ping, "kafka": _cluster}
+    {"nats": _jetstream, "redis": _ping, "kafka": _cluster, "amqp": _exchange}
 )
 """What each broker is asked, by the scheme of its address."""
 
