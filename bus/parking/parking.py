@@ -20,7 +20,6 @@ from bus.parking.statements import (
     LOOK,
     LOST,
     NEWEST,
-    OPEN,
     ORPHANS,
     RENEW,
     ROOM,
@@ -180,10 +179,6 @@ class Parking:
         fleet = self._database.fleet
         (row,) = await self._database.fetch(ROOM, fleet, count, size, limit, sure=False)
         return row["sent_count"], row["sent_bytes"], row["max_bytes"]
-
-    async def unsettled(self, gid: int, *, claims: float) -> int:
-        """Rows, and claims handed out less than `claims` seconds ago, that are not done."""
-        return int(await self._database.fetchval(OPEN, gid, claims, sure=False))
 
     async def newest(self, gid: int) -> dict[Place, float]:
         """When what was last published of all that was handed out in each place was published."""

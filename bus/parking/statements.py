@@ -117,12 +117,6 @@ WHERE gid = $1 AND at = 'infinity' AND done IS NULL
     AND since > now() - make_interval(secs => $2::float8) GROUP BY lane, slice
 """
 
-OPEN = """
-SELECT (SELECT count(*) FROM tasks WHERE gid = $1 AND at < 'infinity')
-    + (SELECT count(*) FROM tasks WHERE gid = $1 AND at = 'infinity' AND done IS NULL
-        AND since > now() - make_interval(secs => $2::float8))
-"""
-
 NEWEST = """
 SELECT lane, slice, extract(epoch FROM max(sent))::float8 FROM tasks WHERE gid = $1
 GROUP BY lane, slice

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bus.backend import Delivery, Lag, Lane, Message, Turn
 from bus.backends.rabbitmq.bind import Binder
+from bus.backends.rabbitmq.counting import ASKED, Counting
 from bus.backends.rabbitmq.errors import closed
 from bus.backends.rabbitmq.feed import Feeds
 from bus.backends.rabbitmq.forgetting import Forgetting
@@ -28,7 +29,6 @@ class RabbitBackend:
     def __init__(self, link: RabbitLink, database: BusDatabase, ear: Ear, terms: Terms) -> None:
         self._link = link
         self._ear = ear
-        self._lease = terms.lease
         self._slices = terms.slices
         self._bindings = Bindings(database)
         self._parking = Parking(database, terms.lease)
@@ -37,10 +37,10 @@ class RabbitBackend:
         self._puller = Puller(link, feeds, self._bindings, holding, terms.slices)
         self._publisher = Publisher(link, self._bindings)
         self._settler = Settler(link, self._publisher, self._parking, holding)
-        self._binder = Binder(link, self._bindings, self._parking, terms.slices)
-        self._lags = Lags(link, feeds, self._bindings, self._parking)
+        self._counting = Counting(link, feeds, database, ear)
+        self._lags = Lags(link, feeds, self._bindings, self._parking, self._counting)
+        self._binder = Binder(link, self._bindings, self._parking, self._lags, terms.slices)
         self.gauge = Gauge(link, self._lags, self._bindings, self._parking, terms.max_bytes)
-        self.gauge.lease = terms.lease
         forgetting = Forgetting(link, self._lags, self._bindings, self._parking)
         link.spawn(forgetting.keep())
         channel = channel_of(database.fleet)
@@ -96,11 +96,12 @@ class RabbitBackend:
     async def lag(self, group: str) -> Mapping[Lane, Lag]:
         """See `Backend.lag`."""
         self._check_open()
-        return await self._lags.of(group, slices=self._slices, lease=self._lease)
+        return await self._lags.of(group, slices=self._slices)
 
     async def close(self) -> None:
         """See `Backend.close`."""
         self._ear.leave(self._listener)
+        self._counting.close()
         await self._link.close()
 
     async def queues(self) -> list[str]:
@@ -115,6 +116,8 @@ class RabbitBackend:
     def _told(self, notice: str) -> None:
         if notice == "bound":
             self._bindings.stale()
+        elif notice.startswith(ASKED):
+            self._counting.told(notice)
         else:
             self._puller.told(int(notice))
 

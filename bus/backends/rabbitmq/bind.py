@@ -1,11 +1,12 @@
 """Binding and unbinding groups: queues first, then the row that publishers see."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from aiormq.exceptions import ChannelNotFoundEntity
 
+from bus.backends.rabbitmq.lag import Lags
 from bus.backends.rabbitmq.link import RabbitLink
 from bus.backends.rabbitmq.names import Shape, bound_queues
 from bus.errors import Conflict
@@ -22,10 +23,13 @@ _UNLIMITED = 4
 class Binder:
     """Changes what groups are bound to."""
 
-    def __init__(self, link: RabbitLink, bindings: Bindings, parking: Parking, slices: int) -> None:
+    def __init__(
+        self, link: RabbitLink, bindings: Bindings, parking: Parking, lags: Lags, slices: int
+    ) -> None:
         self._link = link
         self._bindings = bindings
         self._parking = parking
+        self._lags = lags
         self._cut = slices > 1
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
@@ -66,7 +70,7 @@ class Binder:
             queues = self.queues(old)
             async with self._link.channel() as channel:
                 if not drop:
-                    await self._check_empty(channel, old, queues)
+                    await self._check_empty(group)
                 await self._bindings.unbind(link, group)
                 for queue in queues:
                     with self._link.errors(), suppress(ChannelNotFoundEntity):
@@ -78,16 +82,13 @@ class Binder:
         kinds = _kinds(Shape.read(binding.facts))
         return [queue for cut in kinds for queue, _ in self._queues(binding.group, (), cut=cut)]
 
-    async def _check_empty(self, channel: Any, old: Binding, queues: Iterable[str]) -> None:
-        claims = self._parking.lease + 3 * self._link.beat  # then the broker has it again
-        waiting = await self._parking.unsettled(old.gid, claims=claims)
-        for queue in queues:
-            with self._link.errors():
-                answer = await self._link.run(channel.queue_declare(queue, passive=True))
-            waiting += answer.message_count
+    async def _check_empty(self, group: str) -> None:
+        lags = (await self._lags.of(group, slices=1)).values()
+        counts = [n for lag in lags for n in (lag.waiting, lag.delayed, lag.leased)]
+        waiting = sum(n or 0 for n in counts)
         if waiting:
             raise Conflict(
-                f"{waiting} messages wait for {old.group!r} or are in somebody's hands",
+                f"{waiting} messages wait for {group!r} or are in somebody's hands",
                 details="unbinding would lose them",
                 actions=("let workers of that role finish them", "or unbind with drop"),
             )

@@ -40,6 +40,8 @@ class Claimer:
         found: list[tuple[Lane, Held]] = []
         now = self._link.clock.wall()
         left = [(lane, raw, received(raw[1], now)) for lane, raw in raws]
+        for _, (feed, _) in raws:
+            feed.claiming += 1
         try:
             while left:
                 batch: dict[str, tuple[Lane, Raw, Received]] = {}
@@ -55,6 +57,9 @@ class Claimer:
             for _, (feed, raw) in reversed(raws):
                 feed.buffer.appendleft(raw)
             raise
+        finally:
+            for _, (feed, _) in raws:
+                feed.claiming -= 1
         return found
 
     async def _claim_batch(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bus.backends.rabbitmq.link import Pair, RabbitLink
+from bus.backends.rabbitmq.names import is_of
 from bus.waking import Bell, new_bell, ring
 
 LINGER = 0.2
@@ -19,7 +20,8 @@ _ARRIVING = 0.2
 
 @dataclass(slots=True, eq=False)
 class Feed:
-    """A consumer of one queue: what it has prefetched, every tag that is not acknowledged."""
+    """A consumer of one queue: what it has prefetched, how many of it are being claimed, every tag
+    that is not acknowledged."""
 
     queue: str
     pair: Pair
@@ -28,6 +30,7 @@ class Feed:
     consumer: str = ""
     prefetch: int = 0
     missing: int = 0
+    claiming: int = 0
     buffer: deque[Any] = field(default_factory=deque)
     open: dict[int, None] = field(default_factory=dict)
     answering: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -118,7 +121,19 @@ class Feeds:
     def buffered(self, queue: str) -> int:
         """What this process has prefetched of a queue and not handed out."""
         feed = self._feeds.get(queue)
-        return 0 if feed is None or feed.dead else len(feed.buffer)
+        return 0 if feed is None or feed.dead else len(feed.buffer) + feed.claiming
+
+    def prefetched(self, group: str) -> dict[str, int] | None:
+        """The same of each queue of a group; None if this process consumes from none."""
+        queues = [q for q in self._feeds if is_of(q, self._link.exchange, group)]
+        if not any(self.consumes(queue) for queue in queues):
+            return None
+        return {queue: count for queue in queues if (count := self.buffered(queue))}
+
+    def consumes(self, queue: str) -> bool:
+        """Whether the broker counts a consumer of this process at a queue."""
+        feed = self._feeds.get(queue)
+        return feed is not None and not feed.dead and bool(feed.consumer)
 
     async def open(self, queues: Sequence[str], limit: int) -> list[Feed]:
         """A consumer of each; what waited in the queues has come, so that lanes have an order."""
@@ -149,7 +164,7 @@ class Feeds:
             return feed
 
     async def _consume(self, feed: Feed, held: int, limit: int) -> None:
-        _, waiting = await asyncio.gather(
+        _, (waiting, _) = await asyncio.gather(
             self._prepare(feed, held, limit), feed.pair.waiting(feed.queue)
         )
         feed.missing = min(waiting, limit)

@@ -52,7 +52,6 @@ class Gauge:
         self._looking: asyncio.Task[Mapping[str, Mapping[Lane, Lag]]] | None = None
         self.used = 0
         self.limit = MAX_BYTES if max_bytes is None else max_bytes
-        self.lease = 0.0
 
     async def admit(
         self,
@@ -92,7 +91,7 @@ class Gauge:
         lags = {}
         for group in await self._bindings.known():
             try:
-                lags[group] = await self._lags.of(group, slices=1, lease=self.lease)
+                lags[group] = await self._lags.of(group, slices=1, roughly=True)
             except Unroutable:
                 continue
         counts = [lag for lanes in lags.values() for lag in lanes.values()]

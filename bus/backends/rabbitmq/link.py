@@ -70,10 +70,10 @@ class Pair:
                     self._controls[number] = found
         return found
 
-    async def waiting(self, queue: str) -> int:
-        """How many messages lie in a queue."""
-        control = await self.control()
-        return int((await control.queue_declare(queue, passive=True)).message_count)
+    async def waiting(self, queue: str) -> tuple[int, int]:
+        """How many messages lie in a queue, and its consumers."""
+        answer = await (await self.control()).queue_declare(queue, passive=True)
+        return int(answer.message_count), int(answer.consumer_count)
 
     def silence(self) -> float:
         """Seconds since the consuming connection heard anything."""

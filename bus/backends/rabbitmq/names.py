@@ -67,6 +67,12 @@ def queues_of(exchange: str, group: str, lane: Lane, shape: Shape, slices: int) 
     return found
 
 
+def is_of(queue: str, exchange: str, group: str) -> bool:
+    """Whether a queue is one of a group's."""
+    lane, _, number = queue.removeprefix(f"{exchange}.{group}.").partition(".")
+    return lane in {name.value for name in QUEUED} and (not number or number.isdigit())
+
+
 def bound_queues(
     exchange: str, group: str, patterns: Sequence[str], *, cut: bool
 ) -> Iterator[tuple[str, list[str]]]:

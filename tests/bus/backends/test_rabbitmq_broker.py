@@ -10,7 +10,7 @@ import pytest
 
 from bus.backend import NORMAL, RETRY, Delivery
 from bus.backends.choice import open_parts
-from bus.errors import AccessDenied, Full, Unreachable, Unsafe
+from bus.errors import AccessDenied, Conflict, Full, Unreachable, Unsafe
 from bus.opening import Parts, Terms
 from contracts.clock import SystemClock
 from contracts.errors import InvalidValue
@@ -171,6 +171,29 @@ async def test_lanes_that_are_cut_later_lose_nothing(rabbitmq_server: RabbitServ
 def ids_of(prefix: str) -> list[str]:
     """Of six tasks."""
     return [f"{prefix}{n}" for n in range(6)]
+
+
+async def test_what_another_has_prefetched_is_counted(rabbitmq_server: RabbitServer) -> None:
+    """It lies neither in the queue nor in anybody's hands: `lag` counts it, and a group of which
+    only that is left is not unbound."""
+    async with (
+        opened(rabbitmq_server, "ahead") as parts,
+        opened(rabbitmq_server, "ahead") as other,
+    ):
+        await parts.backend.bind("g", ["work.#"])
+        await parts.backend.publish(tasks(3))
+        held = await pulled(other)
+        lag = await parts.backend.lag("g")
+        assert (total(lag, "waiting"), total(lag, "leased")) == (2, 1)
+        held += await pulled(other, 2)
+        await parts.backend.publish(tasks(2, "u"))
+        assert await other.backend.settle(held) == []
+        (last,) = await pulled(other)
+        assert await other.backend.settle([last]) == []
+        with pytest.raises(Conflict, match="1 messages wait"):
+            await parts.backend.unbind("g")
+        assert await other.backend.settle(await pulled(other)) == []
+        await parts.backend.unbind("g")
 
 
 async def test_a_wrong_password_is_refused_at_once(rabbitmq_server: RabbitServer) -> None:
