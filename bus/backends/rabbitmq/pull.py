@@ -23,6 +23,9 @@ from contracts.errors import InvalidValue
 _MOST = 1000
 """Messages that one pull takes at once."""
 
+_AGAIN = 0.02
+"""Seconds until who saw rows, and was too late for them, sees when they may be taken again."""
+
 
 @dataclass(slots=True)
 class _Wish:
@@ -86,7 +89,7 @@ class Puller:
                     now = clock.monotonic()
                     if found or now >= end:
                         return found
-                    look = self._looks.get((binding.gid, wish.lanes), end)
+                    look = self._looks.get((binding.gid, wish.lanes), now + _AGAIN)
                     await rung(bell, clock, max(0.0, min(end, look) - now))
                 if self._link.is_closed:
                     raise closed()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bus.backend import Delivery
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import MOMENT, ORDER, bound, ids, nothing, take, task, tasks
 
@@ -20,6 +21,26 @@ async def test_what_a_killed_holder_held_goes_to_another_within_the_lease(world:
     assert ids(back) == [message.id for message in tasks(5)]
     assert all(delivery.earlier >= 1 for delivery in back)
     assert await backend.settle(back) == []
+
+
+@pytest.mark.promise(12)
+async def test_who_came_second_has_what_the_first_lets_lie(world: World) -> None:
+    """12: members that were woken by the same message and did not get it; it is handed out again
+    and again within lease + 1 s, though nothing new comes that would wake them."""
+    backend = await bound(world)
+    members = [await world.backend() for _ in range(3)]
+    pulls = {asyncio.create_task(m.pull("g", ORDER, limit=1, wait=60.0)) for m in members}
+    await world.pass_time(MOMENT)
+    await backend.publish([task("a", copy=1, group="g")])
+    for number in range(len(members)):
+
+        async def first() -> list[Delivery]:
+            done, _ = await asyncio.wait(pulls, return_when=asyncio.FIRST_COMPLETED)
+            pulls.difference_update(done)
+            return [delivery for pull in done for delivery in pull.result()]
+
+        (found,) = await world.within(world.lease + 1.0, first())
+        assert (found.message.id, found.earlier) == ("a", number)
 
 
 @pytest.mark.promise(12, 15)
