@@ -130,6 +130,8 @@ class Puller:
             if not plan:
                 return []
             found, dropped = await self._handed_out(binding, wish, feeds, ready, plan)
+            if found and ready:
+                self._feeds.ring()  # others of this process let this one look alone
             if found or not dropped:
                 return found
 

@@ -95,6 +95,21 @@ async def test_every_waiting_member_is_woken_for_a_share(world: World) -> None:
 
 
 @pytest.mark.promise(6)
+async def test_every_waiting_pull_of_one_member_gets_its_share(world: World) -> None:
+    """6: of new messages and of those that come back; calls may be concurrent."""
+    backend, publisher = await bound(world), await world.backend()
+    for copy in (0, 1):
+        pulls = [asyncio.create_task(backend.pull("g", ORDER, limit=1, wait=30.0)) for _ in "123"]
+        await world.pass_time(0.1)
+        await publisher.publish([task(f"t{n}", copy=copy, group="g") for n in range(3)])
+
+        came = await world.within(1.0, asyncio.wait(pulls))
+        found = [delivery for pull in came[0] for delivery in pull.result()]
+        assert ids(found) == ["t0", "t1", "t2"]
+        assert await backend.settle(found) == []
+
+
+@pytest.mark.promise(6)
 async def test_a_cancelled_pull_loses_nothing(world: World) -> None:
     """6: what it had taken is handed out again, within the lease at the latest."""
     backend, publisher = await bound(world), await world.backend()
