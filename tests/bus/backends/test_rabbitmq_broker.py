@@ -16,6 +16,7 @@ from contracts.clock import SystemClock
 from contracts.errors import InvalidValue
 from deploy import ports
 from tests.bus.conformance.steps import ORDER, ids, task, tasks, total
+from tests.forms import form
 from tests.rabbitmq_server import RabbitServer
 
 pytestmark = pytest.mark.rabbitmq
@@ -57,18 +58,21 @@ async def kept(parts: Parts, held: list[Delivery], seconds: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long(120)
+@pytest.mark.promise(13)
 async def test_a_task_may_run_longer_than_the_broker_lets_a_consumer_wait(
     own_rabbitmq: Callable[..., RabbitServer],
 ) -> None:
     """`consumer_timeout` closes the channel of who does not acknowledge in time: what is held for
     long is not at the broker any more. Three times over, and nobody else is handed it."""
-    server = own_rabbitmq(consumer_timeout=3.0)
+    timeout, seconds = form((3.0, 10.0), (10.0, 32.0))
+    server = own_rabbitmq(consumer_timeout=timeout)
     async with opened(server) as parts, opened(server) as other:
         await parts.backend.bind("g", ["work.#"])
         await parts.backend.publish(tasks(5))
         held = await pulled(parts, 5)
-        rival = asyncio.create_task(other.backend.pull("g", ORDER, limit=5, wait=30.0))
-        await kept(parts, held, 10.0)
+        rival = asyncio.create_task(other.backend.pull("g", ORDER, limit=5, wait=60.0))
+        await kept(parts, held, seconds)
         assert not rival.done()
         assert await parts.backend.settle(held) == []
         await parts.backend.publish([task("next")])
