@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bus.backend import Lane
@@ -10,8 +11,12 @@ from bus.backends.rabbitmq.feed import Feed
 from bus.backends.rabbitmq.held import Held, Holding
 from bus.backends.rabbitmq.link import RabbitLink
 from bus.backends.rabbitmq.wire import Received, received
+from bus.errors import BusError
 from bus.parking.bindings import Binding
 from bus.parking.parking import Mark, Place, Transmission
+
+_AGAIN = 0.5
+"""Seconds until a database that does not answer is tried again."""
 
 Raw = tuple[Feed, Any]
 """A delivery of the client library, and where it came."""
@@ -31,7 +36,10 @@ class Claimer:
         until = born + self._lease
         loop = asyncio.get_running_loop()
         found = await self._parking.take(binding.gid, rows)
-        return [Held(mark, message, born, until, loop) for mark, message, _ in found]
+        return [
+            Held(mark, message, born, until, loop, earlier=mark.handed - 1)
+            for mark, message, _ in found
+        ]
 
     async def claim(
         self, binding: Binding, raws: Sequence[tuple[Lane, Raw]]
@@ -39,7 +47,8 @@ class Claimer:
         """Those that are the first transmission of their key; others are acknowledged unrun."""
         found: list[tuple[Lane, Held]] = []
         now = self._link.clock.wall()
-        left = [(lane, raw, received(raw[1], now)) for lane, raw in raws]
+        every = [(lane, raw, received(raw[1], now)) for lane, raw in raws]
+        left: Sequence[tuple[Lane, Raw, Received]] = every
         for _, (feed, _) in raws:
             feed.claiming += 1
         try:
@@ -56,11 +65,36 @@ class Claimer:
         except BaseException:
             for _, (feed, raw) in reversed(raws):
                 feed.buffer.appendleft(raw)
+            self._doubt(binding, [(raw, got) for _, raw, got in every])
             raise
         finally:
             for _, (feed, _) in raws:
                 feed.claiming -= 1
         return found
+
+    def _doubt(self, binding: Binding, raws: Sequence[tuple[Raw, Received]]) -> None:
+        """These may have been counted and were not handed out: they stay here until a claim is
+        answered, or the count is taken back. What had been delivered before is not among them: of
+        that nobody can tell."""
+        doubted = []
+        for (feed, raw), got in raws:
+            if not raw.delivery.redelivered:
+                feed.doubted.add(raw.delivery_tag)
+                mark = Mark(binding.gid, got.key, got.nonce, 1)
+                doubted.append((feed, int(raw.delivery_tag), mark))
+        if doubted and not self._link.is_closed:
+            self._link.spawn(self._uncount(doubted))
+
+    async def _uncount(self, doubted: Sequence[tuple[Feed, int, Mark]]) -> None:
+        while left := [each for each in doubted if each[1] in each[0].doubted]:
+            with suppress(BusError):
+                await self._parking.back([mark for _, _, mark in left])
+                for feed, tag, _ in left:
+                    feed.doubted.discard(tag)
+                for feed in {feed for feed, _, _ in left}:
+                    feed.home.leave(feed.queue)
+                return
+            await self._link.clock.sleep(_AGAIN)
 
     async def _claim_batch(
         self, binding: Binding, batch: Mapping[str, tuple[Lane, Raw, Received]]
@@ -79,6 +113,8 @@ class Claimer:
             if key in handed:
                 mark = Mark(binding.gid, key, got.nonce, handed[key])
                 held = Held(mark, got.message, born, until, loop, feed, raw.delivery_tag)
+                held.earlier = 0 if raw.delivery_tag in feed.doubted else mark.handed - 1
+                feed.doubted.discard(raw.delivery_tag)
                 found.append((lane, held))
             else:
                 repeated[feed].append(raw.delivery_tag)

@@ -21,7 +21,7 @@ _ARRIVING = 0.2
 @dataclass(slots=True, eq=False)
 class Feed:
     """A consumer of one queue: what it has prefetched, how many of it are being claimed, every tag
-    that is not acknowledged."""
+    that is not acknowledged, and those whose claim was not answered."""
 
     queue: str
     pair: Pair
@@ -33,6 +33,7 @@ class Feed:
     claiming: int = 0
     buffer: deque[Any] = field(default_factory=deque)
     open: dict[int, None] = field(default_factory=dict)
+    doubted: set[int] = field(default_factory=set)
     answering: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -116,7 +117,7 @@ class Feeds:
         finally:
             self._pulls.subtract(queues)
             for queue in queues:
-                self._leave(queue)
+                self.leave(queue)
 
     def buffered(self, queue: str) -> int:
         """What this process has prefetched of a queue and not handed out."""
@@ -179,7 +180,8 @@ class Feeds:
             feed.prefetch = min(held + 2 * max(limit, 1 << limit.bit_length()), 65_000)
             await feed.channel.basic_qos(prefetch_count=feed.prefetch)
 
-    def _leave(self, queue: str) -> None:
+    def leave(self, queue: str) -> None:
+        """End its consumer in a moment, unless somebody pulls then."""
         if queue in self._timers:
             self._timers.pop(queue).cancel()
         if not self._pulls[queue] and queue in self._feeds:
@@ -202,8 +204,8 @@ class Feeds:
                 with suppress(Exception):
                     await feed.channel.basic_cancel(consumer)
             if not self._pulls[queue]:
-                tags = [raw.delivery_tag for raw in feed.buffer]
-                feed.buffer.clear()
+                tags = [r.delivery_tag for r in feed.buffer if r.delivery_tag not in feed.doubted]
+                feed.buffer = deque(r for r in feed.buffer if r.delivery_tag in feed.doubted)
                 await feed.requeue(tags)
             if feed.dead:
                 del self._feeds[queue]

@@ -22,8 +22,9 @@ from bus.waking import Bell, new_bell, ring, rung
 class Held:
     """A receipt: of a message that lies at `tag` of `feed`, or of a row when `feed` is None.
 
-    `born`: when it was handed out; `until`: when its lease ends, 0 once it is settled. Both by
-    the clock of this process. `loop`: where its connection lives.
+    `earlier`: hand-overs before this one that nobody answered. `born`: when it was handed out;
+    `until`: when its lease ends, 0 once it is settled. Both by the clock of this process. `loop`:
+    where its connection lives.
     """
 
     mark: Mark
@@ -33,6 +34,7 @@ class Held:
     loop: asyncio.AbstractEventLoop
     feed: Feed | None = None
     tag: int = 0
+    earlier: int = 0
 
     def ours(self, now: float) -> bool:
         """Whether nobody else can have got it, as far as this process can tell."""

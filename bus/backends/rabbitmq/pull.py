@@ -240,4 +240,4 @@ def _planned(wish: _Wish, counts: Mapping[Lane, int]) -> list[tuple[Lane, int]]:
 
 
 def _delivery(group: str, held: Held) -> Delivery:
-    return Delivery(held.message, group, held.mark.handed - 1, held)
+    return Delivery(held.message, group, held.earlier, held)
