@@ -27,6 +27,7 @@ from bus.parking.statements import (
     STALE,
     TAKE,
     TURN,
+    UNTAKE,
 )
 from bus.unbound import not_bound
 
@@ -125,9 +126,10 @@ class Parking:
         ready = {(row["lane"], row["slice"]): row["ready"] for row in rows if row["ready"]}
         return ready, min(later, default=None)
 
-    async def take(self, gid: int, wanted: Mapping[Place, int]) -> list[tuple[Mark, Message, Lane]]:
-        """So many rows of each place, those due first, each ours for a lease; may be fewer."""
-        owner = new_owner()
+    async def take(
+        self, gid: int, wanted: Mapping[Place, int], owner: int
+    ) -> list[tuple[Mark, Message, Lane]]:
+        """So many rows of each place, those due first, each `owner`'s for a lease; may be fewer."""
         columns = ([p[0] for p in wanted], [p[1] for p in wanted], [*wanted.values()])
         rows = await self._database.fetch(TAKE, gid, *columns, self.lease, owner, sure=False)
         return [
@@ -139,6 +141,10 @@ class Parking:
             for row in rows
             for lane in [Lane(LaneName(row["lane"]), row["slice"])]
         ]
+
+    async def untake(self, gid: int, owner: int) -> None:
+        """What `owner` may have taken was seen by nobody: see `back`."""
+        await self._database.fetch(UNTAKE, gid, owner, self._channel, sure=False)
 
     async def renew(self, marks: Sequence[Mark]) -> set[tuple[int, str]]:
         """Give rows a new lease from now; the names of those that were ours."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from bus.backends.rabbitmq.link import RabbitLink
 from bus.backends.rabbitmq.wire import Received, received
 from bus.errors import BusError
 from bus.parking.bindings import Binding
-from bus.parking.parking import Mark, Place, Transmission
+from bus.parking.parking import Mark, Place, Transmission, new_owner
 
 _AGAIN = 0.5
 """Seconds until a database that does not answer is tried again."""
@@ -35,7 +35,12 @@ class Claimer:
         born = self._link.clock.monotonic()
         until = born + self._lease
         loop = asyncio.get_running_loop()
-        found = await self._parking.take(binding.gid, rows)
+        owner = new_owner()
+        try:
+            found = await self._parking.take(binding.gid, rows, owner)
+        except BusError:
+            self._link.spawn(self._until_done(lambda: self._parking.untake(binding.gid, owner)))
+            raise
         return [
             Held(mark, message, born, until, loop, earlier=mark.handed - 1)
             for mark, message, _ in found
@@ -83,17 +88,21 @@ class Claimer:
                 mark = Mark(binding.gid, got.key, got.nonce, 1)
                 doubted.append((feed, int(raw.delivery_tag), mark))
         if doubted and not self._link.is_closed:
-            self._link.spawn(self._uncount(doubted))
+            self._link.spawn(self._until_done(lambda: self._uncount(doubted)))
 
     async def _uncount(self, doubted: Sequence[tuple[Feed, int, Mark]]) -> None:
-        while left := [each for each in doubted if each[1] in each[0].doubted]:
+        left = [each for each in doubted if each[1] in each[0].doubted]
+        await self._parking.back([mark for _, _, mark in left])
+        for feed, tag, _ in left:
+            feed.doubted.discard(tag)
+        for feed in {feed for feed, _, _ in left}:
+            feed.home.leave(feed.queue)
+
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Try again until the database answers."""
+        while True:
             with suppress(BusError):
-                await self._parking.back([mark for _, _, mark in left])
-                for feed, tag, _ in left:
-                    feed.doubted.discard(tag)
-                for feed in {feed for feed, _, _ in left}:
-                    feed.home.leave(feed.queue)
-                return
+                return await work()
             await self._link.clock.sleep(_AGAIN)
 
     async def _claim_batch(

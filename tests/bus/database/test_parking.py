@@ -40,7 +40,7 @@ class Scene:
 
     async def take(self, most: int = 10) -> list[tuple[Mark, Message]]:
         """Pull rows."""
-        found = await self.parking.take(self.gid, dict.fromkeys(RETRIES, most))
+        found = await self.parking.take(self.gid, dict.fromkeys(RETRIES, most), new_owner())
         return [(mark, message) for mark, message, _ in found]
 
     async def claim(self, key: str, nonce: int, sent: float = 0.0) -> dict[str, int]:
@@ -137,6 +137,20 @@ async def test_what_nobody_saw_does_not_count(scene: Scene) -> None:
     ((again, _),) = await scene.take()
     assert again.handed == 1
     assert await scene.claim("k", nonce) == {"k": 1}
+
+
+async def test_what_was_taken_without_an_answer_may_be_taken_at_once(scene: Scene) -> None:
+    """And it does not count; what another has taken stays his."""
+    await scene.park(*(task(f"t{n}", copy=1, group="g") for n in range(4)))
+    one, two = new_owner(), new_owner()
+    assert len(await scene.parking.take(scene.gid, {("retry", 0): 2}, one)) == 2
+    kept = await scene.parking.take(scene.gid, {("retry", 0): 2}, two)
+    await scene.parking.untake(scene.gid, one)
+    again = await scene.take()
+    assert [mark.handed for mark, _ in again] == [1, 1]
+    assert not {m.id for _, m in again} & {m.id for _, m, _ in kept}
+    marks = [mark for mark, _, _ in kept]
+    assert await scene.parking.renew(marks) == {mark.name for mark in marks}
 
 
 async def test_what_is_delayed_waits_for_its_time(scene: Scene) -> None:
