@@ -21,6 +21,7 @@ from tests.servers import missing
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
+_TRIES = 3
 _PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/sbin/rabbitmq-server")
 _GREETING = b"AMQP\x00\x00\x09\x01"
 _TICKS = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
@@ -66,10 +67,15 @@ class RabbitServer:
         self.database: str | None = database
         self._timeout = consumer_timeout
         self._more = more
-        self._port, self._epmd, self._dist = ports.free(), ports.free(), ports.free()
-        self.management = ports.free() if management else 0
+        self._epmd = ports.free()
+        self._choose_ports(management=management)
+        self._was_up = False
         self._process: psutil.Process | None = None
         self._script: subprocess.Popen[bytes] | None = None
+
+    def _choose_ports(self, *, management: bool) -> None:
+        self._port, self._dist = ports.free(), ports.free()
+        self.management = ports.free() if management else 0
 
     @property
     def url(self) -> str:
@@ -86,10 +92,22 @@ class RabbitServer:
         return self._port
 
     def start(self) -> None:
-        """Start it and wait until it answers; ends the test when there is no server to start."""
+        """Start it and wait until it answers; ends the test when there is no server to start. One
+        that was never up takes other ports if somebody was quicker: it needs seconds to listen."""
         if self._process is not None:
             raise RuntimeError("the server runs already")
-        script = program()
+        up = False
+        for _ in range(_TRIES):
+            self._launch(program())
+            up = self._answered()
+            if up or self._was_up or "eaddrinuse" not in self._said():
+                break
+            self._choose_ports(management=bool(self.management))
+        if not up:
+            pytest.fail(f"rabbitmq-server did not answer:\n{self._said()}")
+        self._was_up = True
+
+    def _launch(self, script: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "rabbitmq.conf").write_text(self._configuration(), encoding="utf-8")
         (self.folder / "advanced.config").write_text(_TICKS, encoding="utf-8")
@@ -105,7 +123,6 @@ class RabbitServer:
                 env=self._environment(),
                 start_new_session=True,
             )
-        self._wait_until_it_answers()
 
     def kill(self) -> None:
         """End it as a power cut would (SIGKILL)."""
@@ -206,18 +223,22 @@ class RabbitServer:
             self._script.wait(_STOP_SECONDS)
         self._process = self._script = None
 
-    def _wait_until_it_answers(self) -> None:
+    def _said(self) -> str:
+        lines = (self.folder / "out").read_text(errors="replace").splitlines()
+        return "\n".join(lines[-20:])
+
+    def _answered(self) -> bool:
+        """Whether it did, in time; else it is gone."""
         deadline = time.monotonic() + _READY_SECONDS
         script = self._script
         assert script is not None
         while script.poll() is None and time.monotonic() < deadline:
             if self._answers():
                 self._process = psutil.Process(int((self.folder / "pid").read_text()))
-                return
+                return True
             time.sleep(_POLL_SECONDS)
         script.kill()
-        tail = "\n".join((self.folder / "out").read_text(errors="replace").splitlines()[-20:])
-        pytest.fail(f"rabbitmq-server did not answer:\n{tail}")
+        return False
 
     def _answers(self) -> bool:
         """Whether it greets, and has said who it is."""
