@@ -21,7 +21,8 @@ _ARRIVING = 0.2
 @dataclass(slots=True, eq=False)
 class Feed:
     """A consumer of one queue: what it has prefetched, how many of it are being claimed, every tag
-    that is not acknowledged, and those whose claim was not answered."""
+    that is not acknowledged, and those whose claim was not answered. `behind`: the broker may have
+    more than has come."""
 
     queue: str
     pair: Pair
@@ -30,6 +31,7 @@ class Feed:
     consumer: str = ""
     prefetch: int = 0
     missing: int = 0
+    behind: bool = False
     claiming: int = 0
     buffer: deque[Any] = field(default_factory=deque)
     open: dict[int, None] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Feed:
         self.open[raw.delivery_tag] = None
         self.buffer.append(raw)
         self.missing -= 1
+        self.behind = self.behind or len(self.open) >= self.prefetch
         self.home.ring()
 
     async def ack(self, tags: Iterable[int]) -> None:
@@ -139,6 +142,24 @@ class Feeds:
     async def open(self, queues: Sequence[str], limit: int) -> list[Feed]:
         """A consumer of each; what waited in the queues has come, so that lanes have an order."""
         feeds = await asyncio.gather(*(self._open(queue, limit) for queue in queues))
+        await self._arrived(feeds)
+        return feeds
+
+    async def catch_up(self, feeds: Sequence[Feed], limit: int) -> None:
+        """Wait for what the broker has of each, up to `limit`."""
+        late = [f for f in feeds if f.behind and not f.dead and len(f.buffer) < limit]
+        await asyncio.gather(*(self._ask(feed, limit) for feed in late))
+        await self._arrived(late)
+
+    async def _ask(self, feed: Feed, limit: int) -> None:
+        with self._link.errors():
+            waiting, _ = await self._link.run(feed.pair.waiting(feed.queue))
+        while not feed.dead and not feed.channel.frames.empty():  # noqa: ASYNC110 - no bell there
+            await asyncio.sleep(0)  # what came before the answer
+        feed.behind = waiting > 0
+        feed.missing = min(waiting, limit - len(feed.buffer))
+
+    async def _arrived(self, feeds: Sequence[Feed]) -> None:
         end = self._link.clock.monotonic() + _ARRIVING
         while any(f.missing > 0 and not f.dead for f in feeds):
             left = end - self._link.clock.monotonic()
@@ -147,7 +168,8 @@ class Feeds:
             with self.bell() as bell, suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await bell
-        return feeds
+        for feed in feeds:
+            feed.missing = 0  # the rest went to others
 
     async def _open(self, queue: str, limit: int) -> Feed:
         """A consumer that may hold twice `limit` besides what is held already."""
@@ -169,6 +191,7 @@ class Feeds:
             self._prepare(feed, held, limit), feed.pair.waiting(feed.queue)
         )
         feed.missing = min(waiting, limit)
+        feed.behind = waiting > 0
         feed.consumer = (await feed.channel.basic_consume(feed.queue, feed.got)).consumer_tag
 
     async def _prepare(self, feed: Feed, held: int, limit: int) -> None:

@@ -5,7 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bus.backend import Delivery, Lane, Turn
+from bus.backend import Delivery, Lane, LaneName, Turn
 from bus.backends.rabbitmq.claiming import Claimer, Raw
 from bus.backends.rabbitmq.errors import closed
 from bus.backends.rabbitmq.feed import Feed, Feeds
@@ -121,6 +121,7 @@ class Puller:
             queues = self._queues(binding, wish.lanes)
             feeds = await self._open(queues, wish.limit)
             ready = await self._ready(binding, wish)
+            await self._feeds.catch_up(_compared(feeds, ready), wish.limit)
             counts = {
                 lane: sum(len(feed.buffer) for feed in feeds[lane])
                 + sum(ready.get(place, 0) for place in places)
@@ -213,6 +214,13 @@ class Puller:
         for held in found:
             if isinstance(held, Held) and held.feed is not None:
                 await held.feed.requeue([held.tag])
+
+
+def _compared(feeds: Mapping[Lane, Sequence[Feed]], ready: Mapping[Place, int]) -> list[Feed]:
+    """Those of lanes beside which another has something: between these there is a choice."""
+    full = {lane for lane, each in feeds.items() if any(feed.buffer for feed in each)}
+    full |= {Lane(LaneName(name)) for name, _ in ready}
+    return [feed for lane, each in feeds.items() if full - {lane} for feed in each]
 
 
 def _popped(feeds: Sequence[Feed], count: int) -> list[Raw]:
