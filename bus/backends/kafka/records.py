@@ -11,11 +11,14 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
+from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from bus.backend import Lane, LaneName, Message
+from bus.backends.kafka import unread
 
 HEADER = "muster"
 """The header of ours; the others are the message's."""
@@ -100,16 +103,24 @@ def _batch(records: Sequence[tuple[bytes | None, Message, list[tuple[str, bytes]
 
 
 def read(part: int, content: bytes, first: int) -> Iterator[Logged]:
-    """The records from offset `first` on of what was fetched from a partition."""
-    records = MemoryRecords(content)
-    while (batch := records.next_batch()) is not None:
-        if getattr(batch, "is_control_batch", False):
-            continue
-        for record in batch:
+    """The records from offset `first` on of what was fetched from a partition, whatever they
+    are."""
+    for batch in unread.split(content):
+        for record in _records(batch):
             if record.offset >= first:
                 message = _message(record.key, record.value, record.headers)
                 time = record.timestamp / 1000
                 yield Logged(part, record.offset, time, message, size_of(message))
+
+
+def _records(batch: bytes) -> Iterable[Any]:
+    try:
+        found = MemoryRecords(batch).next_batch()
+        if found is None or getattr(found, "is_control_batch", False):
+            return ()
+        return [*found]
+    except (KafkaError, ValueError, RuntimeError):
+        return unread.records(batch)
 
 
 def _message(

@@ -44,6 +44,7 @@ _SETTINGS = {
     "retention.bytes": "-1",
     "segment.bytes": str(16 << 20),  # what is done is deleted by whole segments
     "segment.index.bytes": str(256 << 10),
+    "compression.type": "uncompressed",  # a foreign publisher may use what our client cannot read
     "max.message.bytes": str((1 << 20) + 65536),
     "message.timestamp.type": "LogAppendTime",
     "unclean.leader.election.enable": "false",

@@ -1,6 +1,7 @@
 """What the Kafka backend decides without asking anybody: addresses, records, what a pull takes."""
 
 import random
+import struct
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.backend import HIGH, MAX_BODY, MAX_HEADERS, NORMAL, RETRY, Lane, Message, Turn
-from bus.backends.kafka import records
+from bus.backends.kafka import records, unread
 from bus.backends.kafka.address import parsed
 from bus.backends.kafka.choosing import Waiting, choose
 from bus.backends.kafka.examine import dangers
@@ -18,6 +19,7 @@ from bus.backends.kafka.names import lane_of, part_of, parts_for
 from bus.backends.kafka.records import Logged
 from bus.backends.kafka.shelf import Shelf
 from contracts.errors import InvalidValue
+from tests.bus.backends.kafka_fleet import foreign
 from tests.bus.conformance.steps import task
 
 
@@ -88,6 +90,60 @@ def test_a_record_of_a_foreign_publisher_is_a_message_without_an_id() -> None:
     )
     assert (second.message.id, second.message.body) == ("", b"hello")
     assert first.key != second.key
+
+
+def test_a_name_of_a_header_that_is_no_text_holds_up_nothing() -> None:
+    """The record is a message with that name written out; those around it are as they are."""
+    ((ours, _),) = records.batches([task("a"), task("b")])
+    strange = foreign(("aX", b"1"), ("b", None), count=3)
+    found = list(records.read(0, strange + ours, 0))
+    assert [each.offset for each in found] == [0, 1, 2, 0, 1]
+    assert [each.message.id for each in found] == ["", "", "", "a", "b"]
+    assert [each.message.body for each in found[:3]] == [b"", b"v", b"vv"]
+    assert dict(found[0].message.headers) == {"a\\xff": "1", "b": ""}
+    assert found[0].time == 0.007
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=10), st.none() | st.binary(max_size=200)), max_size=4),
+    st.integers(1, 70),
+)
+def test_records_are_read_without_the_library_as_with_it(
+    headers: list[tuple[str, bytes | None]], count: int
+) -> None:
+    for codec in (0, 1):
+        builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 20)
+        for number in range(count):
+            builder.append(number, 1000 + number, b"k", b"v" * number, headers)
+        batch = bytes(builder.build())
+        theirs = [
+            (r.offset, r.timestamp, r.key, r.value, r.headers) for r in records._records(batch)
+        ]
+        ours = [
+            (r.offset, r.timestamp, r.key, r.value, [*r.headers]) for r in unread.records(batch)
+        ]
+        assert ours == theirs
+
+
+def test_a_batch_in_an_unknown_coding_is_as_many_messages_that_say_nothing() -> None:
+    batch = bytearray(foreign(count=3))
+    struct.pack_into(">h", batch, 21, 4)  # zstd
+    ((after, _),) = records.batches([task("a")])
+    found = list(records.read(0, bytes(batch) + after, 0))
+    assert [(each.offset, each.message.body) for each in found[:3]] == [
+        (0, b""),
+        (1, b""),
+        (2, b""),
+    ]
+    assert [each.message.id for each in found] == ["", "", "", "a"]
+
+
+@given(st.binary(max_size=300), st.integers(61, 80))
+def test_no_bytes_of_a_batch_keep_what_follows_from_being_read(noise: bytes, kept: int) -> None:
+    batch = bytearray(foreign(("a", b"b"), count=2)[:kept] + noise)
+    struct.pack_into(">i", batch, 8, len(batch) - 12)
+    ((after, _),) = records.batches([task("a")])
+    assert [each.message.id for each in records.read(0, bytes(batch) + after, 0)][-1] == "a"
 
 
 def test_every_slot_lies_in_one_lane_whatever_the_cut() -> None:

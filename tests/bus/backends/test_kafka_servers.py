@@ -1,8 +1,7 @@
 """Kafka and its bus database, each killed alone; what is done is deleted, what is held stays."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,52 +14,15 @@ from bus.backends.kafka import log, settle, sweep
 from bus.backends.kafka.backend import KafkaBackend
 from bus.backends.kafka.records import TOPIC_UNKNOWN
 from bus.errors import Unreachable
-from bus.opening import Parts, Terms
+from bus.opening import Terms
 from contracts.clock import SystemClock
+from tests.bus.backends.kafka_fleet import LEASE, connected, gather
 from tests.bus.conformance.steps import ORDER, ids, task, tasks
 from tests.kafka_server import KafkaServer
 from tests.proxy import proxied
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.kafka
-
-LEASE = 1.5
-
-
-@asynccontextmanager
-async def connected(
-    server: KafkaServer, fleet: str, **given: Any
-) -> AsyncIterator[tuple[KafkaBackend, Parts]]:
-    """A connection of a fleet with the group `g`."""
-    terms = Terms(
-        url=server.url,
-        fleet=fleet,
-        clock=SystemClock(),
-        lease=LEASE,
-        database=given.pop("database", server.database),
-        **given,
-    )
-    parts = await open_parts(terms)
-    assert isinstance(parts.backend, KafkaBackend)
-    await parts.backend.bind("g", ["work.#"])
-    try:
-        yield parts.backend, parts
-    finally:
-        await parts.backend.close()
-        await parts.store.close()
-        await parts.close()
-
-
-async def gather(backend: Backend, count: int, seconds: float = 10.0) -> list[Delivery]:
-    """Pull until so many came."""
-    found: list[Delivery] = []
-    async with asyncio.timeout(seconds):
-        while len(found) < count:
-            try:
-                found += await backend.pull("g", ORDER, limit=count - len(found), wait=1.0)
-            except Unreachable:
-                await asyncio.sleep(0.05)
-    return found
 
 
 async def settled(backend: Backend, delivery: Delivery) -> None:
