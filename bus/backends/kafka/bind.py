@@ -2,10 +2,12 @@
 
 No lock is held meanwhile: of several that bind a group at once each finds the same row, makes the
 same topic, and the last one's patterns hold. Who dies on the way leaves a row that is not ready,
-which nobody sees and the next bind completes.
+which nobody sees and the next bind completes; or, in an unbind, one that is closing, which the next
+bind opens and the next unbind completes. A topic without a row is deleted by whoever comes by.
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -86,8 +88,10 @@ class Binder:
         """See `Backend.unbind`."""
         await self._link.ping()
         fleet = self._database.fleet
-        rows = await self._database.fetch(statements.CLOSING, fleet, group)
+        mine = secrets.randbits(62)
+        rows = await self._database.fetch(statements.CLOSING, fleet, group, mine)
         if not rows:
+            await bury(self._link, self._database)
             return
         found = Group(*[*rows[0].values()])
         try:
@@ -96,11 +100,11 @@ class Binder:
                 await asyncio.sleep(_UNDER_WAY)
                 await self._check_empty(found)
         except BaseException:
-            await self._database.fetch(statements.REOPEN, fleet, found.gid)
+            await self._database.fetch(statements.REOPEN, fleet, found.gid, mine)
             raise
-        if not await self._database.fetch(statements.UNBOUND, found.gid):
+        if not await self._database.fetch(statements.UNBOUND, found.gid, mine):
             raise Conflict(f"{group!r} was bound again meanwhile", details="so it was not unbound")
-        await topics.delete(self._link, found.topic)
+        await bury(self._link, self._database)
 
     async def _check_empty(self, group: Group) -> None:
         lags = await self._lags(group)
@@ -112,5 +116,13 @@ class Binder:
             )
 
 
+async def bury(link: KafkaLink, database: BusDatabase) -> None:
+    """Delete the topics whose groups are no more, whoever unbound them."""
+    for row in await database.fetch(statements.GRAVES, database.fleet, sure=False):
+        await topics.delete(link, row["topic"])
+        await database.fetch(statements.BURIED, row["topic"])
+
+
 def _same(found: "Row", wanted: Sequence[str], slices: int) -> bool:
-    return bool(found["ready"]) and found["patterns"] == list(wanted) and found["cut"] == slices
+    serves = found["ready"] and found["open"]
+    return bool(serves) and found["patterns"] == list(wanted) and found["cut"] == slices

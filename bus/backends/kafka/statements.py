@@ -11,38 +11,45 @@ LIMIT = "UPDATE fleets SET max_bytes = $2 WHERE id = $1 AND max_bytes IS DISTINC
 VERSION = "SELECT version FROM kafka_fleets WHERE fleet = $1"
 
 GROUPS = """SELECT gid, name, topic, patterns, cut, widest, slots, f.version
-FROM kafka_fleets f LEFT JOIN kafka_groups g ON g.fleet = f.fleet AND ready AND NOT closing
+FROM kafka_fleets f LEFT JOIN kafka_groups g ON g.fleet = f.fleet AND ready
+    AND closing IS NULL
 WHERE f.fleet = $1"""
 
 FOUND = """INSERT INTO kafka_groups AS g (fleet, name, topic, patterns, cut, widest, slots)
 VALUES ($1, $2, $3, '{}', 1, 1, $4)
-ON CONFLICT (fleet, name) DO UPDATE SET closing = false
-RETURNING gid, topic, patterns, cut, widest, slots, ready"""
+ON CONFLICT (fleet, name) DO UPDATE SET name = g.name
+RETURNING gid, topic, patterns, cut, widest, slots, ready,
+    closing IS NULL AS open"""
 
 PARTS = """INSERT INTO kafka_parts (gid, part) SELECT gid, n FROM kafka_groups,
 generate_series(0, $2 - 1) n WHERE gid = $1 ON CONFLICT DO NOTHING"""
 
 BOUND = """WITH bound AS (
     UPDATE kafka_groups SET patterns = $3, cut = $4, widest = greatest(widest, $4),
-        slots = greatest(slots, $5), ready = true, closing = false
+        slots = greatest(slots, $5), ready = true, closing = NULL
     WHERE gid = $2 RETURNING gid)
 UPDATE kafka_fleets SET version = version + 1 WHERE fleet = $1 AND EXISTS (SELECT FROM bound)
 RETURNING version"""
 
 CLOSING = """WITH found AS (
-    UPDATE kafka_groups SET closing = true WHERE fleet = $1 AND name = $2
+    UPDATE kafka_groups SET closing = $3 WHERE fleet = $1 AND name = $2
     RETURNING gid, name, topic, patterns, cut, widest, slots),
 moved AS (
     UPDATE kafka_fleets SET version = version + 1 WHERE fleet = $1 AND EXISTS (SELECT FROM found))
 SELECT * FROM found"""
 
 REOPEN = """WITH found AS (
-    UPDATE kafka_groups SET closing = false WHERE gid = $2 RETURNING gid)
+    UPDATE kafka_groups SET closing = NULL WHERE gid = $2 AND closing = $3 RETURNING gid)
 UPDATE kafka_fleets SET version = version + 1 WHERE fleet = $1 AND EXISTS (SELECT FROM found)"""
 
-UNBOUND = """WITH gone AS (DELETE FROM kafka_groups WHERE gid = $1 AND closing RETURNING gid),
+UNBOUND = """WITH gone AS (
+    DELETE FROM kafka_groups WHERE gid = $1 AND closing = $2 RETURNING gid, fleet, topic),
 forgotten AS (DELETE FROM kafka_tasks WHERE gid IN (SELECT gid FROM gone))
-SELECT gid FROM gone"""
+INSERT INTO kafka_graves (topic, fleet) SELECT topic, fleet FROM gone RETURNING topic"""
+
+GRAVES = "SELECT topic FROM kafka_graves WHERE fleet = $1"
+
+BURIED = "DELETE FROM kafka_graves WHERE topic = $1"
 
 STATE = """SELECT 0 AS kind, 0 AS a, 0 AS b, version AS n, NULL::float8 AS late
 FROM kafka_fleets WHERE fleet = $1

@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from bus.backends.kafka import log, statements
+from bus.backends.kafka.bind import bury
 from bus.backends.kafka.link import KafkaLink
 from bus.database.database import BusDatabase
 from bus.errors import BusError, Unreachable
@@ -69,6 +70,7 @@ class Sweeper:
                 statements.SWEPT, now, *zip(*sorted(swept), strict=True), sure=False
             )
             await self._forget(gid)
+        await bury(self._link, self._database)
 
     async def close(self) -> None:
         """Sweep no more."""

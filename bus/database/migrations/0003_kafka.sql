@@ -8,7 +8,8 @@ CREATE TABLE muster_bus.kafka_fleets (
 );
 
 -- A group from its first bind to its unbind. `cut`: into how many slices its lanes are cut now;
--- `widest`: the most they ever were; `slots`: partitions of its topic for each lane.
+-- `widest`: the most they ever were; `slots`: partitions of its topic for each lane. `closing`: who
+-- is about to unbind it.
 CREATE TABLE muster_bus.kafka_groups (
     gid         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     fleet       integer NOT NULL REFERENCES muster_bus.fleets ON DELETE CASCADE,
@@ -19,8 +20,14 @@ CREATE TABLE muster_bus.kafka_groups (
     widest      integer NOT NULL,
     slots       integer NOT NULL,
     ready       boolean NOT NULL DEFAULT false,
-    closing     boolean NOT NULL DEFAULT false,
+    closing     bigint,
     UNIQUE (fleet, name)
+);
+
+-- Topics whose group is no more, until Kafka has deleted them.
+CREATE TABLE muster_bus.kafka_graves (
+    topic       text PRIMARY KEY,
+    fleet       integer NOT NULL REFERENCES muster_bus.fleets ON DELETE CASCADE
 );
 
 -- A partition: hand-overs go on at `next`; all that it accepted up to the time `upto` was handed
