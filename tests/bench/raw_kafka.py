@@ -70,13 +70,13 @@ async def _raw_publish(address: str, topic: str, n: int, size: int) -> float:
     producer = AIOKafkaProducer(bootstrap_servers=address, acks="all", max_batch_size=900_000)
     await producer.start()
     await producer.partitions_for(topic)
-    headers = [(key, value.encode()) for key, value in _HEADERS.items()]
     body = b"x" * size
 
     async def publish(first: int) -> None:
         batch = producer.create_batch()
         for number in range(first, min(first + BATCH, n)):
             key = b"task-%d" % number
+            headers = [(name, value.encode()) for name, value in _HEADERS.items()]
             batch.append(key=key, value=body, timestamp=None, headers=headers)
         await (await producer.send_batch(batch, topic, partition=first // BATCH % PARTITIONS))
 

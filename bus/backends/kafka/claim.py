@@ -70,7 +70,7 @@ class Claims:
         self, group: Group, owner: int, next_: Mapping[int, int], chosen: Sequence[Choice]
     ) -> list[Delivery]:
         rows = await self._ask(group, owner, next_, chosen)
-        taken = [row for row in rows if row["old"]]
+        taken = [row for row in rows if row["offs"] is None]
         since = self._clock.monotonic()
         receipts = {
             row["key"]: Receipt(group.gid, row["key"], owner, since, row["body"] is not None)
@@ -86,12 +86,12 @@ class Claims:
             earlier, receipt = row["handed"] - 1, receipts[row["key"]]
             delivery = Delivery(messages[row["key"]], group.name, earlier, receipt)
             lanes[row["lane"], row["slice"]].append(delivery)
-        ours = {(row["part"], row["off"]) for row in rows if not row["old"]}
+        ours = {row["part"]: {*row["offs"]} for row in rows if row["offs"] is not None}
         found: list[Delivery] = []
         for choice in chosen:
             found += _of_rows(choice, lanes)
             for each in choice.records:
-                if (each.part, each.offset) in ours:
+                if each.offset in ours.get(each.part, ()):
                     receipt = Receipt(group.gid, each.key, owner, since, False)
                     found.append(Delivery(each.message, group.name, 0, receipt))
         return found

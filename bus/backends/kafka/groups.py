@@ -27,6 +27,9 @@ class Group:
     widest: int
     slots: int
 
+    def __hash__(self) -> int:
+        return self.gid
+
     def rows_of(self, lane: Lane, slices: int) -> Sequence[int]:
         """The slices of rows that lie in `lane` for one who cuts lanes into `slices`."""
         return range(lane.slice, self.widest, slices)

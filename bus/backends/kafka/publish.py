@@ -18,6 +18,7 @@ from bus.database.database import BusDatabase
 from bus.sizes import check_sizes
 
 Columns = list[Sequence[object]]
+Place = tuple[Group, int]
 
 
 class Publisher:
@@ -40,30 +41,25 @@ class Publisher:
         check_sizes(messages)
         await self._link.ready("publishing")
         routed = (await self._groups.current()).route(messages, owed=owed)
+        sizes = {place: sum(map(size_of, found)) for place, found in routed.logged.items()}
         if owed:
-            size = sum(size_of(m) for found in routed.logged.values() for m in found)
-            size += sum(size_of(m) for _, m in routed.rows)
+            size = sum(sizes.values()) + sum(size_of(m) for _, m in routed.rows)
             await self._gauge.admit(size, follow_up=follow_up)
-        await self._log(routed)
+        await self._log(routed, sizes)
         if routed.rows:
             await self._database.fetch(statements.KEEP, *columns(routed.rows))
             self._bells.tell_rows({group.gid for group, _ in routed.rows})
 
-    async def _log(self, routed: Routed) -> None:
-        """Put these into the logs: the first batch of each partition, then the second ones."""
-        waiting = [
-            (group, part, batches(found), iter(found))
-            for (group, part), found in routed.logged.items()
-        ]
-        while waiting:
-            rounds = [(*each, next(each[2], None)) for each in waiting]
-            going = [(*each[:4], *each[4]) for each in rounds if each[4] is not None]
-            sent = [(group.topic, part, batch) for group, part, _, _, batch, _ in going]
-            offsets = await log.append(self._link, sent) if sent else []
-            for (group, part, _, found, _, number), offset in zip(going, offsets, strict=True):
-                size = sum(map(size_of, islice(found, number)))
-                self._bells.tell_records(group.gid, part, offset + number, size)
-            waiting = [(group, part, more, found) for group, part, more, found, *_ in going]
+    async def _log(self, routed: Routed, sizes: dict[Place, int]) -> None:
+        """Put these into the logs: the first batch of each partition, then the second ones. The
+        bytes of a partition are told with its first batch."""
+        waiting = {place: batches(found) for place, found in routed.logged.items()}
+        while going := {place: some for place, more in waiting.items() for some in islice(more, 1)}:
+            sent = [(group.topic, part, batch) for (group, part), (batch, _) in going.items()]
+            offsets = await log.append(self._link, sent)
+            for (place, (_, number)), offset in zip(going.items(), offsets, strict=True):
+                group, part = place
+                self._bells.tell_records(group.gid, part, offset + number, sizes.pop(place, 0))
 
 
 def columns(rows: Sequence[tuple[Group, Message]]) -> Columns:

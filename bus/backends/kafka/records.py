@@ -8,8 +8,9 @@ without that header is of a foreign publisher, and a message without an id.
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -17,8 +18,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from bus.backend import Lane, LaneName, Message
+from bus.backend import NORMAL, Lane, LaneName, Message
 from bus.backends.kafka import unread
+from contracts.quick import quick
 
 HEADER = "muster"
 """The header of ours; the others are the message's."""
@@ -32,31 +34,24 @@ BATCH_BYTES = 950_000
 _LONGEST = 600
 """Characters of a key in the database, whose index takes 2,704 bytes of a row."""
 
-_EACH = 70
-"""Bytes of a record beside its texts, at most."""
 
-
+@quick
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A record that was read: where it lies, when the broker took it (seconds), what it is, and
-    the bytes that counts for."""
+    """A record that was read: where it lies, when the broker took it (seconds), what it is, its
+    dedupe key, and the bytes that it counts for. One without an id has a key of its own."""
 
     part: int
     offset: int
     time: float
     message: Message
+    key: str
     size: int
-
-    @property
-    def key(self) -> str:
-        """Its dedupe key; one without an id has a key of its own."""
-        m = self.message
-        return kept_key(m.key()) if m.id else f"/{self.part}/{self.offset}"
 
 
 def size_of(m: Message) -> int:
     """The bytes that a message counts for."""
-    return len(m.body) + sum(map(len, m.headers)) + sum(map(len, m.headers.values()))
+    return len(m.body) + len("".join(m.headers)) + len("".join(m.headers.values()))
 
 
 def comes_back(m: Message) -> bool:
@@ -66,40 +61,35 @@ def comes_back(m: Message) -> bool:
 
 def batches(messages: Iterable[Message]) -> Iterator[tuple[bytes, int]]:
     """Batches as a broker takes them, and how many records each has."""
-    part: list[tuple[bytes | None, Message, list[tuple[str, bytes]]]] = []
-    size = 0
+    builder, count = _builder(), 0
     for m in messages:
-        headers = _headers(m)
-        length = len(m.body) + _EACH + len(m.id) * 4
-        length += sum(len(name) * 4 + len(value) + 8 for name, value in headers)
-        if part and size + length > BATCH_BYTES:
-            yield _batch(part), len(part)
-            part, size = [], 0
-        part.append((m.id.encode("utf-8", "surrogatepass") if m.id else None, m, headers))
-        size += length
-    if part:
-        yield _batch(part), len(part)
+        record = (m.id.encode("utf-8", "surrogatepass") if m.id else None, m.body, _headers(m))
+        if builder.append(count, 0, *record) is None:  # it is full
+            yield bytes(builder.build()), count
+            builder, count = _builder(), 0
+            builder.append(count, 0, *record)
+        count += 1
+    if count:
+        yield bytes(builder.build()), count
 
 
 def _headers(m: Message) -> list[tuple[str, bytes]]:
     own = f"{m.lane.name} {m.lane.slice} {m.group or '*'} {m.topic}"
     headers = [(name, value.encode("utf-8", "surrogatepass")) for name, value in m.headers.items()]
-    return [*headers, (HEADER, own.encode())]
+    headers.append((HEADER, own.encode()))
+    return headers
 
 
-def _batch(records: Sequence[tuple[bytes | None, Message, list[tuple[str, bytes]]]]) -> bytes:
-    builder = DefaultRecordBatchBuilder(
+def _builder() -> DefaultRecordBatchBuilder:
+    return DefaultRecordBatchBuilder(
         magic=2,
         compression_type=0,
         is_transactional=0,
         producer_id=-1,
         producer_epoch=-1,
         base_sequence=-1,
-        batch_size=1 << 30,
+        batch_size=BATCH_BYTES,
     )
-    for number, (key, m, headers) in enumerate(records):
-        builder.append(number, 0, key, m.body, headers)
-    return bytes(builder.build())
 
 
 def read(part: int, content: bytes, first: int) -> Iterator[Logged]:
@@ -108,9 +98,7 @@ def read(part: int, content: bytes, first: int) -> Iterator[Logged]:
     for batch in unread.split(content):
         for record in _records(batch):
             if record.offset >= first:
-                message = _message(record.key, record.value, record.headers)
-                time = record.timestamp / 1000
-                yield Logged(part, record.offset, time, message, size_of(message))
+                yield _logged(part, record)
 
 
 def _records(batch: bytes) -> Iterable[Any]:
@@ -123,22 +111,22 @@ def _records(batch: bytes) -> Iterable[Any]:
         return unread.records(batch)
 
 
-def _message(
-    key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
-) -> Message:
-    texts = {name: _text(text or b"") for name, text in headers}
-    lane, slice_, group, topic = _own(texts.pop(HEADER, ""))
-    id_ = _text(key) if key and topic else ""
-    return Message(
-        id_,
-        0,
-        topic or TOPIC_UNKNOWN,
-        bytes(value or b""),
-        MappingProxyType(texts),
-        Lane(lane, slice_),
-        0.0,
-        None if group == "*" else group,
-    )
+def _logged(part: int, record: Any) -> Logged:
+    texts, own = dict[str, str](), b""
+    body = record.value or b""
+    size = len(body)
+    for name, raw in record.headers:
+        if name == HEADER:
+            own = raw or b""
+            continue
+        text = texts[name] = _text(raw) if raw else ""
+        size += len(name) + len(text)
+    lane, group, topic = _own(own)
+    id_ = _text(record.key) if record.key and topic else ""
+    headers = MappingProxyType(texts)
+    message = Message(id_, 0, topic or TOPIC_UNKNOWN, body, headers, lane, 0.0, group)
+    key = kept_key(message.key()) if id_ else f"/{part}/{record.offset}"
+    return Logged(part, record.offset, record.timestamp / 1000, message, key, size)
 
 
 def _text(raw: bytes) -> str:
@@ -149,12 +137,14 @@ def _text(raw: bytes) -> str:
         return raw.decode("utf-8", "backslashreplace")
 
 
-def _own(text: str) -> tuple[LaneName, int, str, str]:
+@lru_cache(maxsize=1024)
+def _own(raw: bytes) -> tuple[Lane, str | None, str]:
+    """Lane, group and topic, if it is a header of ours."""
     try:
-        lane, slice_, group, topic = text.split(" ", 3)
-        return LaneName(lane), int(slice_), group, topic
+        lane, slice_, group, topic = _text(raw).split(" ", 3)
+        return Lane(LaneName(lane), int(slice_)), None if group == "*" else group, topic
     except ValueError:
-        return LaneName.NORMAL, 0, "*", ""
+        return NORMAL, None, ""
 
 
 def to_meta(m: Message) -> str:

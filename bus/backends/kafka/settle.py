@@ -6,7 +6,6 @@ handed out again, which promise 9 allows.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bus.backend import Delivery, Message
 from bus.backends.kafka import statements
@@ -18,9 +17,6 @@ from bus.backends.kafka.records import to_meta
 from bus.database.database import BusDatabase
 from bus.sizes import check_sizes
 from contracts.clock import Clock
-
-if TYPE_CHECKING:
-    from bus.database.links import Row
 
 CARRY_AFTER = 60.0
 """Seconds after which the row of a delivery that is still held takes its message along: it would
@@ -52,22 +48,22 @@ class Settler:
         check_sizes(then)
         given = named(map(receipt, deliveries))
         if not then:
-            rows = await self._database.fetch(statements.SETTLE, *given, sure=False)
-            return _others(deliveries, rows)
+            ours = await self._database.fetchval(statements.SETTLE, *given, sure=False)
+            return _others(deliveries, given, ours)
         routed = (await self._groups.current()).route(then, owed=False)
         kept = [
             (group, m) for (group, _), found in routed.logged.items() for m in found
         ] + routed.rows
-        rows = await self._database.fetch(statements.SETTLE_THEN, *given, *columns(kept))
-        if rows and kept:
+        ours = await self._database.fetchval(statements.SETTLE_THEN, *given, *columns(kept))
+        if ours and kept:
             self._bells.tell_rows({group.gid for group, _ in kept})
-        return _others(deliveries, rows)
+        return _others(deliveries, given, ours)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """See `Backend.extend`; there is at least one delivery."""
         given = named(map(receipt, deliveries))
-        rows = await self._database.fetch(statements.EXTEND, *given, self._lease, sure=False)
-        lost = _others(deliveries, rows)
+        ours = await self._database.fetchval(statements.EXTEND, *given, self._lease, sure=False)
+        lost = _others(deliveries, given, ours)
         now = self._clock.monotonic()
         gone = {id(d) for d in lost}
         held = [d for d in deliveries if id(d) not in gone and _holds_back(receipt(d), now)]
@@ -91,6 +87,12 @@ def _holds_back(each: Receipt, now: float) -> bool:
     return not each.carried and now - each.since >= CARRY_AFTER
 
 
-def _others(deliveries: Sequence[Delivery], rows: "Sequence[Row]") -> list[Delivery]:
-    ours = {tuple(row) for row in rows}
-    return [d for d in deliveries if receipt(d).row not in ours]
+def _others(
+    deliveries: Sequence[Delivery], given: Sequence[Sequence[object]], ours: Sequence[int] | None
+) -> list[Delivery]:
+    """Those that are not among the rows `given`, counted from 1, which were ours."""
+    rows = [*zip(*given, strict=True)]
+    found = {rows[n - 1] for n in ours or ()}
+    if len(found) == len(rows):
+        return []
+    return [d for d in deliveries if receipt(d).row not in found]

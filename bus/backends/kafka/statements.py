@@ -86,8 +86,9 @@ new AS (
         $17::int[]) r (key, part, off, lane, slice, size)
     WHERE r.part = ANY ((SELECT parts FROM ours)::int[])
     ON CONFLICT DO NOTHING RETURNING part, off)
-SELECT true AS old, key, lane, slice, part, off, meta, body, handed FROM taken
-UNION ALL SELECT false, NULL, NULL, NULL, part, off, NULL, NULL, 1 FROM new"""
+SELECT NULL AS offs, key, lane, slice, part, off, meta, body, handed FROM taken
+UNION ALL SELECT array_agg(off), NULL, NULL, NULL, part, NULL, NULL, NULL, 1 FROM new
+    GROUP BY part"""
 
 TAKE = """WITH wanted AS (
     SELECT * FROM unnest($4::smallint[], $5::smallint[], $6::int[]) w (lane, slice, most)),
@@ -97,16 +98,16 @@ picked AS MATERIALIZED (
             AND t.at <= now() ORDER BY t.at LIMIT w.most FOR UPDATE SKIP LOCKED) c)
 UPDATE kafka_tasks t SET at = now() + make_interval(secs => $2), owner = $3, handed = handed + 1
 FROM picked p WHERE t.gid = $1 AND t.key = p.key
-RETURNING true AS old, t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed"""
+RETURNING NULL AS offs, t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed"""
 
-_OURS = """FROM unnest($1::int[], $2::text[], $3::bigint[]) r (gid, key, owner)
+_OURS = """FROM unnest($1::int[], $2::text[], $3::bigint[]) WITH ORDINALITY r (gid, key, owner, n)
 WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND (t.at > now()) IS TRUE
     AND (t.lane < 9) IS TRUE"""  # not `lane < 9`: an index would be read for all that is held
 
 _DONE = f"""UPDATE kafka_tasks t SET lane = 9, slice = 0, at = now(), owner = NULL, meta = NULL,
-    body = NULL {_OURS} RETURNING r.gid, r.key, r.owner"""  # noqa: S608
+    body = NULL {_OURS} RETURNING r.n"""  # noqa: S608
 
-SETTLE = _DONE
+SETTLE = f"WITH gone AS ({_DONE}) SELECT array_agg(n) FROM gone"  # noqa: S608
 
 SETTLE_THEN = f"""WITH gone AS ({_DONE}),
 kept AS (
@@ -117,7 +118,7 @@ kept AS (
         $10::text[], $11::bytea[]) r (gid, key, lane, slice, due, size, meta, body)
     WHERE EXISTS (SELECT FROM gone) AND EXISTS (SELECT FROM kafka_groups g WHERE g.gid = r.gid)
     ON CONFLICT DO NOTHING)
-SELECT gid, key, owner FROM gone"""  # noqa: S608
+SELECT array_agg(n) FROM gone"""  # noqa: S608
 
 KEEP = """INSERT INTO kafka_tasks (gid, key, lane, slice, at, handed, size, meta, body)
 SELECT r.gid, r.key, r.lane, r.slice, greatest(now(), to_timestamp(r.due)), 0, r.size,
@@ -127,8 +128,9 @@ FROM unnest($1::int[], $2::text[], $3::smallint[], $4::smallint[], $5::float8[],
 WHERE EXISTS (SELECT FROM kafka_groups g WHERE g.gid = r.gid)
 ON CONFLICT DO NOTHING"""
 
-EXTEND = f"""UPDATE kafka_tasks t SET at = now() + make_interval(secs => $4) {_OURS}
-RETURNING r.gid, r.key, r.owner"""  # noqa: S608
+EXTEND = f"""WITH held AS (UPDATE kafka_tasks t SET at = now() + make_interval(secs => $4) {_OURS}
+    RETURNING r.n)
+SELECT array_agg(n) FROM held"""  # noqa: S608
 
 CARRY = """UPDATE kafka_tasks t SET meta = r.meta, body = r.body
 FROM unnest($1::int[], $2::text[], $3::bigint[], $4::text[], $5::bytea[])
@@ -161,10 +163,12 @@ FROM fleets f WHERE f.id = $1"""
 SWEEP = """UPDATE kafka_fleets SET swept = now()
 WHERE fleet = $1 AND swept < now() - make_interval(secs => $2) RETURNING now()"""
 
-LOWS = """SELECT g.gid, g.topic, p.part, p.next, p.low, least(p.next,
-    (SELECT min(t.off) FROM kafka_tasks t WHERE t.gid = g.gid AND t.lane = ANY ('{0,2,3}')
-        AND t.part = p.part AND t.body IS NULL)) AS wanted
-FROM kafka_groups g JOIN kafka_parts p USING (gid) WHERE g.fleet = $1 AND g.ready"""
+LOWS = """SELECT g.gid, g.topic, p.part, p.next, p.low, least(p.next, held.off) AS wanted
+FROM kafka_groups g JOIN kafka_parts p USING (gid) LEFT JOIN LATERAL (
+    SELECT t.part, min(t.off) AS off FROM kafka_tasks t
+    WHERE t.gid = g.gid AND t.lane = ANY ('{0,2,3}') AND t.body IS NULL GROUP BY t.part) held
+    USING (part)
+WHERE g.fleet = $1 AND g.ready"""
 
 SWEPT = """UPDATE kafka_parts p SET low = greatest(p.low, a.low),
     upto = CASE WHEN a.drained AND p.next = a.next THEN greatest(p.upto, $1) ELSE p.upto END,

@@ -158,7 +158,8 @@ def test_every_slot_lies_in_one_lane_whatever_the_cut() -> None:
 
 
 def logged(part: int, first: int, count: int) -> list[Logged]:
-    return [Logged(part, first + n, 0.0, task(f"{part}-{first + n}"), 2) for n in range(count)]
+    places = range(first, first + count)
+    return [Logged(part, n, 0.0, task(f"{part}-{n}"), f"{part}-{n}", 2) for n in places]
 
 
 def test_a_shelf_gives_what_follows_and_asks_for_what_is_missing() -> None:
