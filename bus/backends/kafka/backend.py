@@ -44,7 +44,7 @@ class KafkaBackend:
         self._ear = ear
         self._groups = Groups(database)
         self._bells = Bells(database, ear)
-        self._lags = Lags(link, database, self._groups, self._bells)
+        self._lags = Lags(link, database, self._groups)
         self._gauge = Gauge(database, self._lags.all, clock)
         terms = (link, database, self._groups, self._bells)
         self._publisher = Publisher(*terms, self._gauge)
@@ -128,6 +128,8 @@ class KafkaBackend:
             return
         self._closed = True
         await self._bells.close()
+        for puller in self._pullers.values():
+            await puller.close()
         await self._sweeper.close()
         await self._claims.close()
 

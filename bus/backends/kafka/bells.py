@@ -1,12 +1,12 @@
-"""Who waits is told where something lies: by a notice of the database.
+"""Who waits is told of rows that can be taken: by a notice of the database.
 
-A notice names the group and, for records, up to where each partition is known to reach; without
-any it is about rows. Of what is to be told at one moment, one statement tells all; it also counts
-the bytes that wait in the log. Nobody waits for that: what a process that dies does not tell is
-found by who looks once in a lease.
+A notice names the group. Of what is to be told at one moment, one statement tells all; another one
+counts, now and then, the bytes that wait in the log. Nobody waits for either: what a process that
+dies does not tell is found by who looks once in a lease.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -19,6 +19,12 @@ from bus.waking import Bell, new_bell, ring
 _PARTS = 200
 """Partitions in one notice, which may have 8,000 bytes."""
 
+_COUNTED = 0.1
+"""Seconds until bytes are counted; those of many calls at once."""
+
+_ALL = -1
+"""Stands for every group."""
+
 _LAST_WORDS = 0.5
 """Seconds in which the last notices have to be out when the backend is closed."""
 
@@ -30,13 +36,16 @@ class Bells:
         self._database = database
         self._ear = ear
         self._channel = f"muster_kafka_{database.fleet}"
-        self._listener = Listener(self._channel, self._told, self.ring_all, self._back)
+        self._listener = Listener(self._channel, self._told, self.ring_all, self.ring_all)
         self._bells: dict[int, Bell] = {}
-        self._ends: dict[int, dict[int, int]] = {}
-        self._pending: dict[int, dict[int, tuple[int, int]]] = {}
+        self._rows: Counter[int] = Counter()
+        self._taken: dict[int, dict[int, int]] = {}
+        self._pending: dict[int, dict[int, int]] = {}
+        self._stirred: set[int] = set()
+        self._bytes: Counter[tuple[int, int]] = Counter()
         self._telling: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._listening = False
-        self.doubts = 0
         self.closed = False
 
     async def open(self) -> None:
@@ -52,81 +61,103 @@ class Bells:
             bell = self._bells[gid] = new_bell()
         return bell
 
-    def ends(self, gid: int) -> Mapping[int, int]:
-        """Up to where partitions of the group are known to reach; more may be there."""
-        return self._ends.get(gid, {})
+    def rows(self, gid: int) -> int:
+        """Another number whenever something may have changed that is no record."""
+        return self._rows[gid] + self._rows[_ALL]
 
-    def reaches(self, gid: int, ends: Mapping[int, int]) -> None:
-        """Remember up to where partitions reach."""
-        known = self._ends.setdefault(gid, {})
-        for part, end in ends.items():
-            known[part] = max(end, known.get(part, 0))
+    def taken(self, gid: int) -> Mapping[int, int]:
+        """Up to where partitions of the group are known to be handed over."""
+        return self._taken.get(gid, {})
+
+    def ring(self, gid: int) -> None:
+        """Let those who wait for this group here look."""
+        bell = self._bells.pop(gid, None)
+        if bell is not None:
+            ring(bell)
 
     def ring_all(self) -> None:
         """Let every waiting pull look again."""
+        self._rows[_ALL] += 1
         bells, self._bells = self._bells, {}
         for bell in bells.values():
             ring(bell)
 
     def tell_rows(self, gids: Iterable[int]) -> None:
         """Rows of these groups can be taken, or fall due earlier than was known."""
-        for gid in gids:
-            self._pending.setdefault(gid, {})
+        self._stirred.update(gids)
         self._tell()
 
-    def tell_records(self, gid: int, part: int, end: int, size: int) -> None:
-        """A partition reaches up to `end`, with `size` bytes more to read."""
-        pending = self._pending.setdefault(gid, {})
-        before = pending.get(part, (0, 0))
-        pending[part] = (max(end, before[0]), size + before[1])
+    def tell_taken(self, gid: int, nexts: Mapping[int, int]) -> None:
+        """These partitions are handed over up to there: others need not try."""
+        self._pending.setdefault(gid, {}).update(nexts)
         self._tell()
+
+    def count(self, gid: int, part: int, size: int) -> None:
+        """So many bytes more wait in a partition."""
+        self._bytes[gid, part] += size
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count_soon())
 
     async def close(self) -> None:
         """Say what is still to be said, and hear nothing more."""
         self.closed = True
         self.ring_all()
         self._ear.leave(self._listener)
-        if self._telling is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_WORDS):
-                    await asyncio.shield(self._telling)
-            self._telling.cancel()
-            await asyncio.wait([self._telling])
+        if self._counting is not None:
+            self._counting.cancel()
+        last = asyncio.create_task(self._say_all())
+        await asyncio.wait([last], timeout=_LAST_WORDS)
+        tasks = [task for task in (last, self._counting, self._telling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     def _tell(self) -> None:
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_all())
 
     async def _tell_all(self) -> None:
-        while self._pending:
-            pending, self._pending = self._pending, {}
-            counted = [
-                (gid, part, size)
-                for gid, parts in pending.items()
-                for part, (_, size) in parts.items()
-            ]
-            columns = list(zip(*sorted(counted), strict=True)) or [(), (), ()]
-            news = [text for gid, parts in pending.items() for text in _notices(gid, parts)]
+        while self._pending or self._stirred:
+            news = [f"{gid}:" for gid in self._stirred]
+            news += [text for gid, parts in self._pending.items() for text in _notices(gid, parts)]
+            self._pending, self._stirred = {}, set()
             with suppress(BusError):  # who waits looks by itself after a while
-                await self._database.fetch(
-                    statements.RING, self._channel, news, *columns, sure=False
-                )
+                await self._database.fetch(statements.RING, self._channel, news, sure=False)
+
+    async def _count_soon(self) -> None:
+        while self._bytes:
+            await asyncio.sleep(_COUNTED)
+            await self._count_all()
+
+    async def _count_all(self) -> None:
+        counted, self._bytes = self._bytes, Counter()
+        rows = sorted((*place, size) for place, size in counted.items())
+        if not rows:
+            return
+        try:
+            columns = zip(*rows, strict=True)
+            await self._database.fetch(statements.COUNT, *columns, sure=False)
+        except BusError:
+            self._bytes.update(counted)
+
+    async def _say_all(self) -> None:
+        await self._count_all()
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
 
     def _told(self, news: str) -> None:
-        gid, _, places = news.partition(":")
-        ends = (place.partition("=") for place in places.split(",") if place)
-        self.reaches(int(gid), {int(part): int(end) for part, _, end in ends})
-        bell = self._bells.pop(int(gid), None)
-        if bell is not None:
-            ring(bell)
-
-    def _back(self) -> None:
-        """Something may have been told that was not heard."""
-        self.doubts += 1
-        self.ring_all()
+        name, _, places = news.partition(":")
+        gid = int(name)
+        if not places:
+            self._rows[gid] += 1
+            self.ring(gid)
+        taken = self._taken.setdefault(gid, {})
+        for place in filter(None, places.split(",")):
+            part, _, next_ = place.partition("=")
+            taken[int(part)] = max(int(next_), taken.get(int(part), 0))
 
 
-def _notices(gid: int, parts: Mapping[int, tuple[int, int]]) -> list[str]:
-    places = [f"{part}={end}" for part, (end, _) in sorted(parts.items())]
+def _notices(gid: int, parts: Mapping[int, int]) -> list[str]:
+    places = [f"{part}={next_}" for part, next_ in sorted(parts.items())]
     chunks = [places[start : start + _PARTS] for start in range(0, len(places), _PARTS)]
-    return [f"{gid}:{','.join(chunk)}" for chunk in chunks or [[]]]
+    return [f"{gid}:{','.join(chunk)}" for chunk in chunks]

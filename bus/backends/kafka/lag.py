@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from bus.backend import Lag, Lane, LaneName
 from bus.backends.kafka import log, statements
-from bus.backends.kafka.bells import Bells
 from bus.backends.kafka.groups import Group, Groups
 from bus.backends.kafka.link import KafkaLink
 from bus.backends.kafka.names import NAMES, lane_of, slot_of
@@ -15,13 +14,10 @@ from bus.database.database import BusDatabase
 class Lags:
     """Counts what there is. A repetition of a message counts until it would be handed over."""
 
-    def __init__(
-        self, link: KafkaLink, database: BusDatabase, groups: Groups, bells: Bells
-    ) -> None:
+    def __init__(self, link: KafkaLink, database: BusDatabase, groups: Groups) -> None:
         self._link = link
         self._database = database
         self._groups = groups
-        self._bells = bells
 
     async def lag(self, group: Group) -> Mapping[Lane, Lag]:
         """See `Backend.lag`."""
@@ -31,7 +27,6 @@ class Lags:
         nexts = await self._database.fetch(statements.NEXT, group.gid, sure=False)
         places = {row["part"]: row["next"] for row in nexts}
         ends = await log.ends(self._link, group.topic, list(places))
-        self._bells.reaches(group.gid, ends)
         for part, end in ends.items():
             lane = Lane(lane_of(part), slot_of(part) % group.cut)
             counts[lane][0] += max(0, end - places[part])

@@ -1,16 +1,17 @@
 """Connections to the brokers of a Kafka, and who leads which partition.
 
-Two connections to each broker: what is written waits for disks, and a broker answers the requests
-of one connection in their order. Nothing is retried here; a connection that broke is made anew by
-the next request. A Kafka of one broker is spoken to at the address that was given, whatever it
-advertises.
+Several connections to each broker: what is written waits for disks, who waits for records waits for
+publishers, and a broker answers the requests of one connection in their order. Nothing is retried
+here; a connection that broke is made anew by the next request. A Kafka of one broker is spoken to
+at the address that was given, whatever it advertises.
 """
 
 import asyncio
 import ssl
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
@@ -22,14 +23,18 @@ from bus.backends.kafka.errors import LIBRARY, refused, translated
 from bus.errors import Closed
 
 _ANSWER = 3.0
-"""Seconds a broker may take to answer; it is not asked to wait for anything."""
+"""Seconds a broker may take to answer, beside those that it is asked to wait."""
 
 
-class Use(Enum):
-    """What a connection is for."""
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a connection is for, and the seconds that a broker is asked to wait on it at most."""
 
-    READ = "read"
-    WRITE = "write"
+    name: str
+    wait: float = 0.0
+
+
+READ, WRITE = Use("read"), Use("write")
 
 
 class KafkaLink:
@@ -47,7 +52,7 @@ class KafkaLink:
         self._nodes: Mapping[int, tuple[str, int]] = {}
         self._conns: dict[tuple[int, Use], AIOKafkaConnection] = {}
         self._leaders: dict[str, Mapping[int, int]] = {}
-        self._locks = {use: asyncio.Lock() for use in Use}
+        self._locks: defaultdict[Use, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._before: Mapping[int, tuple[str, int]] = {}
         self._closed = False
 
@@ -58,14 +63,14 @@ class KafkaLink:
 
     async def ready(self, doing: str) -> None:
         """Return when there is a connection. Raises `Unreachable`, `AccessDenied`, `Closed`."""
-        await self._conn(self._any(), Use.READ, doing)
+        await self._conn(self._any(), READ, doing)
 
     async def ping(self) -> None:
         """Return when a broker has answered on the connection that reads."""
         await self.ask(MetadataRequest([]), "asking whether it is there")
 
     async def ask(
-        self, request: Any, doing: str, *, use: Use = Use.READ, node: int | None = None
+        self, request: Any, doing: str, *, use: Use = READ, node: int | None = None
     ) -> Any:
         """The answer to a request of a broker, by default of any."""
         conn = await self._conn(self._any() if node is None else node, use, doing)
@@ -73,7 +78,7 @@ class KafkaLink:
             try:
                 return await conn.send(request)
             except TimeoutError:
-                conn.close()
+                self._drop(conn)
                 raise KafkaConnectionError(f"no answer for {self._patience:g} s") from None
 
     async def leaders(self, topic: str, doing: str, parts: Iterable[int] = ()) -> Mapping[int, int]:
@@ -116,6 +121,13 @@ class KafkaLink:
         """Ask again which brokers there are."""
         await self._metadata(doing, [])
 
+    def _drop(self, silent: AIOKafkaConnection) -> None:
+        """Close this connection, and those to the same broker on which nobody would notice."""
+        silent.close()
+        for (_, use), conn in self._conns.items():
+            if use.wait and (conn.host, conn.port) == (silent.host, silent.port):
+                conn.close()
+
     async def _metadata(self, doing: str, topics: list[str]) -> Any:
         answer = await self.ask(MetadataRequest(topics, False), doing)
         self._learn(answer)
@@ -153,9 +165,10 @@ class KafkaLink:
         why: BaseException = KafkaConnectionError(f"broker {node} is not there")
         for host, port in tries:
             try:
-                conn = await self._open(host, port)
-                if node not in self._nodes:
-                    node = await self._introduce(conn)
+                async with asyncio.timeout(self._patience):
+                    conn = await self._open(host, port, use)
+                    if node not in self._nodes:
+                        node = await self._introduce(conn)
             except LIBRARY as error:
                 why = error
                 continue
@@ -180,13 +193,13 @@ class KafkaLink:
         at = {place: node for node, place in self._nodes.items()}
         return at.get((conn.host, conn.port), next(iter(self._nodes), -1))
 
-    async def _open(self, host: str, port: int) -> AIOKafkaConnection:
+    async def _open(self, host: str, port: int, use: Use) -> AIOKafkaConnection:
         to = self.address
         return await create_conn(
             host,
             port,
             client_id=self._name,
-            request_timeout_ms=int(self._patience * 1000),
+            request_timeout_ms=int((self._patience + use.wait) * 1000),
             ssl_context=self._context,
             security_protocol=to.protocol,
             sasl_mechanism=to.login if to.user is not None else None,

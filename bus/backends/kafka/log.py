@@ -4,7 +4,7 @@ Nothing of what was read is kept at the broker: no sessions, no offsets.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.produce import ProduceRequest
 
 from bus.backends.kafka.errors import translated
-from bus.backends.kafka.link import KafkaLink, Use
+from bus.backends.kafka.link import READ, WRITE, KafkaLink, Use
 from bus.backends.kafka.records import Logged, read
+from bus.backends.kafka.unread import after
 from bus.errors import Unreachable
 
 MOST_BYTES = 1 << 20
@@ -31,66 +32,62 @@ _EARLIEST, _LATEST = -2, -1
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one question brought of a partition: records from the offset asked for on, and the
-    offset after the last one that is safe. `gone`: there is nothing at that offset, neither now nor
-    later; the oldest record lies at `start`."""
+    """What one question brought of a partition: records from the offset asked for on, the offset
+    after the last one that is safe, and `upto`, the one after what was read. `gone`: there is
+    nothing at that offset, neither now nor later; the oldest record lies at `start`."""
 
     records: Sequence[Logged]
     end: int
     gone: bool = False
     start: int = 0
+    upto: int = 0
 
 
 Batch = tuple[str, int, bytes]
 """What is to be put where: topic, partition, records."""
 
 
-async def append(link: KafkaLink, batches: Sequence[Batch]) -> list[int]:
-    """Put batches where every replica in sync has them, one request to each broker; the offset of
-    the first record of each. No partition may be in it twice."""
+async def append(link: KafkaLink, batches: Sequence[Batch]) -> None:
+    """Put batches where every replica in sync has them, one request to each broker. No partition
+    may be in it twice."""
     doing = "publishing"
     shares: dict[int, list[Batch]] = {}
     for topic, part, batch in batches:
         leader = (await link.leaders(topic, doing, [part]))[part]
         shares.setdefault(leader, []).append((topic, part, batch))
     sent = [_append_to(link, node, share, doing) for node, share in shares.items()]
-    if len(sent) == 1:
-        offsets = await sent[0]
-    else:
-        found = await asyncio.gather(*sent, return_exceptions=True)
-        for each in found:
-            if isinstance(each, BaseException):
-                raise each
-        offsets = {
-            place: at for each in found if isinstance(each, dict) for place, at in each.items()
-        }
-    return [offsets[topic, part] for topic, part, _ in batches]
+    for each in await asyncio.gather(*sent, return_exceptions=True):
+        if isinstance(each, BaseException):
+            raise each
 
 
-async def _append_to(
-    link: KafkaLink, node: int, batches: Sequence[Batch], doing: str
-) -> dict[tuple[str, int], int]:
+async def _append_to(link: KafkaLink, node: int, batches: Sequence[Batch], doing: str) -> None:
     topics: dict[str, list[tuple[int, bytes]]] = {}
     for topic, part, batch in batches:
         topics.setdefault(topic, []).append((part, batch))
     request = ProduceRequest(None, _ALL, _TIMEOUT_MS, list(topics.items()))
     try:
-        answer = await link.ask(request, doing, use=Use.WRITE, node=node)
+        answer = await link.ask(request, doing, use=WRITE, node=node)
     except Unreachable:
         for topic in topics:
             link.forget(topic)
         raise
-    places = [(topic, *place) for topic, found in answer.topics for place in found]
-    for topic, _, code, *_ in places:
-        link.check(code, topic, doing)
-    return {(topic, part): offset for topic, part, _, offset, *_ in places}
+    for topic, places in answer.topics:
+        for _, code, *_ in places:
+            link.check(code, topic, doing)
 
 
-async def fetch(link: KafkaLink, topic: str, wanted: Mapping[int, int]) -> dict[int, Found]:
-    """Of each partition, what lies from this offset on."""
+async def fetch(
+    link: KafkaLink, topic: str, wanted: Mapping[int, int], *, use: Use = READ
+) -> dict[int, Found]:
+    """Of each partition, what lies from this offset on; with a `use` that waits, as soon as there
+    is something in one of them."""
     doing = "reading the log"
-    shares = _by_leader(await link.leaders(topic, doing, wanted), wanted)
-    asked = [_fetch_from(link, topic, node, wanted, parts) for node, parts in shares.items()]
+    shares = by_leader(await link.leaders(topic, doing, wanted), wanted)
+    asked = [
+        _fetch_from(link, topic, node, {part: wanted[part] for part in parts}, use=use)
+        for node, parts in shares.items()
+    ]
     found = [each for answer in await asyncio.gather(*asked) for each in answer]
     lost = [part for part, code, *_ in found if code == _OUT_OF_RANGE]
     starts = await ends(link, topic, lost, oldest=True) if lost else {}
@@ -101,16 +98,17 @@ async def fetch(link: KafkaLink, topic: str, wanted: Mapping[int, int]) -> dict[
             continue
         link.check(code, topic, doing)
         with translated(link.where, doing):
-            read_[part] = Found(tuple(read(part, content or b"", wanted[part])), end)
+            records = tuple(read(part, content or b"", wanted[part]))
+            read_[part] = Found(records, end, upto=after(content or b""))
     return read_
 
 
 async def _fetch_from(
-    link: KafkaLink, topic: str, node: int, wanted: Mapping[int, int], parts: Sequence[int]
+    link: KafkaLink, topic: str, node: int, wanted: Mapping[int, int], *, use: Use
 ) -> list[Any]:
-    asked = [(part, wanted[part], MOST_BYTES) for part in parts]
-    request = FetchRequest(0, 1, _ANSWER_BYTES, 0, [(topic, asked)])
-    answer = await link.ask(request, "reading the log", node=node)
+    asked = [(part, place, MOST_BYTES) for part, place in wanted.items()]
+    request = FetchRequest(int(use.wait * 1000), 1, _ANSWER_BYTES, 0, [(topic, asked)])
+    answer = await link.ask(request, "reading the log", use=use, node=node)
     return [part for _, found in answer.topics for part in found]
 
 
@@ -120,7 +118,7 @@ async def ends(
     """The offset after the last record of each partition that is safe; or that of its oldest."""
     doing = "asking how long the log is"
     which = _EARLIEST if oldest else _LATEST
-    shares = _by_leader(await link.leaders(topic, doing, parts), parts)
+    shares = by_leader(await link.leaders(topic, doing, parts), parts)
     found: dict[int, int] = {}
     for node, ours in shares.items():
         request = OffsetRequest(-1, 0, [(topic, [(part, which) for part in ours])])
@@ -136,17 +134,18 @@ async def delete_below(link: KafkaLink, topic: str, lows: Mapping[int, int]) -> 
     """Let the broker delete what lies below these offsets, when it comes to it."""
     doing = "deleting what is done"
     leaders = await link.leaders(topic, doing, lows)
-    for node, parts in _by_leader(leaders, lows).items():
+    for node, parts in by_leader(leaders, lows).items():
         asked = [(topic, [(part, lows[part]) for part in parts])]
         request = DeleteRecordsRequest(asked, _TIMEOUT_MS)
-        answer = await link.ask(request, doing, use=Use.WRITE, node=node)
+        answer = await link.ask(request, doing, use=WRITE, node=node)
         codes = [place[2] for found in answer.topics for place in found[1]]
         for code in codes:
             if code != _OUT_OF_RANGE:
                 link.check(code, topic, doing)
 
 
-def _by_leader(leaders: Mapping[int, int], parts: Any) -> dict[int, list[int]]:
+def by_leader(leaders: Mapping[int, int], parts: Iterable[int]) -> dict[int, list[int]]:
+    """Partitions by the broker that leads them."""
     found: dict[int, list[int]] = {}
     for part in sorted(parts):
         found.setdefault(leaders[part], []).append(part)

@@ -52,14 +52,13 @@ class Publisher:
 
     async def _log(self, routed: Routed, sizes: dict[Place, int]) -> None:
         """Put these into the logs: the first batch of each partition, then the second ones. The
-        bytes of a partition are told with its first batch."""
+        bytes of a partition are counted with its first batch."""
         waiting = {place: batches(found) for place, found in routed.logged.items()}
         while going := {place: some for place, more in waiting.items() for some in islice(more, 1)}:
-            sent = [(group.topic, part, batch) for (group, part), (batch, _) in going.items()]
-            offsets = await log.append(self._link, sent)
-            for (place, (_, number)), offset in zip(going.items(), offsets, strict=True):
-                group, part = place
-                self._bells.tell_records(group.gid, part, offset + number, sizes.pop(place, 0))
+            sent = [(group.topic, part, batch) for (group, part), batch in going.items()]
+            await log.append(self._link, sent)
+            for group, part in going:
+                self._bells.count(group.gid, part, sizes.pop((group, part), 0))
 
 
 def columns(rows: Sequence[tuple[Group, Message]]) -> Columns:

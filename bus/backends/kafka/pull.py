@@ -2,22 +2,24 @@
 
 Two questions to the database and one to Kafka at most; of members with the same records one moves
 the partition on, the others look again. Who finds nothing sleeps until a bell rings, a row falls
-due, or a lease is over: then the log is looked at though nobody rang.
+due, or a lease is over. Records that come meanwhile are claimed without the first question.
 """
 
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bus.backend import Delivery, Lane, Turn
 from bus.backends.kafka import log, statements
 from bus.backends.kafka.bells import Bells
-from bus.backends.kafka.choosing import Waiting, choose
+from bus.backends.kafka.choosing import Choice, Waiting, choose
 from bus.backends.kafka.claim import Claims
+from bus.backends.kafka.crowd import Crowd
 from bus.backends.kafka.groups import Group, Groups
 from bus.backends.kafka.link import KafkaLink
 from bus.backends.kafka.names import CODES, parts_for
+from bus.backends.kafka.polls import Polls
 from bus.backends.kafka.shelf import Shelf
 from bus.database.database import BusDatabase
 from bus.turns import named, turns_of
@@ -37,6 +39,15 @@ class State:
     next: Mapping[int, int]
     due: Mapping[tuple[int, int], int]
     look: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a pull asks for."""
+
+    turns: Sequence[Turn]
+    lanes: Sequence[Lane]
+    limit: int
 
 
 class Puller:
@@ -64,34 +75,43 @@ class Puller:
         self._clock = clock
         self._gid = -1
         self._shelf = Shelf()
-        self._looked = -lease
-        self._doubts = -1
+        self._polls: Polls | None = None
+        self._looked = False
         self._luck = random.Random()
+        self._crowd = Crowd(self._luck)
 
     async def pull(
         self, name: str, wanted: Sequence[Lane | Turn], limit: int, wait: float
     ) -> list[Delivery]:
         """See `Backend.pull`."""
-        turns, lanes = turns_of(wanted, limit), named(wanted)
+        what = Wanted(turns_of(wanted, limit), named(wanted), limit)
         end = self._clock.monotonic() + wait
         eager = wait <= 0
         while True:
             await self._link.ready("pulling")
             group = await self._groups.bound(name)
-            bell = self._bells.bell(group.gid)
-            state = await self._state(group, lanes, limit)
+            rows = self._bells.rows(group.gid)
+            state = await self._state(group, what)
             if (await self._groups.at(state.version)).groups.get(name) != group:
                 continue
-            found, look = await self._take(group, state, turns, limit, eager=eager)
+            found = await self._take(group, state, what, eager=eager)
             left = end - self._clock.monotonic()
             if found or left <= 0 or self._bells.closed:
+                return found or []
+            if found is not None:  # another was quicker
+                await self._clock.sleep(min(left, _AGAIN))
+            elif found := await self._wait(group, state, what, min(left, state.look), rows=rows):
                 return found
-            await rung(bell, self._clock, min(left, look))
 
-    async def _state(self, group: Group, lanes: Sequence[Lane], limit: int) -> State:
+    async def close(self) -> None:
+        """Wait for nothing more."""
+        if self._polls is not None:
+            await self._polls.close()
+
+    async def _state(self, group: Group, what: Wanted) -> State:
         places = [
             (CODES[lane.name], slice_)
-            for lane in lanes
+            for lane in what.lanes
             for slice_ in group.rows_of(lane, self._slices)
         ]
         codes, slices = [*zip(*places, strict=True)] or [(), ()]
@@ -101,7 +121,7 @@ class Puller:
             group.gid,
             codes,
             slices,
-            limit,
+            what.limit,
             self._lease,
             sure=False,
         )
@@ -115,20 +135,73 @@ class Puller:
         )
 
     async def _take(
-        self, group: Group, state: State, turns: Sequence[Turn], limit: int, *, eager: bool
-    ) -> tuple[list[Delivery], float]:
-        """What can be had now; if nothing, when to look again though nobody rings."""
-        if group.gid != self._gid:
-            self._gid, self._shelf, self._looked = group.gid, Shelf(), -self._lease
-        lanes = dict.fromkeys(lane for turn in turns for lane in turn.lanes)
-        parts = [p for lane in lanes for p in parts_for(lane, group.slots, self._slices)]
-        await self._read(group, state, [p for p in parts if p in state.next], eager=eager)
-        waiting = {lane: self._waiting(group, state, lane) for lane in lanes}
-        chosen = choose(turns, limit, waiting)
-        if not chosen:
-            return [], min(state.look, self._lease)
-        owner = secrets.randbits(62)
-        return await self._claims.claim(group, owner, state.next, chosen), _AGAIN
+        self, group: Group, state: State, what: Wanted, *, eager: bool
+    ) -> list[Delivery] | None:
+        """What can be had now; None if there is nothing."""
+        if group.gid != self._gid or self._polls is None:
+            await self._begin(group)
+        await self._read(group, state, self._parts(group, state, what), eager=eager)
+        chosen = self._choose(group, state, what)
+        return await self._claim(group, state, chosen) if chosen else None
+
+    async def _begin(self, group: Group) -> None:
+        await self.close()
+        self._gid, self._shelf, self._looked = group.gid, Shelf(), False
+        terms = (self._link, self._bells, group, self._shelf)
+        self._polls = Polls(*terms, wait=self._lease, clock=self._clock)
+
+    async def _wait(
+        self, group: Group, state: State, what: Wanted, seconds: float, *, rows: int
+    ) -> list[Delivery]:
+        """Records that come within `seconds`, if no other takes them; nothing as soon as there may
+        be something else."""
+        until = self._clock.monotonic() + seconds
+        while self._clock.monotonic() < until:
+            bell = self._bells.bell(group.gid)
+            if self._bells.rows(group.gid) != rows or self._bells.closed:
+                break
+            if self._choose(group, replace(state, due={}), what):
+                await self._clock.sleep(self._crowd.delay())
+                state = self._passed(group, state)
+                if chosen := self._choose(group, replace(state, due={}), what):
+                    return await self._compete(group, state, chosen)
+                self._crowd.lost()
+            await self._ask(state, self._parts(group, state, what))
+            await rung(bell, self._clock, until - self._clock.monotonic())
+        return []
+
+    def _passed(self, group: Group, state: State) -> State:
+        """Where the group stands as far as others have told since."""
+        taken = self._bells.taken(group.gid)
+        return replace(state, next={p: max(at, taken.get(p, 0)) for p, at in state.next.items()})
+
+    async def _compete(
+        self, group: Group, state: State, chosen: Sequence[Choice]
+    ) -> list[Delivery]:
+        """Try for records; those that hold back for them, if there are some, are told."""
+        began = self._clock.monotonic()
+        found = await self._claim(group, state, chosen)
+        if not found:
+            self._crowd.lost()
+            return []
+        self._crowd.won(self._clock.monotonic() - began)
+        records = [each for choice in chosen for each in choice.records]
+        if self._crowd.others >= 1 and len(found) == len(records):
+            self._bells.tell_taken(group.gid, {each.part: each.offset + 1 for each in records})
+        return found
+
+    async def _claim(self, group: Group, state: State, chosen: Sequence[Choice]) -> list[Delivery]:
+        return await self._claims.claim(group, secrets.randbits(62), state.next, chosen)
+
+    def _parts(self, group: Group, state: State, what: Wanted) -> list[int]:
+        """The partitions that lie in these lanes."""
+        parts = (p for lane in what.lanes for p in parts_for(lane, group.slots, self._slices))
+        return [p for p in parts if p in state.next]
+
+    def _choose(self, group: Group, state: State, what: Wanted) -> list[Choice]:
+        """What to take of what is here."""
+        waiting = {lane: self._waiting(group, state, lane) for lane in what.lanes}
+        return choose(what.turns, what.limit, waiting)
 
     def _waiting(self, group: Group, state: State, lane: Lane) -> Waiting:
         rows = {
@@ -140,17 +213,21 @@ class Puller:
         return Waiting(rows, {part: self._shelf.waiting(part, state.next[part]) for part in parts})
 
     async def _read(self, group: Group, state: State, parts: Sequence[int], *, eager: bool) -> None:
-        """Read where more is known to be; everywhere if that may have been missed."""
-        ends = self._bells.ends(group.gid)
-        places = {p: self._shelf.missing(p, state.next[p], ends) for p in parts}
+        """Read where more is known to be, and everywhere at first; be told what comes where nothing
+        is left."""
+        places = {p: self._shelf.missing(p, state.next[p]) for p in parts}
         asked = {part: place for part, place in places.items() if place is not None}
-        if self._doubtful() or (eager and not any(state.due.values())):
-            asked = {p: self._shelf.place(p, state.next[p]) for p in state.next if p in parts}
-            asked = {p: at for p, at in asked.items() if not self._shelf.waiting(p, state.next[p])}
-            self._looked, self._doubts = self._clock.monotonic(), self._bells.doubts
+        if not self._looked or (eager and not any(state.due.values())):
+            asked, self._looked = self._empty(state, parts), True
         if asked:
             self._shelf.put(asked, await log.fetch(self._link, group.topic, asked))
+        await self._ask(state, parts)
 
-    def _doubtful(self) -> bool:
-        now = self._clock.monotonic()
-        return self._doubts != self._bells.doubts or now - self._looked >= self._lease
+    async def _ask(self, state: State, parts: Sequence[int]) -> None:
+        if self._polls is not None:
+            await self._polls.ask(self._empty(state, parts))
+
+    def _empty(self, state: State, parts: Sequence[int]) -> dict[int, int]:
+        """The partitions of which nothing is here, and from where on to read them."""
+        places = {p: self._shelf.place(p, state.next[p]) for p in parts}
+        return {p: at for p, at in places.items() if not self._shelf.waiting(p, state.next[p])}

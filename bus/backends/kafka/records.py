@@ -59,18 +59,18 @@ def comes_back(m: Message) -> bool:
     return bool(m.due or m.copy or m.lane.name is LaneName.RETRY)
 
 
-def batches(messages: Iterable[Message]) -> Iterator[tuple[bytes, int]]:
-    """Batches as a broker takes them, and how many records each has."""
+def batches(messages: Iterable[Message]) -> Iterator[bytes]:
+    """Batches as a broker takes them."""
     builder, count = _builder(), 0
     for m in messages:
         record = (m.id.encode("utf-8", "surrogatepass") if m.id else None, m.body, _headers(m))
         if builder.append(count, 0, *record) is None:  # it is full
-            yield bytes(builder.build()), count
+            yield bytes(builder.build())
             builder, count = _builder(), 0
             builder.append(count, 0, *record)
         count += 1
     if count:
-        yield bytes(builder.build()), count
+        yield bytes(builder.build())
 
 
 def _headers(m: Message) -> list[tuple[str, bytes]]:

@@ -24,11 +24,13 @@ class Stretch:
         self.upto = base
         self.records: list[Logged] = []
 
-    def add(self, records: Sequence[Logged]) -> None:
-        """What follows on `upto`."""
-        self.records = [*self.records, *records][:KEPT]
-        if self.records:
-            self.upto = max(self.upto, self.records[-1].offset + 1)
+    def add(self, records: Sequence[Logged], upto: int) -> None:
+        """What follows on `upto`, and up to where that is everything."""
+        self.records = [*self.records, *records]
+        self.upto = max(self.upto, upto, *(each.offset + 1 for each in self.records[-1:]))
+        if len(self.records) > KEPT:
+            self.upto = self.records[KEPT].offset
+            del self.records[KEPT:]
 
     def begin(self, place: int) -> None:
         """Let go of what lies below `place`."""
@@ -54,19 +56,19 @@ class Shelf:
                 self._stretches[part] = Stretch(each.start)
                 continue
             stretch = self._stretches.get(part)
-            if stretch is None or stretch.upto != asked[part]:
+            if stretch is None or not stretch.base <= asked[part] <= stretch.upto:
                 stretch = self._stretches[part] = Stretch(asked[part])
-            stretch.add(each.records)
+            stretch.add([r for r in each.records if r.offset >= stretch.upto], each.upto)
 
     def waiting(self, part: int, next_: int) -> Sequence[Logged]:
         """What is here of a partition from where its hand-overs stand."""
         return self._at(part, next_).records
 
-    def missing(self, part: int, next_: int, ends: Mapping[int, int]) -> int | None:
+    def missing(self, part: int, next_: int) -> int | None:
         """From where on to read a partition that is known to reach further than what is here,
         when nothing is left here; else None."""
         stretch = self._at(part, next_)
-        known = max(ends.get(part, 0), self._ends.get(part, 0))
+        known = self._ends.get(part, 0)
         return stretch.upto if not stretch.records and stretch.upto < known else None
 
     def place(self, part: int, next_: int) -> int:

@@ -73,7 +73,7 @@ taken AS (
     FROM picked p WHERE t.gid = $1 AND t.key = p.key
     RETURNING t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed),
 moved AS (
-    UPDATE kafka_parts p SET next = a.upto, unread = greatest(0, p.unread - a.bytes),
+    UPDATE kafka_parts p SET next = a.upto, unread = p.unread - a.bytes,
         upto = to_timestamp(a.time)
     FROM unnest($7::int[], $8::bigint[], $9::bigint[], $10::bigint[], $11::float8[])
         a (part, first, upto, bytes, time)
@@ -140,11 +140,11 @@ WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND (t.lane < 9) IS 
 GIVE_BACK = f"""UPDATE kafka_tasks t SET at = now(), owner = NULL, handed = handed - 1
 {_OURS}"""  # noqa: S608
 
-RING = """WITH counted AS (
-    UPDATE kafka_parts p SET unread = unread + a.bytes
-    FROM unnest($3::int[], $4::int[], $5::bigint[]) a (gid, part, bytes)
-    WHERE p.gid = a.gid AND p.part = a.part)
-SELECT pg_notify($1, news) FROM unnest($2::text[]) news"""
+RING = "SELECT pg_notify($1, news) FROM unnest($2::text[]) news"
+
+COUNT = """UPDATE kafka_parts p SET unread = unread + a.bytes
+FROM unnest($1::int[], $2::int[], $3::bigint[]) a (gid, part, bytes)
+WHERE p.gid = a.gid AND p.part = a.part"""
 
 COUNTS = """SELECT lane, slice, count(*) FILTER (WHERE at <= now()) AS waiting,
     count(*) FILTER (WHERE at > now() AND owner IS NULL) AS delayed,
@@ -154,8 +154,8 @@ FROM kafka_tasks WHERE gid = $1 AND lane < 9 GROUP BY lane, slice"""
 NEXT = "SELECT part, next FROM kafka_parts WHERE gid = $1"
 
 ROOM = """SELECT f.max_bytes,
-    (SELECT coalesce(sum(p.unread), 0)::bigint FROM kafka_parts p JOIN kafka_groups g USING (gid)
-        WHERE g.fleet = f.id)
+    (SELECT greatest(0, coalesce(sum(p.unread), 0))::bigint
+        FROM kafka_parts p JOIN kafka_groups g USING (gid) WHERE g.fleet = f.id)
     + (SELECT coalesce(sum(t.size), 0)::bigint FROM kafka_groups g JOIN kafka_tasks t USING (gid)
         WHERE g.fleet = f.id AND t.lane < 9) AS used
 FROM fleets f WHERE f.id = $1"""

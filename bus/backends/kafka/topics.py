@@ -19,7 +19,7 @@ from aiokafka.protocol.admin import (
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 
-from bus.backends.kafka.link import KafkaLink, Use
+from bus.backends.kafka.link import WRITE, KafkaLink
 from bus.backends.kafka.log import fetch
 from bus.errors import Unreachable
 from contracts.clock import Clock
@@ -63,7 +63,7 @@ async def create(link: KafkaLink, topic: str, count: int, clock: Clock) -> None:
         settings["flush.messages"] = "1"  # else a power cut takes what only memory has
     wanted: tuple[Any, ...] = (topic, count, replicas, [], list(settings.items()))
     request = CreateTopicsRequest([wanted], _TIMEOUT_MS, False)
-    answer = await link.ask(request, doing, use=Use.WRITE, node=link.controller)
+    answer = await link.ask(request, doing, use=WRITE, node=link.controller)
     ((_, code, *_),) = answer.topic_errors
     if code != TopicAlreadyExistsError.errno:
         link.check(code, topic, doing)
@@ -75,7 +75,7 @@ async def grow(link: KafkaLink, topic: str, count: int, clock: Clock) -> None:
     doing = "growing a topic"
     await link.refresh(doing)
     request = CreatePartitionsRequest([(topic, (count, None))], _TIMEOUT_MS, False)
-    answer = await link.ask(request, doing, use=Use.WRITE, node=link.controller)
+    answer = await link.ask(request, doing, use=WRITE, node=link.controller)
     ((_, code, *_),) = answer.topic_errors
     if code != InvalidPartitionsError.errno:
         link.check(code, topic, doing)
@@ -87,7 +87,7 @@ async def delete(link: KafkaLink, topic: str) -> None:
     doing = "deleting a topic"
     await link.refresh(doing)
     request = DeleteTopicsRequest([topic], _TIMEOUT_MS)
-    answer = await link.ask(request, doing, use=Use.WRITE, node=link.controller)
+    answer = await link.ask(request, doing, use=WRITE, node=link.controller)
     link.forget(topic)
     ((_, code),) = answer.topic_error_codes
     if code != UnknownTopicOrPartitionError.errno:

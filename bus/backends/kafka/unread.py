@@ -39,6 +39,17 @@ def split(content: bytes) -> Iterator[bytes]:
         start = end
 
 
+def after(content: bytes) -> int:
+    """The offset after the last whole batch of what was fetched, whatever it holds; 0 without
+    one."""
+    last = 0
+    for batch in split(content):
+        if len(batch) >= _HEAD.size:
+            base, _, _, _, _, _, delta, *_ = _HEAD.unpack_from(batch)
+            last = base + delta + 1
+    return int(last)
+
+
 def records(batch: bytes) -> Iterator[Raw]:
     """The records of a batch; of one that means nothing, as many empty ones as it has offsets."""
     base, _, _, _, _, attributes, last, first_time, max_time, *_, count = _HEAD.unpack_from(batch)

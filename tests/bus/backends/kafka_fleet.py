@@ -30,7 +30,7 @@ async def connected(
         url=server.url,
         fleet=fleet,
         clock=SystemClock(),
-        lease=LEASE,
+        lease=given.pop("lease", LEASE),
         database=given.pop("database", server.database),
         **given,
     )

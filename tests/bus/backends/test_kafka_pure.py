@@ -13,6 +13,7 @@ from bus.backend import HIGH, MAX_BODY, MAX_HEADERS, NORMAL, RETRY, Lane, Messag
 from bus.backends.kafka import records, unread
 from bus.backends.kafka.address import parsed
 from bus.backends.kafka.choosing import Waiting, choose
+from bus.backends.kafka.crowd import Crowd
 from bus.backends.kafka.examine import dangers
 from bus.backends.kafka.log import Found
 from bus.backends.kafka.names import lane_of, part_of, parts_for
@@ -56,9 +57,9 @@ def test_a_record_is_read_as_it_was_written(
 ) -> None:
     lane = Lane(HIGH.name, slice_)
     sent = Message(id_, 0, "work.a", body, headers, lane, group=group)
-    ((batch, count),) = records.batches([sent])
+    (batch,) = records.batches([sent])
     (found,) = records.read(3, batch, 0)
-    assert (count, found.part, found.offset, found.key) == (1, 3, 0, records.kept_key(sent.key()))
+    assert (found.part, found.offset, found.key) == (3, 0, records.kept_key(sent.key()))
     assert found.message == sent
     assert records.from_row(records.to_meta(sent), body) == sent
 
@@ -71,9 +72,8 @@ def test_batches_are_cut_below_what_a_topic_takes() -> None:
     )
     sent = [great, task("b"), great, *(task(f"t{n}") for n in range(3000))]
     cut = list(records.batches(sent))
-    assert sum(count for _, count in cut) == len(sent)
-    assert all(len(batch) <= 1 << 20 for batch, _ in cut)
-    ids = [each.message.id for batch, _ in cut for each in records.read(0, batch, 0)]
+    assert all(len(batch) <= 1 << 20 for batch in cut)
+    ids = [each.message.id for batch in cut for each in records.read(0, batch, 0)]
     assert ids == [m.id for m in sent]
 
 
@@ -94,7 +94,7 @@ def test_a_record_of_a_foreign_publisher_is_a_message_without_an_id() -> None:
 
 def test_a_name_of_a_header_that_is_no_text_holds_up_nothing() -> None:
     """The record is a message with that name written out; those around it are as they are."""
-    ((ours, _),) = records.batches([task("a"), task("b")])
+    (ours,) = records.batches([task("a"), task("b")])
     strange = foreign(("aX", b"1"), ("b", None), count=3)
     found = list(records.read(0, strange + ours, 0))
     assert [each.offset for each in found] == [0, 1, 2, 0, 1]
@@ -128,7 +128,7 @@ def test_records_are_read_without_the_library_as_with_it(
 def test_a_batch_in_an_unknown_coding_is_as_many_messages_that_say_nothing() -> None:
     batch = bytearray(foreign(count=3))
     struct.pack_into(">h", batch, 21, 4)  # zstd
-    ((after, _),) = records.batches([task("a")])
+    (after,) = records.batches([task("a")])
     found = list(records.read(0, bytes(batch) + after, 0))
     assert [(each.offset, each.message.body) for each in found[:3]] == [
         (0, b""),
@@ -142,7 +142,7 @@ def test_a_batch_in_an_unknown_coding_is_as_many_messages_that_say_nothing() -> 
 def test_no_bytes_of_a_batch_keep_what_follows_from_being_read(noise: bytes, kept: int) -> None:
     batch = bytearray(foreign(("a", b"b"), count=2)[:kept] + noise)
     struct.pack_into(">i", batch, 8, len(batch) - 12)
-    ((after, _),) = records.batches([task("a")])
+    (after,) = records.batches([task("a")])
     assert [each.message.id for each in records.read(0, bytes(batch) + after, 0)][-1] == "a"
 
 
@@ -164,16 +164,29 @@ def logged(part: int, first: int, count: int) -> list[Logged]:
 
 def test_a_shelf_gives_what_follows_and_asks_for_what_is_missing() -> None:
     shelf = Shelf()
-    assert shelf.missing(0, 5, {}) is None
-    assert shelf.missing(0, 5, {0: 9}) == 5
+    assert shelf.missing(0, 5) is None
+    shelf.put({0: 5}, {0: Found((), 9)})
+    assert shelf.missing(0, 5) == 5
     shelf.put({0: 5}, {0: Found(logged(0, 5, 3), 9)})
     assert [each.offset for each in shelf.waiting(0, 6)] == [6, 7]
-    assert shelf.missing(0, 6, {}) is None
-    assert shelf.missing(0, 8, {}) == 8
+    assert shelf.missing(0, 6) is None
+    assert shelf.missing(0, 8) == 8
     shelf.put({0: 8}, {0: Found(logged(0, 8, 1), 9)})
     assert [each.offset for each in shelf.waiting(0, 8)] == [8]
-    assert shelf.missing(0, 9, {}) is None
-    assert shelf.missing(0, 20, {0: 21}) == 20
+    assert shelf.missing(0, 9) is None
+    shelf.put({0: 20}, {0: Found((), 21)})
+    assert shelf.missing(0, 20) == 20
+
+
+def test_what_was_read_twice_is_on_a_shelf_once() -> None:
+    """By two that ask beside each other; what is no record, such as the end of a transaction, is
+    read once, too."""
+    shelf = Shelf()
+    shelf.put({0: 5}, {0: Found(logged(0, 5, 3), 9)})
+    shelf.put({0: 6}, {0: Found(logged(0, 6, 3), 10, upto=10)})
+    assert [each.offset for each in shelf.waiting(0, 5)] == [5, 6, 7, 8]
+    assert shelf.missing(0, 10) is None
+    assert shelf.place(0, 10) == 10
 
 
 def test_a_shelf_never_leaves_anything_out() -> None:
@@ -181,7 +194,7 @@ def test_a_shelf_never_leaves_anything_out() -> None:
     shelf = Shelf()
     shelf.put({0: 5}, {0: Found(logged(0, 5, 3), 9)})
     assert list(shelf.waiting(0, 2)) == []
-    assert shelf.missing(0, 2, {}) == 2
+    assert shelf.missing(0, 2) == 2
     shelf.put({0: 2}, {0: Found(logged(0, 2, 7), 9)})
     assert len(shelf.waiting(0, 2)) == 7
 
@@ -190,10 +203,10 @@ def test_a_shelf_goes_on_where_the_log_begins() -> None:
     """What lay before was deleted by somebody else."""
     shelf = Shelf()
     shelf.put({0: 2}, {0: Found((), 9, True, 7)})
-    assert shelf.missing(0, 2, {}) == 7
+    assert shelf.missing(0, 2) == 7
     shelf.put({0: 7}, {0: Found(logged(0, 7, 2), 9)})
     assert [each.offset for each in shelf.waiting(0, 2)] == [7, 8]
-    assert shelf.missing(0, 9, {}) is None
+    assert shelf.missing(0, 9) is None
 
 
 def test_a_pull_takes_rows_before_records_and_no_more_than_its_turns() -> None:
@@ -231,3 +244,19 @@ def test_settings_that_break_a_promise_are_named(
     found = list(dangers("muster.f.g.1", {**_SAFE, **values}, copies))
     assert [danger.name for danger in found] == names
     assert all("muster.f.g.1" in danger.do for danger in found)
+
+
+def test_who_loses_holds_back_and_who_wins_does_not() -> None:
+    """One alone never; one of ten up to about ten times as long as a hand-over takes."""
+    crowd = Crowd(random.Random(1))
+    assert (crowd.others, crowd.delay()) == (0.0, 0.0)
+    for number in range(1000):
+        crowd.won(0.002) if number % 10 == 0 else crowd.lost()
+    assert 4.0 <= crowd.others <= 20.0
+    assert 0.004 < max(crowd.delay() for _ in range(100)) <= 0.04
+    for _ in range(60):
+        crowd.won(0.002)
+    assert crowd.others < 0.1
+    for _ in range(1000):
+        crowd.lost()
+    assert crowd.others == 100.0
