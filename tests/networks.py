@@ -11,11 +11,17 @@ from tests.proxy import Proxy, proxied
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """`url` is where a process reaches the broker by it, `environment` has what else it is told."""
+    """`url` is where a process reaches the broker by it, and `database` its bus database, where it
+    has one; each has a proxy, in this order."""
 
     url: str
-    environment: Mapping[str, str]
+    database: str | None
     proxies: Sequence[Proxy]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a process is told beside the url."""
+        return {"MUSTER_BUS_DATABASE": self.database} if self.database else {}
 
     async def cut(self) -> None:
         """Reset every connection and refuse new ones."""
@@ -32,7 +38,7 @@ async def between(broker: Broker) -> AsyncIterator[Network]:
     async with AsyncExitStack() as stack:
         front = await stack.enter_async_context(proxied(broker.url))
         if broker.database is None:
-            yield Network(front.url, {}, [front])
+            yield Network(front.url, None, [front])
             return
         back = await stack.enter_async_context(proxied(broker.database))
-        yield Network(front.url, {"MUSTER_BUS_DATABASE": back.url}, [front, back])
+        yield Network(front.url, back.url, [front, back])

@@ -27,7 +27,7 @@ async def connected(
 ) -> AsyncIterator[tuple[KafkaBackend, Parts]]:
     """A connection of a fleet with the group `g`."""
     terms = Terms(
-        url=server.url,
+        url=given.pop("url", server.url),
         fleet=fleet,
         clock=SystemClock(),
         lease=given.pop("lease", LEASE),
