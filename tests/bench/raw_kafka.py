@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,24 @@ ON CONFLICT DO NOTHING RETURNING key"""
 async def raw(url: str, database: str, n: int, size: int = 500) -> tuple[float, float]:
     """Messages per second published, two batches under way, and consumed: claimed before they are
     handed over, and committed when they are done, two commits under way."""
-    address, name = url.removeprefix("kafka://"), f"raw_{uuid.uuid4().hex}"
+    address, topic = url.removeprefix("kafka://"), f"raw_{uuid.uuid4().hex}"
+    admin = await _topic(address, topic)
+    published = await _raw_publish(address, topic, n, size)
+    consumed = await _raw_consume(address, database, topic, n)
+    await _end(admin, topic)
+    return published, consumed
+
+
+async def _topic(address: str, topic: str) -> AIOKafkaAdminClient:
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
-    await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=_TOPIC)])
-    published = await _raw_publish(address, name, n, size)
-    consumed = await _raw_consume(address, database, name, n)
-    await admin.delete_topics([name])
+    await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=_TOPIC)])
+    return admin
+
+
+async def _end(admin: AIOKafkaAdminClient, topic: str) -> None:
+    await admin.delete_topics([topic])
     await admin.close()
-    return published, consumed
 
 
 async def _raw_publish(address: str, topic: str, n: int, size: int) -> float:
@@ -85,12 +95,14 @@ async def _raw_publish(address: str, topic: str, n: int, size: int) -> float:
     return published
 
 
-async def _raw_consume(address: str, database: str, topic: str, n: int) -> float:
-    pool = await asyncpg.create_pool(
-        database, min_size=2, max_size=2, server_settings={"synchronous_commit": "off"}
-    )
+@asynccontextmanager
+async def _consumer(
+    address: str, database: str, topic: str
+) -> AsyncIterator[tuple[AIOKafkaConsumer, Callable[[list[str]], Awaitable[list[Any]]]]]:
+    """A consumer with partitions, and what claims keys."""
+    settings = {"synchronous_commit": "off"}
+    pool = await asyncpg.create_pool(database, min_size=2, max_size=2, server_settings=settings)
     await pool.execute(_TABLE.format(topic))
-    claim = _CLAIM.format(topic)
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=address,
@@ -101,27 +113,38 @@ async def _raw_consume(address: str, database: str, topic: str, n: int) -> float
     await consumer.start()
     while not consumer.assignment():  # noqa: ASYNC110 - the library tells nobody
         await asyncio.sleep(0.01)
-    started, got = time.perf_counter(), 0
+
+    async def claim(keys: list[str]) -> list[Any]:
+        found: list[Any] = await pool.fetch(_CLAIM.format(topic), keys)
+        return found
+
+    try:
+        yield consumer, claim
+    finally:
+        await consumer.stop()
+        await pool.execute(f"DROP TABLE {topic}")
+        await pool.close()
+
+
+async def _raw_consume(address: str, database: str, topic: str, n: int) -> float:
+    got = 0
     settling: list[asyncio.Future[Any]] = []
-    while got < n:
-        found = await consumer.getmany(max_records=PULL, timeout_ms=1000)
-        records = [each for some in found.values() for each in some]
-        if not records:
-            continue
-        for each in records:
-            {name: value.decode() for name, value in each.headers}
-        ours = await pool.fetch(claim, [each.key.decode() for each in records])
-        ends = {part: some[-1].offset + 1 for part, some in found.items() if some}
-        settling.append(asyncio.ensure_future(consumer.commit(ends)))
-        got += len(ours)
-        if len(settling) > 1:
-            await settling.pop(0)
-    await asyncio.gather(*settling)
-    consumed = n / (time.perf_counter() - started)
-    await consumer.stop()
-    await pool.execute(f"DROP TABLE {topic}")
-    await pool.close()
-    return consumed
+    async with _consumer(address, database, topic) as (consumer, claim):
+        started = time.perf_counter()
+        while got < n:
+            found = await consumer.getmany(max_records=PULL, timeout_ms=1000)
+            records = [each for some in found.values() for each in some]
+            if not records:
+                continue
+            for each in records:
+                {name: value.decode() for name, value in each.headers}
+            got += len(await claim([each.key.decode() for each in records]))
+            ends = {part: some[-1].offset + 1 for part, some in found.items() if some}
+            settling.append(asyncio.ensure_future(consumer.commit(ends)))
+            if len(settling) > 1:
+                await settling.pop(0)
+        await asyncio.gather(*settling)
+        return n / (time.perf_counter() - started)
 
 
 async def ours(url: str, database: str, n: int, size: int = 500) -> tuple[float, float]:
@@ -168,30 +191,27 @@ async def _two_at_a_time(publish: Callable[[int], Awaitable[None]], n: int) -> f
     return n / (time.perf_counter() - started)
 
 
-async def latency(url: str, n: int, size: int = 500) -> list[float]:
-    """Seconds from the call of publish to delivery, `n` times, to a consumer that waits, on two
-    connections without other load."""
+async def latency(url: str, database: str, n: int, size: int = 500) -> list[float]:
+    """Seconds from the call of publish until a message is in the hands of a consumer that waits,
+    claimed and committed, `n` times, on connections of their own without other load."""
     address, topic = url.removeprefix("kafka://"), f"raw_{uuid.uuid4().hex}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=_TOPIC)])
+    admin = await _topic(address, topic)
     producer = AIOKafkaProducer(bootstrap_servers=address, acks="all")
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=address, auto_offset_reset="earliest")
     await producer.start()
-    await consumer.start()
-    headers = [(key, value.encode()) for key, value in _HEADERS.items()]
     body, found = b"x" * size, list[float]()
-    for number in range(n):
-        coming = asyncio.ensure_future(consumer.getone())
-        await asyncio.sleep(0.01)
-        started = time.perf_counter()
-        await producer.send_and_wait(topic, body, key=b"m%d" % number, headers=headers)
-        await coming
-        found.append(time.perf_counter() - started)
-    await consumer.stop()
+    async with _consumer(address, database, topic) as (consumer, claim):
+        for number in range(n):
+            coming = asyncio.ensure_future(consumer.getmany(timeout_ms=5000))
+            await asyncio.sleep(0.01)
+            headers = [(name, value.encode()) for name, value in _HEADERS.items()]
+            started = time.perf_counter()
+            await producer.send_and_wait(topic, body, key=b"m%d" % number, headers=headers)
+            some = await coming
+            await claim([each.key.decode() for records in some.values() for each in records])
+            await consumer.commit()
+            found.append(time.perf_counter() - started)
     await producer.stop()
-    await admin.delete_topics([topic])
-    await admin.close()
+    await _end(admin, topic)
     return found
 
 

@@ -103,18 +103,16 @@ class Claims:
         for choice in chosen:
             for slice_, count in choice.rows.items():
                 wanted[CODES[choice.lane.name], slice_] += count
-        rows = [(*place, count) for place, count in sorted(wanted.items())]
-        terms = (group.gid, self._lease, owner, *_columns(rows, 3))
+        rows = _columns([(*place, count) for place, count in sorted(wanted.items())], 3)
+        terms = (group.gid, self._lease, owner)
         records = [(choice.lane, each) for choice in chosen for each in choice.records]
         if not records:
-            return await self._database.fetch(statements.TAKE, *terms, sure=False)
-        return await self._database.fetch(
-            statements.CLAIM,
-            *terms,
-            *_columns(_moves(next_, records), 5),
-            *_columns(_claims(group, records), 6),
-            sure=False,
-        )
+            return await self._database.fetch(statements.TAKE, *terms, *rows, sure=False)
+        moved, claims = _moves(next_, records), _claims(group, records)
+        both = (*terms, *_columns(moved, 5), *_columns(claims, 6))
+        if not wanted:
+            return await self._database.fetch(statements.CLAIM, *both, sure=False)
+        return await self._database.fetch(statements.CLAIM_BOTH, *both, *rows, sure=False)
 
     async def _messages(self, group: Group, taken: "Sequence[Row]") -> dict[str, Message]:
         """What the rows stand for; what lies in the log is read from there again."""

@@ -61,8 +61,29 @@ UNION ALL SELECT 2, w.lane, w.slice,
         AND t.lane = w.lane AND t.slice = w.slice ORDER BY t.at LIMIT 1) - now())::float8)
 FROM unnest($3::smallint[], $4::smallint[]) w (lane, slice)"""
 
-CLAIM = """WITH wanted AS (
-    SELECT * FROM unnest($4::smallint[], $5::smallint[], $6::int[]) w (lane, slice, most)),
+_RECORDS = """moved AS (
+    UPDATE kafka_parts p SET next = a.upto, unread = p.unread - a.bytes,
+        upto = to_timestamp(a.time)
+    FROM unnest($4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::float8[])
+        a (part, first, upto, bytes, time)
+    WHERE p.gid = $1 AND p.part = a.part AND p.next = a.first RETURNING p.part),
+ours AS MATERIALIZED (SELECT array_agg(part) AS parts FROM moved),
+new AS (
+    INSERT INTO kafka_tasks (gid, at, owner, handed, key, part, off, lane, slice, size)
+    SELECT $1, now() + make_interval(secs => $2), $3, 1, r.*
+    FROM unnest($9::text[], $10::int[], $11::bigint[], $12::smallint[], $13::smallint[],
+        $14::int[]) r (key, part, off, lane, slice, size)
+    WHERE r.part = ANY ((SELECT parts FROM ours)::int[])
+    ON CONFLICT DO NOTHING RETURNING part, off)"""
+
+_NEW = """SELECT array_agg(off) AS offs, NULL AS key, NULL::smallint AS lane,
+    NULL::smallint AS slice, part, NULL::bigint AS off, NULL AS meta, NULL::bytea AS body,
+    1 AS handed FROM new GROUP BY part"""
+
+CLAIM = f"WITH {_RECORDS} {_NEW}"
+
+CLAIM_BOTH = f"""WITH wanted AS (
+    SELECT * FROM unnest($15::smallint[], $16::smallint[], $17::int[]) w (lane, slice, most)),
 picked AS MATERIALIZED (
     SELECT c.key FROM wanted w CROSS JOIN LATERAL (
         SELECT key FROM kafka_tasks t WHERE t.gid = $1 AND t.lane = w.lane AND t.slice = w.slice
@@ -72,23 +93,9 @@ taken AS (
         handed = handed + 1
     FROM picked p WHERE t.gid = $1 AND t.key = p.key
     RETURNING t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed),
-moved AS (
-    UPDATE kafka_parts p SET next = a.upto, unread = p.unread - a.bytes,
-        upto = to_timestamp(a.time)
-    FROM unnest($7::int[], $8::bigint[], $9::bigint[], $10::bigint[], $11::float8[])
-        a (part, first, upto, bytes, time)
-    WHERE p.gid = $1 AND p.part = a.part AND p.next = a.first RETURNING p.part),
-ours AS MATERIALIZED (SELECT array_agg(part) AS parts FROM moved),
-new AS (
-    INSERT INTO kafka_tasks (gid, at, owner, handed, key, part, off, lane, slice, size)
-    SELECT $1, now() + make_interval(secs => $2), $3, 1, r.*
-    FROM unnest($12::text[], $13::int[], $14::bigint[], $15::smallint[], $16::smallint[],
-        $17::int[]) r (key, part, off, lane, slice, size)
-    WHERE r.part = ANY ((SELECT parts FROM ours)::int[])
-    ON CONFLICT DO NOTHING RETURNING part, off)
-SELECT NULL AS offs, key, lane, slice, part, off, meta, body, handed FROM taken
-UNION ALL SELECT array_agg(off), NULL, NULL, NULL, part, NULL, NULL, NULL, 1 FROM new
-    GROUP BY part"""
+{_RECORDS}
+{_NEW}
+UNION ALL SELECT NULL, key, lane, slice, part, off, meta, body, handed FROM taken"""  # noqa: S608
 
 TAKE = """WITH wanted AS (
     SELECT * FROM unnest($4::smallint[], $5::smallint[], $6::int[]) w (lane, slice, most)),
