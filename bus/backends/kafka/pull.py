@@ -29,16 +29,23 @@ from contracts.clock import Clock
 _AGAIN = 0.005
 """Seconds until what another took from under us is looked for again."""
 
+_GO_ON = 0.25
+"""Seconds for which it is taken as known where a group stands, while nobody else moves it on."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a group stands: the version of the bindings, the next offset of each partition, rows
-    that can be taken by lane code and slice, and seconds until more can be."""
+    that can be taken by lane code and slice, and seconds until more can be. `until`: the moment up
+    to which records of these `lanes` may be claimed by it, if there is no other `news` of rows."""
 
     version: int
     next: Mapping[int, int]
     due: Mapping[tuple[int, int], int]
     look: float
+    lanes: Sequence[Lane]
+    news: int
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class Puller:
         self._looked = False
         self._luck = random.Random()
         self._crowd = Crowd(self._luck)
+        self._last: tuple[Group, State] | None = None
 
     async def pull(
         self, name: str, wanted: Sequence[Lane | Turn], limit: int, wait: float
@@ -90,7 +98,8 @@ class Puller:
         while True:
             await self._link.ready("pulling")
             group = await self._groups.bound(name)
-            rows = self._bells.rows(group.gid)
+            if more := await self._go_on(group, what):
+                return more
             state = await self._state(group, what)
             if (await self._groups.at(state.version)).groups.get(name) != group:
                 continue
@@ -100,8 +109,8 @@ class Puller:
                 return found or []
             if found is not None:  # another was quicker
                 await self._clock.sleep(min(left, _AGAIN))
-            elif found := await self._wait(group, state, what, min(left, state.look), rows=rows):
-                return found
+            elif more := await self._wait(group, state, what, min(left, state.look)):
+                return more
 
     async def close(self) -> None:
         """Wait for nothing more."""
@@ -115,6 +124,7 @@ class Puller:
             for slice_ in group.rows_of(lane, self._slices)
         ]
         codes, slices = [*zip(*places, strict=True)] or [(), ()]
+        news, now = self._bells.rows(group.gid), self._clock.monotonic()
         rows = await self._database.fetch(
             statements.STATE,
             self._database.fleet,
@@ -126,12 +136,15 @@ class Puller:
             sure=False,
         )
         version = next(row["n"] for row in rows if row["kind"] == 0)
-        late = [row["late"] for row in rows if row["late"] is not None]
+        look = min((row["late"] for row in rows if row["late"] is not None), default=self._lease)
         return State(
-            version,
-            {row["a"]: row["n"] for row in rows if row["kind"] == 1},
-            {(row["a"], row["b"]): row["n"] for row in rows if row["kind"] == 2},
-            max(_AGAIN, min(late, default=self._lease)),
+            version=version,
+            next={row["a"]: row["n"] for row in rows if row["kind"] == 1},
+            due={(row["a"], row["b"]): row["n"] for row in rows if row["kind"] == 2},
+            look=max(_AGAIN, look),
+            lanes=what.lanes,
+            news=news,
+            until=now + min(look, _GO_ON),
         )
 
     async def _take(
@@ -151,14 +164,14 @@ class Puller:
         self._polls = Polls(*terms, wait=self._lease, clock=self._clock)
 
     async def _wait(
-        self, group: Group, state: State, what: Wanted, seconds: float, *, rows: int
+        self, group: Group, state: State, what: Wanted, seconds: float
     ) -> list[Delivery]:
         """Records that come within `seconds`, if no other takes them; nothing as soon as there may
         be something else."""
         until = self._clock.monotonic() + seconds
         while self._clock.monotonic() < until:
             bell = self._bells.bell(group.gid)
-            if self._bells.rows(group.gid) != rows or self._bells.closed:
+            if self._bells.rows(group.gid) != state.news or self._bells.closed:
                 break
             if self._choose(group, replace(state, due={}), what):
                 await self._clock.sleep(self._crowd.delay())
@@ -191,7 +204,27 @@ class Puller:
         return found
 
     async def _claim(self, group: Group, state: State, chosen: Sequence[Choice]) -> list[Delivery]:
-        return await self._claims.claim(group, secrets.randbits(62), state.next, chosen)
+        self._last = None
+        found = await self._claims.claim(group, secrets.randbits(62), state.next, chosen)
+        records = [each for choice in chosen for each in choice.records]
+        if records and len(found) == len(records):
+            moved = {each.part: each.offset + 1 for each in records}
+            self._last = group, replace(state, next={**state.next, **moved})
+        return found
+
+    async def _go_on(self, group: Group, what: Wanted) -> list[Delivery]:
+        """More records from where the last ones ended, if there are enough and nothing is known of
+        rows: where the group stands is not asked again for a moment."""
+        if self._last is None:
+            return []
+        last, state = self._last
+        known = (last, state.lanes, state.news) == (group, what.lanes, self._bells.rows(group.gid))
+        if not known or any(state.due.values()) or self._clock.monotonic() >= state.until:
+            return []
+        await self._ask(state, self._parts(group, state, what))
+        chosen = self._choose(group, state, what)
+        enough = sum(len(choice.records) for choice in chosen) == what.limit
+        return await self._claim(group, state, chosen) if enough else []
 
     def _parts(self, group: Group, state: State, what: Wanted) -> list[int]:
         """The partitions that lie in these lanes."""
@@ -225,7 +258,9 @@ class Puller:
 
     async def _ask(self, state: State, parts: Sequence[int]) -> None:
         if self._polls is not None:
-            await self._polls.ask(self._empty(state, parts))
+            places = {p: self._shelf.place(p, state.next[p]) for p in parts}
+            low = {p: at for p, at in places.items() if self._shelf.low(p, state.next[p])}
+            await self._polls.ask(low)
 
     def _empty(self, state: State, parts: Sequence[int]) -> dict[int, int]:
         """The partitions of which nothing is here, and from where on to read them."""

@@ -6,17 +6,22 @@ handed out again, which promise 9 allows.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bus.backend import Delivery, Message
 from bus.backends.kafka import statements
 from bus.backends.kafka.bells import Bells
-from bus.backends.kafka.groups import Groups
+from bus.backends.kafka.groups import Bindings, Groups
 from bus.backends.kafka.publish import columns
 from bus.backends.kafka.receipts import Receipt, named, receipt
 from bus.backends.kafka.records import to_meta
 from bus.database.database import BusDatabase
+from bus.errors import Unroutable
 from bus.sizes import check_sizes
 from contracts.clock import Clock
+
+if TYPE_CHECKING:
+    from bus.database.links import Row
 
 CARRY_AFTER = 60.0
 """Seconds after which the row of a delivery that is still held takes its message along: it would
@@ -50,14 +55,28 @@ class Settler:
         if not then:
             ours = await self._database.fetchval(statements.SETTLE, *given, sure=False)
             return _others(deliveries, given, ours)
-        routed = (await self._groups.current()).route(then, owed=False)
-        kept = [
-            (group, m) for (group, _), found in routed.logged.items() for m in found
-        ] + routed.rows
-        ours = await self._database.fetchval(statements.SETTLE_THEN, *given, *columns(kept))
-        if ours and kept:
-            self._bells.tell_rows({group.gid for group, _ in kept})
-        return _others(deliveries, given, ours)
+        bindings = self._groups.known
+        while True:
+            found = await self._settle(given, then, bindings)
+            if found["known"]:
+                return _others(deliveries, given, found["ours"])
+            bindings = await self._groups.current()
+
+    async def _settle(
+        self, given: Sequence[Sequence[object]], then: Sequence[Message], bindings: Bindings
+    ) -> "Row":
+        """Settle and keep what follows, if these are the bindings."""
+        try:
+            routed = bindings.route(then, owed=False)
+        except Unroutable:
+            bindings = await self._groups.current()
+            routed = bindings.route(then, owed=False)
+        kept = [(group, m) for (group, _), found in routed.logged.items() for m in found]
+        kept += routed.rows
+        news = self._bells.of_rows({group.gid for group, _ in kept})
+        terms = (self._database.fleet, bindings.version, *news)
+        columns_ = (*given, *columns(kept), *terms)
+        return (await self._database.fetch(statements.SETTLE_THEN, *columns_))[0]
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """See `Backend.extend`; there is at least one delivery."""

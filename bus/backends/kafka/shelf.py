@@ -13,6 +13,10 @@ from bus.backends.kafka.records import Logged
 KEPT = 5000
 """Records kept of a partition at most."""
 
+_FEW = 400
+_FEW_BYTES = 256 * 1024
+"""Of a partition, which then is read on while these are worked on."""
+
 
 class Stretch:
     """Everything that lies in one partition from `base` up to `upto`."""
@@ -70,6 +74,11 @@ class Shelf:
         stretch = self._at(part, next_)
         known = self._ends.get(part, 0)
         return stretch.upto if not stretch.records and stretch.upto < known else None
+
+    def low(self, part: int, next_: int) -> bool:
+        """Whether so little is here that more should be read before it is missed."""
+        records = self._at(part, next_).records
+        return len(records) < _FEW and sum(each.size for each in records) < _FEW_BYTES
 
     def place(self, part: int, next_: int) -> int:
         """From where on to read a partition to see whether there is more than is known of."""

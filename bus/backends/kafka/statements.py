@@ -112,11 +112,12 @@ WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND (t.at > now()) I
     AND (t.lane < 9) IS TRUE"""  # not `lane < 9`: an index would be read for all that is held
 
 _DONE = f"""UPDATE kafka_tasks t SET lane = 9, slice = 0, at = now(), owner = NULL, meta = NULL,
-    body = NULL {_OURS} RETURNING r.n"""  # noqa: S608
+    body = NULL {_OURS}"""  # noqa: S608
 
-SETTLE = f"WITH gone AS ({_DONE}) SELECT array_agg(n) FROM gone"  # noqa: S608
+SETTLE = f"WITH gone AS ({_DONE} RETURNING r.n) SELECT array_agg(n) FROM gone"  # noqa: S608
 
-SETTLE_THEN = f"""WITH gone AS ({_DONE}),
+SETTLE_THEN = f"""WITH known AS (SELECT FROM kafka_fleets WHERE fleet = $12 AND version = $13),
+gone AS ({_DONE} AND EXISTS (SELECT FROM known) RETURNING r.n),
 kept AS (
     INSERT INTO kafka_tasks (gid, key, lane, slice, at, handed, size, meta, body)
     SELECT r.gid, r.key, r.lane, r.slice, greatest(now(), to_timestamp(r.due)), 0, r.size,
@@ -124,8 +125,11 @@ kept AS (
     FROM unnest($4::int[], $5::text[], $6::smallint[], $7::smallint[], $8::float8[], $9::int[],
         $10::text[], $11::bytea[]) r (gid, key, lane, slice, due, size, meta, body)
     WHERE EXISTS (SELECT FROM gone) AND EXISTS (SELECT FROM kafka_groups g WHERE g.gid = r.gid)
-    ON CONFLICT DO NOTHING)
-SELECT array_agg(n) FROM gone"""  # noqa: S608
+    ON CONFLICT DO NOTHING),
+told AS (
+    SELECT pg_notify($14, news) FROM unnest($15::text[]) news WHERE EXISTS (SELECT FROM gone))
+SELECT (SELECT array_agg(n) FROM gone) AS ours, EXISTS (SELECT FROM known) AS known,
+    (SELECT count(*) FROM told)"""  # noqa: S608
 
 KEEP = """INSERT INTO kafka_tasks (gid, key, lane, slice, at, handed, size, meta, body)
 SELECT r.gid, r.key, r.lane, r.slice, greatest(now(), to_timestamp(r.due)), 0, r.size,
