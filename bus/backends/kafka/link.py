@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
@@ -54,6 +55,7 @@ class KafkaLink:
         self._leaders: dict[str, Mapping[int, int]] = {}
         self._locks: defaultdict[Use, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._before: Mapping[int, tuple[str, int]] = {}
+        self._writes = cycle((WRITE, Use("write beside it")))
         self._closed = False
 
     @property
@@ -96,6 +98,11 @@ class KafkaLink:
                     raise NotLeaderForPartitionError(topic)
             self._leaders[topic] = found
         return found
+
+    def another_write(self) -> Use:
+        """Two by turns, for what need not keep an order: while a broker waits for its disk it takes
+        nothing more of the same connection."""
+        return next(self._writes)
 
     def forget(self, topic: str) -> None:
         """The leaders of a topic may have changed."""

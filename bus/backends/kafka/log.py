@@ -67,7 +67,7 @@ async def _append_to(link: KafkaLink, node: int, batches: Sequence[Batch], doing
         topics.setdefault(topic, []).append((part, batch))
     request = ProduceRequest(None, _ALL, _TIMEOUT_MS, list(topics.items()))
     try:
-        answer = await link.ask(request, doing, use=WRITE, node=node)
+        answer = await link.ask(request, doing, use=link.another_write(), node=node)
     except Unreachable:
         for topic in topics:
             link.forget(topic)

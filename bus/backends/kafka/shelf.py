@@ -60,6 +60,9 @@ class Shelf:
                 self._stretches[part] = Stretch(each.start)
                 continue
             stretch = self._stretches.get(part)
+            reach = max(each.upto, *(r.offset + 1 for r in each.records[-1:]), 0)
+            if stretch is not None and reach <= stretch.upto:
+                continue  # another has read it meanwhile
             if stretch is None or not stretch.base <= asked[part] <= stretch.upto:
                 stretch = self._stretches[part] = Stretch(asked[part])
             stretch.add([r for r in each.records if r.offset >= stretch.upto], each.upto)
