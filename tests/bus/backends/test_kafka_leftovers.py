@@ -1,6 +1,7 @@
-"""What others leave in a Kafka: strange records, and groups that were unbound by half."""
+"""What others do meanwhile: strange records, groups that are bound, or unbound by half."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from bus.backends.kafka import log, statements, topics
 from bus.errors import Unroutable
 from tests.bus.backends.kafka_fleet import connected, foreign, gather
-from tests.bus.conformance.steps import ids, task, tasks
+from tests.bus.conformance.steps import ORDER, ids, task, tasks
 from tests.kafka_server import KafkaServer
 
 pytestmark = pytest.mark.kafka
@@ -90,3 +91,22 @@ async def test_a_topic_that_an_unbind_left_behind_is_deleted(
         else:
             await backend.unbind("h")
         await until_there_are(1 if by == "sweep" else 0, kafka_server, fleet)
+
+
+@pytest.mark.promise(1, 10)
+async def test_what_follows_reaches_a_group_that_another_has_just_bound(
+    kafka_server: KafkaServer,
+) -> None:
+    """1, 10: whatever the process that settles knew of the bindings before; also when it knew of no
+    group that wants it."""
+    async with (
+        connected(kafka_server, "just") as (backend, _),
+        connected(kafka_server, "just") as (other, _),
+    ):
+        await backend.publish(tasks(2))
+        for number, delivery in enumerate(await gather(backend, 2)):
+            await other.bind(f"late{number}", [f"late{number}.#"])
+            follows = replace(task(f"follows{number}"), topic=f"late{number}.x")
+            assert await backend.settle([delivery], then=[follows]) == []
+            found = await other.pull(f"late{number}", ORDER, limit=1, wait=5.0)
+            assert ids(found) == [f"follows{number}"]
