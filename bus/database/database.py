@@ -150,6 +150,8 @@ def _settings(*, sure: bool) -> dict[str, str]:
         "synchronous_commit": "on" if sure else "off",
         "jit": "off",  # compiling a statement of a few rows takes longer than running it
         "enable_seqscan": "off",  # young tables have no statistics: a plan must not read them whole
+        "enable_hashjoin": "off",  # nor all of an index to find the few rows that are named
+        "enable_mergejoin": "off",
         "plan_cache_mode": "force_generic_plan",  # the shape of each statement is always the same
         "client_min_messages": "warning",
         "timezone": "UTC",
