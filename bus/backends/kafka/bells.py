@@ -87,10 +87,6 @@ class Bells:
         self._stirred.update(gids)
         self._tell()
 
-    def of_rows(self, gids: Iterable[int]) -> tuple[str, list[str]]:
-        """What a statement that makes rows of these groups tells by itself: where, and what."""
-        return self._channel, [_rows_of(gid) for gid in gids]
-
     def tell_taken(self, gid: int, nexts: Mapping[int, int]) -> None:
         """These partitions are handed over up to there: others need not try."""
         self._pending.setdefault(gid, {}).update(nexts)
@@ -122,7 +118,7 @@ class Bells:
 
     async def _tell_all(self) -> None:
         while self._pending or self._stirred:
-            news = [_rows_of(gid) for gid in self._stirred]
+            news = [f"{gid}:" for gid in self._stirred]
             news += [text for gid, parts in self._pending.items() for text in _notices(gid, parts)]
             self._pending, self._stirred = {}, set()
             with suppress(BusError):  # who waits looks by itself after a while
@@ -159,10 +155,6 @@ class Bells:
         for place in filter(None, places.split(",")):
             part, _, next_ = place.partition("=")
             taken[int(part)] = max(int(next_), taken.get(int(part), 0))
-
-
-def _rows_of(gid: int) -> str:
-    return f"{gid}:"
 
 
 def _notices(gid: int, parts: Mapping[int, int]) -> list[str]:

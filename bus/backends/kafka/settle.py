@@ -73,10 +73,11 @@ class Settler:
             routed = bindings.route(then, owed=False)
         kept = [(group, m) for (group, _), found in routed.logged.items() for m in found]
         kept += routed.rows
-        news = self._bells.of_rows({group.gid for group, _ in kept})
-        terms = (self._database.fleet, bindings.version, *news)
-        columns_ = (*given, *columns(kept), *terms)
-        return (await self._database.fetch(statements.SETTLE_THEN, *columns_))[0]
+        terms = (*given, *columns(kept), self._database.fleet, bindings.version)
+        found = (await self._database.fetch(statements.SETTLE_THEN, *terms))[0]
+        if found["ours"] and kept:
+            self._bells.tell_rows({group.gid for group, _ in kept})
+        return found
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """See `Backend.extend`; there is at least one delivery."""
