@@ -45,7 +45,7 @@ class KafkaBackend:
         self._groups = Groups(database)
         self._bells = Bells(database, ear)
         self._lags = Lags(link, database, self._groups)
-        self._gauge = Gauge(database, self._lags.all, clock)
+        self._gauge = Gauge(database, self._bells, self._lags.all, clock)
         terms = (link, database, self._groups, self._bells)
         self._publisher = Publisher(*terms, self._gauge)
         self._settler = Settler(database, self._groups, self._bells, lease=lease, clock=clock)

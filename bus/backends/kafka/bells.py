@@ -45,6 +45,7 @@ class Bells:
         self._bytes: Counter[tuple[int, int]] = Counter()
         self._telling: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._one = asyncio.Lock()
         self._listening = False
         self.closed = False
 
@@ -98,6 +99,18 @@ class Bells:
         if self._counting is None or self._counting.done():
             self._counting = asyncio.create_task(self._count_soon())
 
+    async def counted(self) -> None:
+        """Return when the bytes of which was told so far are counted, if they can be."""
+        async with self._one:
+            counted, self._bytes = self._bytes, Counter()
+            rows = sorted((*place, size) for place, size in counted.items())
+            try:
+                if rows:
+                    columns = zip(*rows, strict=True)
+                    await self._database.fetch(statements.COUNT, *columns, sure=False)
+            except BusError:
+                self._bytes.update(counted)
+
     async def close(self) -> None:
         """Say what is still to be said, and hear nothing more."""
         self.closed = True
@@ -127,21 +140,10 @@ class Bells:
     async def _count_soon(self) -> None:
         while self._bytes:
             await asyncio.sleep(_COUNTED)
-            await self._count_all()
-
-    async def _count_all(self) -> None:
-        counted, self._bytes = self._bytes, Counter()
-        rows = sorted((*place, size) for place, size in counted.items())
-        if not rows:
-            return
-        try:
-            columns = zip(*rows, strict=True)
-            await self._database.fetch(statements.COUNT, *columns, sure=False)
-        except BusError:
-            self._bytes.update(counted)
+            await self.counted()
 
     async def _say_all(self) -> None:
-        await self._count_all()
+        await self.counted()
         if self._telling is not None:
             await asyncio.wait([self._telling])
 

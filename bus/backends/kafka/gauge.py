@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from bus.backend import Lag, Lane
 from bus.backends.kafka import statements
+from bus.backends.kafka.bells import Bells
 from bus.database.database import BusDatabase
 from bus.fullness import MAX_BYTES, fits, full
 from contracts.clock import Clock
@@ -29,8 +30,9 @@ Lags = Callable[[], Awaitable[Mapping[str, Mapping[Lane, Lag]]]]
 class Gauge:
     """Follows the size of the fleet's tasks while somebody publishes."""
 
-    def __init__(self, database: BusDatabase, lags: Lags, clock: Clock) -> None:
+    def __init__(self, database: BusDatabase, bells: Bells, lags: Lags, clock: Clock) -> None:
         self._database = database
+        self._bells = bells
         self._lags = lags
         self._clock = clock
         self._limit = 0
@@ -51,6 +53,7 @@ class Gauge:
 
     async def look(self) -> tuple[int, int]:
         """Bytes used, and the limit, as of now."""
+        await self._bells.counted()
         row = (await self._database.fetch(statements.ROOM, self._database.fleet, sure=False))[0]
         return int(row["used"]), row["max_bytes"] or MAX_BYTES
 
