@@ -80,21 +80,23 @@ def _failed() -> _Kinds:
 
 
 def _usage_errors() -> _Kinds:
+    from workers.bridge.errors import ExtraMissing
     from workers.sdk.errors import RoleError
     from workers.settings import SettingsError
 
-    return (WrongUsage, SettingsError, RoleError, InvalidTopic, InvalidValue)
+    return (WrongUsage, SettingsError, RoleError, InvalidTopic, InvalidValue, ExtraMissing)
 
 
 def _unreachable() -> _Kinds:
     from bus.errors import Closed, Full, Unreachable, Unsafe
     from deploy.errors import DeployError
     from knowledge.database.errors import DatabaseError
+    from workers.bridge.errors import BridgeError
     from workers.fleet.errors import AlreadyUp, NotReady
     from workers.sdk.errors import ResourceFailed
 
     ours = (NotRecordedYet, DeployError, DatabaseError, AlreadyUp, NotReady, ResourceFailed)
-    return (Unreachable, Full, Unsafe, Closed, *ours)
+    return (Unreachable, Full, Unsafe, Closed, BridgeError, *ours)
 
 
 def _missing() -> _Kinds:

@@ -35,6 +35,7 @@ COMMANDS = MappingProxyType(
         "dlq": ("workers.cli.dlq:app", "Look at dead letters; edit, replay, purge."),
         "audit": ("workers.cli.audit:audit", "Show who did what to this fleet, and when."),
         "asyncapi": ("workers.cli.asyncapi:asyncapi", "Print what the fleet takes, as AsyncAPI."),
+        "bridge": ("workers.cli.bridge:bridge", "Move messages in from other brokers, or out."),
         "demo": ("workers.cli.demo.command:demo", "Run the main job on real documents."),
         "new": ("workers.cli.new:app", "Write a working role with its test."),
         "config": ("workers.cli.config:config", "Show the settings and where each came from."),

@@ -1,0 +1,111 @@
+"""The command `muster bridge`, between a fleet and a stream of somebody else's on real NATS."""
+
+import asyncio
+import json
+import secrets
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import nats
+import pytest
+from nats.js import JetStreamContext
+
+from tests.cli.running import GREETER, Muster, worked
+from tests.servers import NatsServer
+
+pytestmark = [pytest.mark.nats, pytest.mark.slow]
+
+SECONDS = 20.0
+
+
+@pytest.fixture(scope="module")
+def fleet(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Muster]:
+    """A fleet of its own where one worker greets."""
+    folder = tmp_path_factory.mktemp("bridged")
+    with worked(nats_server.url, folder, "greeter", GREETER) as muster:
+        yield muster
+
+
+@pytest.fixture
+async def outside(nats_server: NatsServer) -> AsyncIterator[JetStreamContext]:
+    """A plain client on the same server."""
+    client = await nats.connect(nats_server.url)
+    yield client.jetstream()
+    await client.close()
+
+
+@contextmanager
+def bridged(muster: Muster, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command, until the block ends; then it drains and says what it has done."""
+    with muster.start("bridge", *arguments) as process:
+        said: list[str] = []
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                said.append(line)
+                if "Ctrl-C ends it" in line:
+                    break
+            else:
+                pytest.fail(f"the bridge ended at once: {''.join(said)}")
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            said.append(process.communicate(timeout=SECONDS)[1])
+        assert process.returncode == 0, said
+        assert "dead letters" in said[-1]
+
+
+async def stream_of(outside: JetStreamContext) -> tuple[str, str]:
+    """A stream of somebody else's, and its subject."""
+    name = f"ORDERS-{secrets.token_hex(4)}"
+    await outside.add_stream(name=name, subjects=[f"{name}.>"])
+    return name, f"{name}.new"
+
+
+async def acknowledged(outside: JetStreamContext, stream: str) -> None:
+    """Wait until the bridge has answered for everything in the stream."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            (info,) = await outside.consumers_info(stream)
+            if not info.num_pending and not info.num_ack_pending:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_foreign_messages_become_tasks_whose_ends_leave_as_events(
+    fleet: Muster, nats_server: NatsServer, outside: JetStreamContext
+) -> None:
+    """In: plain JSON, both modes of CloudEvents, and one event twice. Out: how each ended."""
+    stream, subject = await stream_of(outside)
+    back, ended = await stream_of(outside)
+    topic = f"greeter.{stream.lower()}"
+    source = f"{nats_server.url}/{subject}?stream={stream}"
+    target = f"{nats_server.url}/{ended}?stream={back}"
+    binary = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/shop", "ce-type": "order"}
+    structured = {"specversion": "1.0", "id": "8", "source": "/shop", "type": "order"}
+    structured["data"] = {"name": "Cleo"}  # type: ignore[assignment]
+    with bridged(fleet, "--from", topic, "--to", target):
+        with bridged(fleet, "--from", source, "--to", topic):
+            await outside.publish(subject, b'{"name": "Ada"}')
+            for _ in range(2):  # the same event, as two messages
+                await outside.publish(subject, b'{"name": "Bob"}', headers=binary)
+            await outside.publish(
+                subject,
+                json.dumps(structured).encode(),
+                headers={"content-type": "application/cloudevents+json"},
+            )
+            await outside.publish(subject, b'{"name": "nobody"}')
+            await acknowledged(outside, stream)
+        reader = await outside.subscribe(ended, ordered_consumer=True)
+        events = [await reader.next_msg(SECONDS) for _ in range(4)]
+    with pytest.raises(nats.errors.TimeoutError):
+        await reader.next_msg(0.5)
+    headers = [event.headers or {} for event in events]
+    assert len({each["ce-id"] for each in headers}) == 4
+    assert {each["ce-mustertopic"] for each in headers} == {topic}
+    said = sorted(json.loads(e.data).get("text", "") for e in events)
+    assert said == ["", "Hello, Ada", "Hello, Bob", "Hello, Cleo"]
+    (failed,) = [e for e in events if (e.headers or {})["ce-type"] == "muster.task.failed"]
+    assert json.loads(failed.data) == {"reason": "rejected", "error": "nobody is there"}

@@ -1,0 +1,1 @@
+"""Moves messages between topics of a fleet and other brokers, which need not know muster."""

@@ -1,0 +1,123 @@
+"""The foreign side: a broker of somebody else's, through FastStream.
+
+FastStream is imported when a bridge starts. What is here is the same for all brokers; what each one
+needs is in `wires`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from bus.errors import Unreachable
+from workers.bridge.errors import BridgeError, ExtraMissing
+from workers.bridge.messages import Arrived, Leaving
+from workers.bridge.places import Place
+from workers.bridge.wire import Wire
+from workers.bridge.wires import WIRES
+
+CONNECT = 10.0
+"""Seconds a foreign broker is given to take us in."""
+
+PING = 2.0
+
+SIGN_EVERY = 10.0
+"""Seconds after which a broker that asks for it is told that a message is still worked on; NATS
+gives a message to another after 30 by default."""
+
+_log = structlog.get_logger()
+
+Take = Callable[[Arrived], Awaitable[bool]]
+
+
+class Foreign:
+    """A place outside. `structured`: events leave as JSON, envelope and all, in one body."""
+
+    def __init__(self, place: Place, group: str, *, structured: bool = False) -> None:
+        self._place = place
+        self._wire = _wire(place, group)
+        self._structured = structured
+
+    async def start(self, take: Take | None = None) -> None:
+        """Connect; with `take`, give it every message, and let the broker forget those for which it
+        says so. Raises `Unreachable`, `BridgeError`."""
+        if take is not None:
+            for subscriber in self._wire.subscribe():
+                subscriber(self._handler(take))
+        try:
+            async with asyncio.timeout(CONNECT):
+                await self._wire.broker.start()
+        except (OSError, TimeoutError) as error:
+            raise self._away(error) from error
+        except Exception as error:
+            await self.stop()
+            raise self._refusal(error) from error
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what is being taken, and let go."""
+        await self._wire.broker.stop()
+
+    async def send(self, leaving: Leaving) -> None:
+        """Return when the event is safe there. Raises what the client raises."""
+        headers, body = (
+            leaving.structured() if self._structured else leaving.binary(self._wire.prefix)
+        )
+        await self._wire.send(headers, body, leaving.attributes["id"])
+
+    async def alive(self) -> bool:
+        """Whether the broker answers."""
+        try:
+            return bool(await self._wire.broker.ping(timeout=PING))
+        except Exception:  # noqa: BLE001 - each client has its own
+            return False
+
+    def _handler(self, take: Take) -> Callable[[Any], Awaitable[None]]:
+        async def handle(message: Any) -> None:
+            signing = asyncio.create_task(_sign(message))
+            try:
+                done = await take(self._wire.read(message))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it comes again
+                _log.exception("not taken", error=repr(error))
+                done = False
+            finally:
+                signing.cancel()
+            with suppress(Exception):  # an answer that is lost brings the message again
+                await (message.ack() if done else message.nack())
+
+        return handle
+
+    def _away(self, error: BaseException) -> Unreachable:
+        return Unreachable(
+            f"the broker outside does not answer: {self._place.shown}",
+            details=repr(error) if not isinstance(error, TimeoutError) else f"for {CONNECT:g} s",
+            actions=("start it", "or correct the address"),
+        )
+
+    def _refusal(self, error: BaseException) -> BridgeError:
+        return BridgeError(
+            f"the broker outside refuses: {self._place.shown}",
+            details=f"{type(error).__name__}: {error}",
+            actions=("see that the place is there and may be used, then start the bridge again",),
+        )
+
+
+async def _sign(message: Any) -> None:
+    """Say that a message is still worked on, where the broker wants to know."""
+    working = getattr(message, "in_progress", None)
+    while working is not None:
+        await asyncio.sleep(SIGN_EVERY)
+        with suppress(Exception):
+            await working()
+
+
+def _wire(place: Place, group: str) -> Wire:
+    try:
+        return WIRES[place.scheme](place, group)
+    except ImportError as error:
+        raise ExtraMissing(
+            "the bridge needs FastStream, which is not installed here",
+            details=str(error),
+            actions=("install it: pip install 'muster[bridge]'",),
+        ) from error

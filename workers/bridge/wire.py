@@ -1,0 +1,20 @@
+"""What one kind of broker needs to be a bridge's foreign side."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from workers.bridge.messages import Arrived
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """What one kind of broker needs. `broker` is FastStream's. `subscribe` makes what a handler is
+    given to. `read`: a message as it arrived. `send` returns when the broker has it safely.
+    `prefix`: of the attributes of a CloudEvent in binary mode."""
+
+    broker: Any
+    subscribe: Callable[[], list[Any]]
+    read: Callable[[Any], Arrived]
+    send: Callable[[dict[str, str], bytes, str], Awaitable[object]]
+    prefix: str
