@@ -3,21 +3,17 @@
 import asyncio
 import json
 import secrets
-import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 
 import nats
 import pytest
 from nats.js import JetStreamContext
 
+from tests.bridge.bridging import SECONDS, bridged
 from tests.cli.running import GREETER, Muster, worked
 from tests.servers import NatsServer
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
-
-SECONDS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +30,6 @@ async def outside(nats_server: NatsServer) -> AsyncIterator[JetStreamContext]:
     client = await nats.connect(nats_server.url)
     yield client.jetstream()
     await client.close()
-
-
-@contextmanager
-def bridged(muster: Muster, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """The command, until the block ends; then it drains and says what it has done."""
-    with muster.start("bridge", *arguments) as process:
-        said: list[str] = []
-        try:
-            assert process.stderr is not None
-            for line in process.stderr:
-                said.append(line)
-                if "Ctrl-C ends it" in line:
-                    break
-            else:
-                pytest.fail(f"the bridge ended at once: {''.join(said)}")
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            said.append(process.communicate(timeout=SECONDS)[1])
-        assert process.returncode == 0, said
-        assert "dead letters" in said[-1]
 
 
 async def stream_of(outside: JetStreamContext) -> tuple[str, str]:

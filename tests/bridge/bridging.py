@@ -1,0 +1,33 @@
+"""Runs `muster bridge` as people do, until a block ends."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cli.running import Muster
+
+SECONDS = 20.0
+
+
+@contextmanager
+def bridged(muster: Muster, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command, until the block ends; then it drains and says what it has done."""
+    with muster.start("bridge", *arguments) as process:
+        said: list[str] = []
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                said.append(line)
+                if "Ctrl-C ends it" in line:
+                    break
+            else:
+                pytest.fail(f"the bridge ended at once: {''.join(said)}")
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            said.append(process.communicate(timeout=SECONDS)[1])
+        assert process.returncode == 0, said
+        assert "dead letters" in said[-1]
