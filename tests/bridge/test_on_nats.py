@@ -4,16 +4,22 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import nats
 import pytest
 from nats.js import JetStreamContext
 
+from deploy import ports
 from tests.bridge.bridging import SECONDS, bridged
 from tests.cli.running import GREETER, Muster, worked
 from tests.servers import NatsServer
+from workers.settings import load
+from workers.wiring import open_bus
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow]
+
+COUNT = 400
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +90,42 @@ async def test_foreign_messages_become_tasks_whose_ends_leave_as_events(
     assert said == ["", "Hello, Ada", "Hello, Bob", "Hello, Cleo"]
     (failed,) = [e for e in events if (e.headers or {})["ce-type"] == "muster.task.failed"]
     assert json.loads(failed.data) == {"reason": "rejected", "error": "nobody is there"}
+
+
+async def test_a_bridge_that_is_killed_loses_nothing_and_doubles_nothing(
+    nats_server: NatsServer, outside: JetStreamContext, tmp_path: Path
+) -> None:
+    """What it had in hand comes again to the next one, and is known by its name."""
+    stream, subject = await stream_of(outside)
+    name = f"killed-{secrets.token_hex(4)}"
+    muster = Muster(tmp_path, MUSTER_BUS_URL=nats_server.url, MUSTER_FLEET_NAME=name)
+    for number in range(COUNT):
+        await outside.publish(subject, json.dumps(number).encode())
+    settings = {"MUSTER_BUS_URL": nats_server.url, "MUSTER_FLEET_NAME": name}
+    bus = await open_bus(load(tmp_path, environment={**settings, "MUSTER_HISTORY_URL": "none"}))
+    await bus.bind("taker", ["orders.#"])
+    arguments = ("bridge", "--from", f"{nats_server.url}/{subject}?stream={stream}")
+    with muster.start(*arguments, "--to", "orders.new") as killed:
+        found = await bus.pull("taker", free=1, wait=SECONDS)
+        killed.kill()
+    await bus.forget_all(found)
+    with bridged(muster, *arguments[1:], "--to", "orders.new"):
+        await acknowledged(outside, stream)
+    while batch := await bus.pull("taker", free=200, wait=0.5):
+        await bus.forget_all(batch)
+        found += batch
+    await bus.close()
+    assert sorted(json.loads(each.message.body) for each in found) == list(range(COUNT))
+
+
+async def test_a_place_that_is_not_there_is_told_in_three_lines(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    muster = Muster(tmp_path, MUSTER_BUS_URL=nats_server.url, MUSTER_FLEET_NAME="none-there")
+    place = f"{nats_server.url}/x?stream=NONE"
+    ended = muster("bridge", "--from", place, "--to", "orders.new")
+    assert (ended.code, ended.lines[0].partition(":")[0]) == (3, "the broker outside refuses")
+    gone = muster("bridge", "--from", f"nats://127.0.0.1:{ports.free()}/x", "--to", "orders.new")
+    assert (gone.code, gone.lines[0].partition(":")[0]) == (3, "the broker outside does not answer")
+    wrong = muster("bridge", "--from", "orders.new", "--to", "other")
+    assert (wrong.code, wrong.lines[1]) == (2, "both ends are topics")

@@ -15,17 +15,13 @@ from bus.errors import Unreachable
 from workers.bridge.errors import BridgeError, ExtraMissing
 from workers.bridge.messages import Arrived, Leaving
 from workers.bridge.places import Place
-from workers.bridge.wire import Wire
+from workers.bridge.wire import SIGN_EVERY, Wire
 from workers.bridge.wires import WIRES
 
-CONNECT = 10.0
+CONNECT = 5.0
 """Seconds a foreign broker is given to take us in."""
 
 PING = 2.0
-
-SIGN_EVERY = 10.0
-"""Seconds after which a broker that asks for it is told that a message is still worked on; NATS
-gives a message to another after 30 by default."""
 
 _log = structlog.get_logger()
 
@@ -50,14 +46,21 @@ class Foreign:
             async with asyncio.timeout(CONNECT):
                 await self._wire.broker.start()
         except (OSError, TimeoutError) as error:
+            await self.stop()
             raise self._away(error) from error
         except Exception as error:
             await self.stop()
             raise self._refusal(error) from error
 
     async def stop(self) -> None:
-        """Take nothing new, finish what is being taken, and let go."""
-        await self._wire.broker.stop()
+        """Take nothing new, finish what is being taken, and let go; the broker may be away."""
+        try:
+            await self._wire.broker.stop()
+        except Exception as error:  # noqa: BLE001 - each client has its own
+            _log.warning("not left in good order", error=repr(error))
+            with suppress(Exception):
+                if self._wire.abandon is not None:
+                    await self._wire.abandon()
 
     async def send(self, leaving: Leaving) -> None:
         """Return when the event is safe there. Raises what the client raises."""

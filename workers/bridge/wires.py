@@ -13,13 +13,16 @@ from pydantic_core import to_json
 
 from workers.bridge.messages import Arrived
 from workers.bridge.places import Place
-from workers.bridge.wire import Wire
+from workers.bridge.wire import SIGN_EVERY, Wire
 
 _AT_ONCE = 50
 """Messages that are taken at once: they are published together."""
 
 _SEND = 5.0
 """Seconds a broker is given to answer for one message."""
+
+_ACK_WAIT = 3 * SIGN_EVERY
+"""Seconds after which NATS gives a message to another that nobody has answered for."""
 
 _CLAIM_AFTER = 60_000
 """Milliseconds after which what a dead bridge held on a Redis stream is taken by another."""
@@ -51,21 +54,12 @@ def _text(value: Any) -> str:
 
 def nats(place: Place, group: str) -> Wire:
     """JetStream where `?stream=` names one, else core NATS, which keeps nothing."""
-    from faststream import AckPolicy
-    from faststream.nats import JStream, NatsBroker, PullSub
+    from faststream.nats import NatsBroker
 
-    broker: Any = NatsBroker(
-        place.server, max_reconnect_attempts=-1, reconnect_time_wait=1, **_SAME
-    )
+    again: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": 1}
+    broker: Any = NatsBroker(place.server, **again, **_SAME)
     stream = place.options.get("stream")
-    kept: dict[str, Any] = {}
-    if stream:
-        kept = {
-            "stream": JStream(stream, declare=False),
-            "durable": place.options.get("durable", group),
-            "pull_sub": PullSub(batch_size=_AT_ONCE, timeout=1.0),
-            "ack_policy": AckPolicy.MANUAL,
-        }
+    kept = _kept(stream, place.options.get("durable", group)) if stream else {"queue": group}
 
     def own_id(message: Any) -> str:
         if not stream:
@@ -73,6 +67,9 @@ def nats(place: Place, group: str) -> Wire:
         named = message.headers.get("Nats-Msg-Id", "")
         sequence = message.raw_message.metadata.sequence.stream
         return f"{place.name} {named}" if named else f"{stream} {sequence}"
+
+    async def abandon() -> None:
+        await broker.connection.close()
 
     def send(headers: dict[str, str], body: bytes, event: str) -> Any:
         known = {"Nats-Msg-Id": event} if stream else {}
@@ -85,7 +82,23 @@ def nats(place: Place, group: str) -> Wire:
         read=lambda message: _arrived(message, own_id(message)),
         send=send,
         prefix="ce-",
+        abandon=abandon,
     )
+
+
+def _kept(stream: str, durable: str) -> dict[str, Any]:
+    """How a stream is read: by a durable consumer, which begins with what is there."""
+    from faststream import AckPolicy
+    from faststream.nats import JStream, PullSub
+    from nats.js.api import ConsumerConfig
+
+    return {
+        "stream": JStream(stream, declare=False),
+        "durable": durable,
+        "config": ConsumerConfig(ack_wait=_ACK_WAIT),
+        "pull_sub": PullSub(batch_size=_AT_ONCE, timeout=1.0),
+        "ack_policy": AckPolicy.MANUAL,
+    }
 
 
 def kafka(place: Place, group: str) -> Wire:
