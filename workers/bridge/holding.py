@@ -1,12 +1,13 @@
 """Takes deliveries, and keeps them while they are worked on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from bus.backend import Delivery
 from bus.bus import Bus
 from bus.errors import BusError
+from bus.members import RENEW
 from contracts.clock import Clock
 
 _AT_ONCE = 50
@@ -38,17 +39,45 @@ async def all_of(works: Iterable[Awaitable[object]]) -> None:
 async def held(
     bus: Bus, deliveries: Sequence[Delivery], lease: float, clock: Clock
 ) -> AsyncIterator[None]:
-    """Renew the leases of `deliveries` four times a lease inside the block."""
-    renewing = asyncio.create_task(_renew(bus, deliveries, lease / 4, clock))
+    """Renew the leases of `deliveries` four times a lease inside the block. What is lost all the
+    same is done twice."""
+
+    async def renew() -> None:
+        if deliveries:
+            await bus.extend(deliveries)
+
+    async with _repeated(renew, lease / 4, clock):
+        yield
+
+
+@asynccontextmanager
+async def staying(
+    bus: Bus, group: str, patterns: Sequence[str], clock: Clock
+) -> AsyncIterator[None]:
+    """Be a member of `group` inside the block, once it has been joined."""
+
+    async def stay() -> None:
+        await bus.stay(group, patterns)
+
+    async with _repeated(stay, RENEW, clock):
+        yield
+
+
+@asynccontextmanager
+async def _repeated(
+    call: Callable[[], Awaitable[None]], every: float, clock: Clock
+) -> AsyncIterator[None]:
+    """Call again and again inside the block; a bus that is away is tried again next time."""
+
+    async def repeat() -> None:
+        while True:
+            await clock.sleep(every)
+            with suppress(BusError):
+                await call()
+
+    repeating = asyncio.create_task(repeat())
     try:
         yield
     finally:
-        renewing.cancel()
-        await asyncio.wait([renewing])
-
-
-async def _renew(bus: Bus, deliveries: Sequence[Delivery], every: float, clock: Clock) -> None:
-    while deliveries:
-        await clock.sleep(every)
-        with suppress(BusError):  # tried again, and what is lost meanwhile is done twice
-            await bus.extend(deliveries)
+        repeating.cancel()
+        await asyncio.wait([repeating])

@@ -17,7 +17,7 @@ from contracts.clock import Clock
 from contracts.errors import MusterError
 from contracts.outcomes import Reason
 from workers.bridge.errors import NotFit
-from workers.bridge.holding import all_of, held, pulled
+from workers.bridge.holding import all_of, held, pulled, staying
 from workers.bridge.letters import arrived_of, letter_of
 from workers.bridge.messages import Arrived, Incoming, read
 from workers.bridge.places import Crossing
@@ -61,7 +61,7 @@ class Inward:
 
     async def bind(self) -> None:
         """Be reachable for dead letters that come back."""
-        await self._bus.bind(self._crossing.group, ())
+        await self._bus.join(self._crossing.group, ())
 
     def stop(self) -> None:
         """What cannot be published at once is left to the foreign broker from now on."""
@@ -74,6 +74,10 @@ class Inward:
 
     async def run(self) -> None:
         """Take back what is replayed from the dead letters, until stopped."""
+        async with staying(self._bus, self._crossing.group, (), self._clock):
+            await self._run()
+
+    async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 found = await pulled(self._bus, self._crossing.group, self._stopping)

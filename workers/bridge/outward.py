@@ -22,7 +22,7 @@ from contracts.errors import DecodeError
 from contracts.ids import content_id
 from contracts.outcomes import Reason
 from contracts.topics import EVENTS
-from workers.bridge.holding import all_of, held, pulled
+from workers.bridge.holding import all_of, held, pulled, staying
 from workers.bridge.leaving import ended, task_out
 from workers.bridge.messages import Leaving
 from workers.bridge.places import Crossing
@@ -76,6 +76,7 @@ class Outward:
         self._clock = clock
         self._fleet = fleet
         self._tasks = tasks
+        self._patterns = [crossing.topic] if tasks else [EVENTS]
         self._lease = lease
         self._stopping = asyncio.Event()
         self.sent = 0
@@ -83,8 +84,7 @@ class Outward:
 
     async def bind(self) -> None:
         """From now on everything is kept for the bridge, whether or not it runs."""
-        patterns = [self._crossing.topic] if self._tasks else [EVENTS]
-        await self._bus.bind(self._crossing.group, patterns)
+        await self._bus.join(self._crossing.group, self._patterns)
 
     def stop(self) -> None:
         """Finish what is being sent, and give back the rest."""
@@ -92,6 +92,10 @@ class Outward:
 
     async def run(self) -> None:
         """Send until stopped."""
+        async with staying(self._bus, self._crossing.group, self._patterns, self._clock):
+            await self._run()
+
+    async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 found = await pulled(self._bus, self._crossing.group, self._stopping)

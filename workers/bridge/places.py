@@ -48,8 +48,9 @@ class Crossing:
     group: str
 
 
-def crossing(source: str, target: str, name: str | None = None) -> Crossing:
-    """What `--from` and `--to` say. Raises `InvalidValue`, `InvalidTopic`."""
+def crossing(source: str, target: str, name: str | None = None, *, tasks: bool = False) -> Crossing:
+    """What `--from` and `--to` say; `tasks`: they leave, not their ends. Raises `InvalidValue`,
+    `InvalidTopic`."""
     inward = "://" in source
     if inward == ("://" in target):
         raise InvalidValue(
@@ -59,13 +60,17 @@ def crossing(source: str, target: str, name: str | None = None) -> Crossing:
         )
     place = place_of(source if inward else target)
     topic = publishable(target) if inward else check_pattern(source)
-    group = check_group(f"bridge-{name}") if name else _group(place, topic, inward=inward)
+    group = (
+        check_group(f"bridge-{name}")
+        if name
+        else _group(place, topic, "in" if inward else "tasks" if tasks else "ends")
+    )
     return Crossing(inward, place, topic, group)
 
 
-def _group(place: Place, topic: str, *, inward: bool) -> str:
+def _group(place: Place, topic: str, what: str) -> str:
     """The same name at every start, another one for everything else that is joined."""
-    digest = hashlib.sha256(f"{inward}\n{place.shown}\n{topic}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{what}\n{place.shown}\n{topic}".encode()).hexdigest()
     return f"bridge-{_NO_NAME.sub('-', topic.lower()).strip('-')[:40]}-{digest[:8]}"
 
 

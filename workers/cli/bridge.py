@@ -43,7 +43,7 @@ def bridge(
     from workers.bridge.places import crossing
     from workers.telemetry.logs import configure_logs
 
-    found = crossing(source, target, name)
+    found = crossing(source, target, name, tasks=tasks)
     if found.inward and (tasks or structured):
         raise WrongUsage(
             f"{'--tasks' if tasks else '--structured'} is for what leaves",
