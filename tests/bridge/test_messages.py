@@ -1,11 +1,14 @@
 """What crosses a bridge: JSON, and CloudEvents in both modes."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from contracts.errors import InvalidValue
-from workers.bridge.errors import NotFit
+from workers.bridge.errors import ExtraMissing, NotFit
+from workers.bridge.foreign import Foreign
 from workers.bridge.messages import STRUCTURED, Arrived, Leaving, read
 from workers.bridge.places import crossing, place_of
 
@@ -93,3 +96,27 @@ def test_a_bridge_has_the_same_name_at_every_start_and_for_every_user() -> None:
 def test_ends_that_cannot_be_joined_are_refused(source: str, target: str) -> None:
     with pytest.raises(InvalidValue):
         crossing(source, target)
+
+
+def test_a_place_keeps_its_password_to_itself() -> None:
+    assert "hidden" not in repr(crossing("kafka://ada:hidden@bus:9092/orders", "support.order"))
+    with pytest.raises(InvalidValue, match="password") as refused:
+        Foreign(place_of("kafka://ada:hidden@bus:9092/orders"), "g")
+    assert "hidden" not in str(refused.value)
+
+
+def test_without_the_extra_the_bridge_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faststream", None)
+    with pytest.raises(ExtraMissing) as missing:
+        Foreign(place_of("nats://bus/orders"), "g")
+    assert missing.value.actions == ("install it: pip install 'muster[bridge]'",)
+
+
+def test_help_of_the_bridge_needs_nothing_of_the_extra() -> None:
+    source = (
+        "import workers.cli.bridge, workers.bridge.foreign, sys; print('faststream' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"

@@ -7,7 +7,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from contracts.errors import InvalidValue
@@ -25,7 +25,7 @@ class Place:
     subject, topic, queue or stream. `options`: what stood behind `?`."""
 
     scheme: str
-    server: str
+    server: str = field(repr=False)
     name: str
     options: Mapping[str, str]
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import to_json
 
+from contracts.errors import InvalidValue
 from workers.bridge.messages import Arrived
 from workers.bridge.places import Place
 from workers.bridge.wire import SIGN_EVERY, Wire
@@ -106,7 +107,14 @@ def kafka(place: Place, group: str) -> Wire:
     from faststream import AckPolicy
     from faststream.kafka import KafkaBroker
 
-    broker: Any = KafkaBroker(urlsplit(place.server).netloc, acks="all", **_SAME)
+    servers = urlsplit(place.server).netloc
+    if "@" in servers:
+        raise InvalidValue(
+            "a bridge cannot give Kafka a password yet",
+            details=f"the address of {place.shown} has one",
+            actions=("use a listener without one, on a network you trust",),
+        )
+    broker: Any = KafkaBroker(servers, acks="all", **_SAME)
     member: dict[str, Any] = {
         "group_id": place.options.get("group", group),
         "auto_offset_reset": "earliest",
