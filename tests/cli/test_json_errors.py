@@ -18,7 +18,16 @@ FILLED = {"payload": "{}", "topic": "a.b", "shell": "bash"}
 SETTLED = {("bench",), ("completion",)}
 """Commands that read no settings: the one would measure, the other says its script."""
 
-ALONE = {("up",), ("demo",), ("down",), ("new", "role"), ("config",), ("work",), *SETTLED}
+ALONE = {
+    ("up",),
+    ("demo",),
+    ("down",),
+    ("new", "role"),
+    ("config",),
+    ("work",),
+    ("asyncapi",),
+    *SETTLED,
+}
 """Commands that do their work where no bus runs, or start one."""
 
 FIELDS = {"error", "message", "details", "actions", "retryable", "retry_after", "exit_code"}

@@ -10,7 +10,7 @@ from bus.errors import BusError
 from bus.members import RENEW
 from contracts.clock import Clock
 
-_AT_ONCE = 50
+_AT_ONCE = 200
 _WAIT = 5.0
 
 

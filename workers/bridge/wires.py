@@ -16,7 +16,7 @@ from workers.bridge.messages import Arrived
 from workers.bridge.places import Place
 from workers.bridge.wire import SIGN_EVERY, Wire
 
-_AT_ONCE = 50
+_AT_ONCE = 200
 """Messages that are taken at once: they are published together."""
 
 _SEND = 5.0
