@@ -6,6 +6,7 @@ from typing import Any
 from bus.backend import Delivery, Lag, Lane, LaneName, Message, Turn
 from bus.backends.redis.bindings import Bindings
 from bus.backends.redis.commit import Committer
+from bus.backends.redis.ingress import Ingress
 from bus.backends.redis.link import RedisLink
 from bus.backends.redis.messages import lane_of
 from bus.backends.redis.pull import Pulls
@@ -23,7 +24,9 @@ class RedisBackend:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._bindings = Bindings(link)
-        self._committer = Committer(link, self._bindings, Room(link, self._all_lags))
+        room = Room(link, self._all_lags)
+        self._committer = Committer(link, self._bindings, room)
+        self._ingress = Ingress(link, self._bindings, room)
         self._pulls = Pulls(link, self._bindings, lambda: self._closed)
         self._closed = False
 
@@ -56,6 +59,7 @@ class RedisBackend:
         if limit < 1:
             raise InvalidValue(f"limit is {limit}", details="pull at least one message")
         self._check()
+        self._ingress.touch()
         return await self._pulls.pull(group, lanes, limit, wait)
 
     async def settle(
@@ -91,6 +95,7 @@ class RedisBackend:
         """See `Backend.close`."""
         if not self._closed:
             self._closed = True
+            await self._ingress.close()
             await self._pulls.close()
 
     def _check(self) -> None:

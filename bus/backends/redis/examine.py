@@ -5,6 +5,7 @@ from typing import Any
 from bus.backends.redis.errors import Refused, denied
 from bus.backends.redis.facts import SETTINGS, Facts, dangers_of, info_of
 from bus.backends.redis.link import RedisLink
+from bus.backends.redis.parked import parked_tasks
 from bus.errors import AccessDenied, Unsafe
 from bus.examined import Examined
 from bus.fullness import MAX_BYTES
@@ -50,7 +51,7 @@ async def examine(link: RedisLink) -> Examined:
         limit=int(limit or MAX_BYTES),
         storage=most or None,
         stored=int(facts.info.get("used_memory", 0)) or None,
-        dangers=dangers_of(facts),
+        dangers=[*dangers_of(facts), *await parked_tasks(link)],
     )
 
 

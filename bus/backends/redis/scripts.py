@@ -22,10 +22,18 @@ class Script:
 
 
 @cache
-def script(name: str, flags: str = "allow-oom", folder: Path = _FOLDER) -> Script:
-    """The script `NAME.lua` behind `common.lua`, run with these flags."""
-    parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name)]
-    text = "".join([f"#!lua flags={flags}\n" if flags else "#!lua\n", *parts])
+def script(
+    name: str, flags: str = "allow-oom", folder: Path = _FOLDER, *, uses: str = ""
+) -> Script:
+    """The script `NAME.lua` behind `common.lua`, run with these flags. `uses`: another one that it
+    calls as a function of its arguments."""
+    common, own, used = (
+        (folder / f"{part}.lua").read_text(encoding="utf-8") if part else ""
+        for part in ("common", name, uses)
+    )
+    if used:
+        used = f"local function {uses}(ARGV)\n{used}end\n"
+    text = "".join([f"#!lua flags={flags}\n" if flags else "#!lua\n", common, used, own])
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -38,3 +46,6 @@ BIND = script("bind")
 UNBIND = script("unbind")
 LAG = script("lag", "no-writes")
 BINDINGS = script("bindings", "no-writes")
+INLET = script("inlet")
+INGEST = script("ingest", uses="commit")
+PARK = script("park")

@@ -22,12 +22,12 @@ ALLOWED = "resetkeys ~{muster:*}* &*"
 """A pattern of channels can be subscribed to only by who may hear all of them."""
 COMMANDS = (
     "-@all +evalsha +eval +blpop +ping +get +set +hvals +time +info +client|setname +client|id"
-    " +client|unblock +psubscribe +subscribe"
+    " +client|unblock +psubscribe +subscribe +xreadgroup +xrange +xlen"
 )
 IN_SCRIPTS = (
     "+incr +incrby +hset +hget +hmget +hdel +hexists +hgetall +hstrlen +hincrby +lpush +rpush +lpop"
     " +llen +exists +del +unlink +sadd +smembers +zadd +zrem +zscore +zrange +zrangebyscore"
-    " +zrangebylex +zcard +zcount +publish"
+    " +zrangebylex +zcard +zcount +publish +xgroup|create +xautoclaim +xadd +xack +xdel"
 )
 
 
@@ -76,6 +76,9 @@ async def test_right_credentials_carry_tasks(guarded: RedisServer, who: str) -> 
         assert isinstance(await anext(changes), Current)
         await changes.aclose()  # type: ignore[attr-defined]
         assert await store.delete("a/1")
+        fields = ("ce-type", "work.a", "muster-priority", "high")
+        await link.ask("XADD", f"{link.prefix}:in", "*", *fields, doing="putting in")
+        assert len(await backend.pull("g", LANES[:1], limit=3, wait=2)) == 1
         await backend.unbind("g", drop=True)
 
 

@@ -1,0 +1,136 @@
+"""The ingress: a stream that programs put tasks into which know no groups, routed by the fleet.
+
+Every process that pulls reads it; each entry is given to one of them. Routing and removing are one
+step, so an entry that two have read is routed once, and one whose reader died is read by another
+soon after a lease. What is parked because no group wants it is looked at whenever the bindings have
+changed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from bus.backends.redis.bindings import Bindings
+from bus.backends.redis.errors import Lost, Refused, unreachable
+from bus.backends.redis.link import BEAT, SILENCE, RedisLink
+from bus.backends.redis.room import Room
+from bus.backends.redis.routing import INLET, PARKED, READERS, Router
+from bus.backends.redis.scripts import INLET as LOOK
+from bus.backends.redis.wire import Wire
+from bus.errors import AccessDenied, BusError, Closed, Unsafe
+
+_READER = "fleet"
+"""All processes are one consumer of the stream, so that none is left behind by a process."""
+
+_BLOCK = 20
+"""Seconds of one blocked read."""
+
+_LOOK = 5.0
+"""Seconds after which a process looks for what others have left; a lease if that is longer."""
+
+_AGAIN = 1.0
+"""Seconds until what failed is tried again."""
+
+_AT_ONCE = 64
+"""Entries that are read at once."""
+
+_LAST = 1.0
+"""Seconds in which what is being routed has to be out when the backend is closed."""
+
+_DOING = "reading the ingress"
+
+_log = logging.getLogger(__name__)
+
+
+class Ingress:
+    """What one process does for it, from its first pull on."""
+
+    def __init__(self, link: RedisLink, bindings: Bindings, room: Room) -> None:
+        self._link = link
+        self._router = Router(link, bindings, room)
+        self._routing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._looked = b"never"
+
+    def touch(self) -> None:
+        """See that it runs."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Finish what is being routed, and read no more."""
+        if self._task is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST), self._routing:
+                self._task.cancel()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except Closed:
+                return
+            except (AccessDenied, Unsafe) as error:
+                _log.warning("what others put in is not read: %s", error)
+                return
+            except BusError as error:
+                _log.debug("what others put in is read again soon: %s", error)
+            await self._link.clock.sleep(_AGAIN)
+
+    async def _read(self) -> None:
+        """Route what comes, and now and then what was left."""
+        await self._look()
+        wire = await self._link.open(_DOING, silence=int(_BLOCK / BEAT) + SILENCE)
+        try:
+            reading = self._ask(wire)
+            while True:
+                await asyncio.wait([reading], timeout=max(_LOOK, self._link.lease))
+                if not reading.done():
+                    await self._look()
+                    continue
+                found = self._answer(reading)
+                reading = self._ask(wire)
+                for _, entries in found:
+                    await self._route(INLET, entries)
+        finally:
+            wire.drop()
+
+    def _ask(self, wire: Wire) -> "asyncio.Future[Any]":
+        where = ("STREAMS", f"{self._link.prefix}{INLET}", ">")
+        how = ("COUNT", _AT_ONCE, "BLOCK", _BLOCK * 1000)
+        return wire.ask("XREADGROUP", "GROUP", READERS, _READER, *how, *where)
+
+    def _answer(self, reading: "asyncio.Future[Any]") -> Sequence[Any]:
+        try:
+            return reading.result() or ()
+        except (Lost, Refused) as error:
+            if isinstance(error, Refused) and error.code == "NOGROUP":
+                raise unreachable(_DOING, f"somebody has removed it: {error}") from error
+            raise self._link.failure(error, _DOING) from error
+
+    async def _look(self) -> None:
+        """Route what dead readers have left, and what was parked if the bindings are others."""
+        asked = (READERS, _READER, round(self._link.lease * 1000), _AT_ONCE)
+        left, parked, version = await self._link.run(LOOK, *asked, doing=_DOING)
+        while left:
+            await self._route(INLET, left)
+            left, parked, version = await self._link.run(LOOK, *asked, doing=_DOING)
+        if parked and version != self._looked:
+            await self._route_parked()
+        self._looked = version
+
+    async def _route_parked(self) -> None:
+        key, after = f"{self._link.prefix}{PARKED}", "-"
+        asked = ("+", "COUNT", _AT_ONCE)
+        while found := await self._link.ask("XRANGE", key, after, *asked, doing=_DOING):
+            await self._route(PARKED, found)
+            after = f"({found[-1][0].decode()}"
+
+    async def _route(self, stream: str, found: Sequence[Any]) -> None:
+        async with self._routing:
+            await self._router.route(stream, found)
