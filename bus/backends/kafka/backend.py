@@ -11,6 +11,7 @@ from bus.backends.kafka.bind import Binder
 from bus.backends.kafka.claim import Claims
 from bus.backends.kafka.gauge import Gauge
 from bus.backends.kafka.groups import Groups
+from bus.backends.kafka.ingress import Ingress, Rooms
 from bus.backends.kafka.lag import Lags
 from bus.backends.kafka.link import KafkaLink
 from bus.backends.kafka.publish import Publisher
@@ -50,20 +51,15 @@ class KafkaBackend:
         self._publisher = Publisher(*terms, self._gauge)
         self._settler = Settler(database, self._groups, self._bells, lease=lease, clock=clock)
         self._claims = Claims(link, database, self._settler.give_back, lease=lease, clock=clock)
-        self._binder = Binder(
-            link,
-            database,
-            self._groups,
-            self._lags.lag,
-            fleet=fleet,
-            slices=slices,
-            clock=clock,
-        )
+        binding = (link, database, self._groups, self._lags.lag)
+        self._binder = Binder(*binding, slices=slices, fleet=fleet, clock=clock)
         self._sweeper = Sweeper(link, database, clock)
         self._pullers: dict[str, Puller] = {}
         self._new_puller = partial(
             Puller, *terms, self._claims, lease=lease, slices=slices, clock=clock
         )
+        rooms = Rooms(self._publisher, self._settler, self._new_puller)
+        self._ingress = Ingress(*terms, rooms, fleet=fleet, lease=lease, clock=clock)
         self._closed = False
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
@@ -89,6 +85,7 @@ class KafkaBackend:
             raise InvalidValue(f"limit is {limit}", details="pull at least one message")
         async with self._open():
             await self._bells.open()
+            self._ingress.touch()
             puller = self._pullers.get(group)
             if puller is None:
                 puller = self._pullers[group] = self._new_puller()
@@ -127,6 +124,7 @@ class KafkaBackend:
         if self._closed:
             return
         self._closed = True
+        await self._ingress.close()
         await self._bells.close()
         for puller in self._pullers.values():
             await puller.close()

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from bus.backends.kafka import statements, topics
 from bus.backends.kafka.groups import Groups
+from bus.backends.kafka.ingress import parked_tasks
 from bus.backends.kafka.link import KafkaLink
 from bus.database.database import BusDatabase
 from bus.examined import Danger, Examined
@@ -36,9 +37,12 @@ async def examine(link: KafkaLink, database: BusDatabase, clock: Clock) -> Exami
         used=int(row["used"]),
         limit=row["max_bytes"] or MAX_BYTES,
         dangers=[
-            danger
-            for topic, values in settings.items()
-            for danger in dangers(topic, values, copies.get(topic, 0))
+            *(
+                danger
+                for topic, values in settings.items()
+                for danger in dangers(topic, values, copies.get(topic, 0))
+            ),
+            *await parked_tasks(database),
         ],
     )
 

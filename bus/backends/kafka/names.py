@@ -23,6 +23,9 @@ NAMES = tuple(LaneName)
 DONE = 9
 """The code of what is done and only remembered."""
 
+INGRESS = ".in"
+"""The group whose topic is the inlet: no role can be called so."""
+
 _FLEET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -40,6 +43,11 @@ def checked(fleet: str) -> str:
 def new_topic(fleet: str, group: str) -> str:
     """The topic of a group; another one each time it is bound anew: deleting one takes a while."""
     return f"muster.{fleet}.{_STRANGE.sub('_', group)[:150]}.{secrets.token_hex(4)}"
+
+
+def inlet(fleet: str) -> str:
+    """The topic that programs write which know no groups."""
+    return f"muster.{fleet}.in"
 
 
 def lane_of(part: int) -> LaneName:

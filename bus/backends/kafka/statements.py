@@ -192,3 +192,17 @@ FORGET = """DELETE FROM kafka_tasks WHERE ctid = ANY (ARRAY (
             - make_interval(secs => $2)
     ORDER BY t.at LIMIT $3))
 RETURNING 1"""
+
+LEAD = """INSERT INTO kafka_tasks AS t (gid, key, lane, slice, handed, size, owner, at)
+VALUES ($1, '/reader', 10, 0, 0, 0, $2, now() + make_interval(secs => $3))
+ON CONFLICT (gid, key) DO UPDATE SET owner = $2, at = now() + make_interval(secs => $3)
+WHERE t.owner = $2 OR t.at < now() RETURNING 1"""
+
+RESIGN = "DELETE FROM kafka_tasks WHERE gid = $1 AND key = '/reader' AND owner = $2"
+
+UNPARK = """UPDATE kafka_tasks SET at = now()
+WHERE gid = $1 AND lane = 1 AND owner IS NULL AND at > now()"""
+
+PARKED = """SELECT count(*) OVER () AS count, t.meta
+FROM kafka_groups g JOIN kafka_tasks t USING (gid)
+WHERE g.fleet = $1 AND g.name = $2 AND t.lane = 1 LIMIT $3"""
