@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -153,6 +154,49 @@ async def test_what_a_killed_reader_had_read_is_routed_once(outside: Outside) ->
         found = await got(backend, 200)
         assert {each.message.id for each in found} == {str(number) for number in range(200)}
         await outside.lies(0, 0)
+
+
+_READER = """
+import asyncio, sys
+from bus.backend import RETRY
+from tests.bus.backends.redis_fleet import opened, terms
+
+async def main(url, fleet):
+    async with opened(terms(url, fleet=fleet, lease=0.5)) as (_, backend):
+        await backend.pull("g", (RETRY,), limit=1, wait=60)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A process that routes and takes nothing."""
+
+
+async def test_processes_that_are_killed_while_they_route_lose_and_double_nothing(
+    outside: Outside, happened: Callable[[str], None]
+) -> None:
+    """One after another, each in the middle of it."""
+    count, killed = 6_000, 0
+    async with opened(terms(outside.url, fleet=outside.fleet, lease=0.5)) as (_, backend):
+        await backend.bind("g", ["work.#"])
+        async with outside.client.pipeline(transaction=False) as pipe:
+            for number in range(count):
+                fields = {"ce-type": "work.a", "ce-id": str(number), "data": "x" * 500}
+                pipe.xadd(outside.inlet, fields)
+            await pipe.execute()
+        for part in (5_000, 3_500, 2_000):
+            arguments = ("-c", _READER, outside.url, outside.fleet)
+            process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
+            async with asyncio.timeout(SECONDS):
+                while await outside.client.xlen(outside.inlet) > part:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            process.kill()
+            await process.wait()
+            killed += (await outside.client.xlen(outside.inlet)) > 0
+        left = await outside.client.xlen(outside.inlet)
+        found = [each.message.id for each in await got(backend, count)]
+        assert sorted(found) == sorted(map(str, range(count)))
+        await outside.lies(0, 0)
+    happened(f"{killed} readers killed while they routed, {left:,} of {count:,} left by the last")
+    assert killed
 
 
 async def test_many_readers_route_each_entry_once(outside: Outside) -> None:
