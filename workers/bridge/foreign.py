@@ -54,6 +54,8 @@ class Foreign:
 
     async def stop(self) -> None:
         """Take nothing new, finish what is being taken, and let go; the broker may be away."""
+        if self._wire.close is not None:
+            await self._wire.close()
         try:
             await self._wire.broker.stop()
         except Exception as error:  # noqa: BLE001 - each client has its own
@@ -71,6 +73,8 @@ class Foreign:
 
     async def alive(self) -> bool:
         """Whether the broker answers."""
+        if self._wire.alive is not None:
+            return await self._wire.alive()
         try:
             return bool(await self._wire.broker.ping(timeout=PING))
         except Exception:  # noqa: BLE001 - each client has its own
@@ -78,7 +82,7 @@ class Foreign:
 
     def _handler(self, take: Take) -> Callable[[Any], Awaitable[None]]:
         async def handle(message: Any) -> None:
-            signing = asyncio.create_task(_sign(message))
+            signing = asyncio.create_task(self._sign(message))
             try:
                 done = await take(self._wire.read(message))
             except Exception as error:  # noqa: BLE001 - whatever it is, it comes again
@@ -87,9 +91,16 @@ class Foreign:
             finally:
                 signing.cancel()
             with suppress(Exception):  # an answer that is lost brings the message again
-                await (message.ack() if done else message.nack())
+                await (message.ack() if done else self._wire.give_back(message))
 
         return handle
+
+    async def _sign(self, message: Any) -> None:
+        """Say that a message is still worked on."""
+        while self._wire.sign is not None:
+            await asyncio.sleep(SIGN_EVERY)
+            with suppress(Exception):
+                await self._wire.sign(message)
 
     def _away(self, error: BaseException) -> Unreachable:
         return Unreachable(
@@ -104,15 +115,6 @@ class Foreign:
             details=f"{type(error).__name__}: {error}",
             actions=("see that the place is there and may be used, then start the bridge again",),
         )
-
-
-async def _sign(message: Any) -> None:
-    """Say that a message is still worked on, where the broker wants to know."""
-    working = getattr(message, "in_progress", None)
-    while working is not None:
-        await asyncio.sleep(SIGN_EVERY)
-        with suppress(Exception):
-            await working()
 
 
 def _wire(place: Place, group: str) -> Wire:

@@ -10,16 +10,28 @@ SIGN_EVERY = 4.0
 """Seconds after which a broker that asks for it is told that a message is still worked on."""
 
 
+async def _nack(message: Any) -> None:
+    await message.nack()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """What one kind of broker needs. `broker` is FastStream's. `subscribe` makes what a handler is
     given to. `read`: a message as it arrived. `send` returns when the broker has it safely.
-    `prefix`: of the attributes of a CloudEvent in binary mode. `abandon` closes what `broker.stop`
-    left open because the server is away."""
+    `prefix`: of the attributes of a CloudEvent in binary mode. `give_back`: let others have a
+    message at once. `sign`: say that it is still worked on, where the broker wants to know.
+    `alive`: whether the broker takes what is sent, where `broker` does not know; `close`: let go of
+    what is not the `broker`'s. `abandon` closes what `broker.stop` left open because the server is
+    away.
+    """
 
     broker: Any
     subscribe: Callable[[], list[Any]]
     read: Callable[[Any], Arrived]
     send: Callable[[dict[str, str], bytes, str], Awaitable[object]]
     prefix: str
+    give_back: Callable[[Any], Awaitable[object]] = _nack
+    sign: Callable[[Any], Awaitable[object]] | None = None
+    alive: Callable[[], Awaitable[bool]] | None = None
+    close: Callable[[], Awaitable[object]] | None = None
     abandon: Callable[[], Awaitable[object]] | None = None

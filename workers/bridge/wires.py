@@ -9,11 +9,10 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic_core import to_json
-
 from contracts.errors import InvalidValue
 from workers.bridge.messages import Arrived
 from workers.bridge.places import Place
+from workers.bridge.stream import Stream
 from workers.bridge.wire import SIGN_EVERY, Wire
 
 _AT_ONCE = 200
@@ -22,14 +21,8 @@ _AT_ONCE = 200
 _SEND = 5.0
 """Seconds a broker is given to answer for one message."""
 
-_ACK_WAIT = 3 * SIGN_EVERY
-"""Seconds after which NATS gives a message to another that nobody has answered for."""
-
-_CLAIM_AFTER = 60_000
-"""Milliseconds after which what a dead bridge held on a Redis stream is taken by another."""
-
-_BODY = "data"
-"""The field of a Redis stream's entry that is the body; the others are headers."""
+_UNSIGNED = 3 * SIGN_EVERY
+"""Seconds after which a message is given to another that nobody has signed or answered for."""
 
 
 async def _whole(message: Any) -> Any:
@@ -83,6 +76,7 @@ def nats(place: Place, group: str) -> Wire:
         read=lambda message: _arrived(message, own_id(message)),
         send=send,
         prefix="ce-",
+        sign=(lambda message: message.in_progress()) if stream else None,
         abandon=abandon,
     )
 
@@ -96,7 +90,7 @@ def _kept(stream: str, durable: str) -> dict[str, Any]:
     return {
         "stream": JStream(stream, declare=False),
         "durable": durable,
-        "config": ConsumerConfig(ack_wait=_ACK_WAIT),
+        "config": ConsumerConfig(ack_wait=_UNSIGNED),
         "pull_sub": PullSub(batch_size=_AT_ONCE, timeout=1.0),
         "ack_policy": AckPolicy.MANUAL,
     }
@@ -143,31 +137,25 @@ def rabbit(place: Place, _group: str) -> Wire:
     from faststream import AckPolicy
     from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
+    from workers.bridge.amqp import Sender
+
     broker: Any = RabbitBroker(
         place.server, default_channel=Channel(prefetch_count=_AT_ONCE), **_SAME
     )
-    queue = RabbitQueue(place.name, declare=False)
+    queue, sender = RabbitQueue(place.name, declare=False), Sender(place.server, place.name)
 
     def own_id(message: Any) -> str:
         named = message.raw_message.message_id
         return f"{place.name} {named}" if named else ""
 
-    def send(headers: dict[str, str], body: bytes, event: str) -> Any:
-        kind = headers.pop("content-type")
-        to: dict[str, Any] = {
-            "queue": place.name,
-            "persist": True,
-            "timeout": _SEND,
-            "message_id": event,
-        }
-        return broker.publish(body, headers=headers, content_type=kind, **to)
-
     return Wire(
         broker=broker,
         subscribe=lambda: [broker.subscriber(queue, ack_policy=AckPolicy.MANUAL, no_reply=True)],
         read=lambda message: _arrived(message, own_id(message)),
-        send=send,
+        send=sender.send,
         prefix="cloudEvents_",
+        alive=sender.alive,
+        close=sender.close,
     )
 
 
@@ -179,31 +167,29 @@ def redis(place: Place, group: str) -> Wire:
     from faststream.redis import RedisBroker, StreamSub
 
     broker: Any = RedisBroker(place.server, **_SAME)
-    member: dict[str, Any] = {"group": place.options.get("group", group), "consumer": group}
+    unsigned = int(_UNSIGNED * 1000)
+    stream = Stream(broker.connect, place.name, place.options.get("group", group), group)
+    member: dict[str, Any] = {"group": stream.group, "consumer": group}
 
     def subscribe() -> list[Any]:
         new = StreamSub(place.name, last_id=">", **member)
-        left = StreamSub(place.name, min_idle_time=_CLAIM_AFTER, **member)
+        left = StreamSub(place.name, min_idle_time=unsigned, **member)
         how: dict[str, Any] = {"ack_policy": AckPolicy.MANUAL, "no_reply": True}
-        return [broker.subscriber(stream=stream, **how) for stream in (new, left)]
+        return [broker.subscriber(stream=each, **how) for each in (new, left)]
 
     def read(message: Any) -> Arrived:
-        own_id = f"{place.name} {_text(message.raw_message['message_ids'][0])}"
-        fields = message.raw_message["data"]
-        if b"__data__" in fields:  # of a publisher that is FastStream itself
-            return _arrived(message, own_id)
-        headers = {_text(name): _text(value) for name, value in fields.items()}
-        if _BODY not in headers:
-            return Arrived(body=to_json(headers), headers={}, own_id=own_id)
-        body = fields[_BODY.encode()]
-        del headers[_BODY]
-        return Arrived(body=body, headers=headers, own_id=own_id)
+        found = stream.read(message)
+        return found or _arrived(message, stream.own_id(message))
 
-    async def send(headers: dict[str, str], body: bytes, _event: str) -> None:
-        client: Any = await broker.connect()
-        await client.xadd(place.name, {**headers, _BODY: body})
-
-    return Wire(broker=broker, subscribe=subscribe, read=read, send=send, prefix="ce-")
+    return Wire(
+        broker=broker,
+        subscribe=subscribe,
+        read=read,
+        send=stream.send,
+        prefix="ce-",
+        give_back=lambda message: stream.idle(message, unsigned),
+        sign=lambda message: stream.idle(message, 0),
+    )
 
 
 WIRES: Mapping[str, Callable[[Place, str], Wire]] = MappingProxyType(
