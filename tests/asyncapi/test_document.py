@@ -1,6 +1,7 @@
 """The AsyncAPI document: valid by the specification, and true of what travels."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,7 +78,9 @@ def specification(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return schema(SPECIFICATION, tmp_path_factory.mktemp("asyncapi"))
 
 
-@pytest.mark.parametrize("url", ["nats://bus:4222", "kafka://bus:9092", "redis://bus/3", None])
+@pytest.mark.parametrize(
+    "url", ["nats://bus:4222", "kafka://bus:9092", "redis://bus/3", "amqp://bus", None]
+)
 def test_the_document_is_valid_by_the_specification(
     specification: dict[str, Any], url: str | None
 ) -> None:
@@ -128,6 +131,27 @@ def test_an_address_is_the_subject_on_which_a_task_travels() -> None:
     address = NatsAddresses("demo").topic("mail.*.new")["address"]
     told = address.format(lane="normal", slice="0", word1="spam")
     assert told == names_of("demo").subject("mail.spam.new", NORMAL)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "outcomes"),
+    [
+        ("kafka://bus", "muster.demo.in", None),
+        ("redis://bus", "{tag}:in", "{tag}:kv:outcome/{reply}/{task}"),
+        ("amqp://bus", "{lane}.{slice}.mail.{word1}.new", None),
+    ],
+)
+def test_an_address_is_where_another_program_puts_a_task(
+    url: str, address: str, outcomes: str | None
+) -> None:
+    told = _document(url)
+    (mail,) = [c for c in told["channels"].values() if c.get("title") == "mail.*.new"]
+    assert mail["address"] == address
+    ends = [c["address"] for c in told["channels"].values() if c["title"] == "How tasks ended"]
+    assert ends == [outcomes]
+    for channel in told["channels"].values():
+        named = set(re.findall(r"{(\w+)}", channel.get("address") or ""))
+        assert named == set(channel.get("parameters", {}))
 
 
 def test_open_words_of_a_pattern_are_parameters() -> None:

@@ -1,7 +1,7 @@
 """Where a topic lies on the wire, as a channel of a document tells it, and the server.
 
-On NATS the addresses are the subjects another client uses; brokers whose layout is not told here
-have the topic itself as the address.
+On NATS the addresses are the subjects another client uses, on RabbitMQ routing keys, on Redis and
+Kafka the one place where other programs put tasks for every topic.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,10 @@ from urllib.parse import urlsplit
 
 from bus.backend import SLICES, LaneName
 from bus.backends.choice import scheme_of
+from bus.backends.kafka.names import inlet
 from bus.backends.nats.names import names_of
+from bus.backends.rabbitmq.names import exchange_of
+from contracts.topics import EVENTS
 
 _LANE = {
     "description": "By priority.",
@@ -23,6 +26,12 @@ _SLICE = {
     "enum": [str(number) for number in range(SLICES)],
     "default": "0",
 }
+_OUTCOME: Mapping[str, Any] = MappingProxyType(
+    {
+        "reply": {"description": "What the task's header muster-reply has."},
+        "task": {"description": "The task's id."},
+    }
+)
 _PROTOCOLS = MappingProxyType({"tls": "nats"})
 """What a scheme is called as a protocol, where that differs."""
 
@@ -46,16 +55,41 @@ class Addresses(Protocol):
         ...
 
 
-class PlainAddresses:
-    """The topics themselves."""
+class InletAddresses:
+    """The ingress of the fleet, whatever the topic: the task names it itself."""
 
-    note = "An address is a topic; where it lies on the broker is documented for each broker."
     parameters: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, told: Mapping[str, Any], outcomes: Mapping[str, Any], note: str) -> None:
+        self.note = note
+        self._told = told
+        self._outcomes = outcomes
+
+    def topic(self, pattern: str) -> dict[str, Any]:
+        """See `Addresses`. What muster tells cannot be put in, and is not there."""
+        return {"address": None} if pattern == EVENTS else dict(self._told)
+
+    def direct(self, role: str) -> dict[str, Any]:  # noqa: ARG002 - the protocol's
+        """See `Addresses`."""
+        return {"address": None}
+
+    def outcomes(self) -> dict[str, Any]:
+        """See `Addresses`."""
+        return dict(self._outcomes)
+
+
+class RabbitAddresses:
+    """Routing keys of the fleet's exchange."""
+
+    parameters: Mapping[str, Any] = MappingProxyType({"lane": _LANE, "slice": _SLICE})
+
+    def __init__(self, fleet: str) -> None:
+        self.note = f"An address is a routing key of the exchange {exchange_of(fleet)}."
 
     def topic(self, pattern: str) -> dict[str, Any]:
         """See `Addresses`."""
-        address, parameters = words_of(pattern)
-        return {"address": address, **({"parameters": parameters} if parameters else {})}
+        words, parameters = words_of(pattern)
+        return _in_lanes(f"{{lane}}.{{slice}}.{words}", parameters)
 
     def direct(self, role: str) -> dict[str, Any]:  # noqa: ARG002 - the protocol's
         """See `Addresses`."""
@@ -90,17 +124,33 @@ class NatsAddresses:
         bucket = self._names.bucket.removeprefix("KV_")
         return {
             "address": f"$KV.{bucket}.outcome.{{reply}}.{{task}}",
-            "parameters": {
-                "reply": {"description": "What the task's header muster-reply has."},
-                "task": {"description": "The task's id."},
-            },
+            "parameters": dict(_OUTCOME),
         }
 
 
 def addresses_of(url: str | None, fleet: str) -> Addresses:
     """The addresses of `fleet` on the bus at `url`; None is the embedded one."""
-    nats = url is None or scheme_of(url) in {"nats", "tls"}
-    return NatsAddresses(fleet) if nats else PlainAddresses()
+    scheme = "nats" if url is None else scheme_of(url)
+    if scheme in {"amqp", "amqps"}:
+        return RabbitAddresses(fleet)
+    if scheme in {"kafka", "kafkas"}:
+        note = "Tasks of every topic are put into one topic of Kafka; ce_type names theirs."
+        return InletAddresses({"address": inlet(fleet)}, {"address": None}, note)
+    if scheme in {"redis", "rediss"}:
+        return _on_redis(fleet)
+    return NatsAddresses(fleet)
+
+
+def _on_redis(fleet: str) -> Addresses:
+    """A stream, and keys of the store; what stands in braces there would be a parameter here."""
+    tag = f"{{muster:{fleet}}}"
+    known = {"tag": {"description": "As it is.", "enum": [tag], "default": tag}}
+    note = "Tasks of every topic are put into one stream (XADD); the field ce-type names theirs."
+    outcomes = {
+        "address": "{tag}:kv:outcome/{reply}/{task}",
+        "parameters": {**known, **_OUTCOME},
+    }
+    return InletAddresses({"address": "{tag}:in", "parameters": known}, outcomes, note)
 
 
 def server_of(url: str) -> dict[str, Any]:
