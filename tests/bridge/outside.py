@@ -121,7 +121,7 @@ class OnKafka:
 
 
 class OnRabbit:
-    """A quorum queue."""
+    """A durable queue. A young quorum queue does not survive a broker that is killed."""
 
     def __init__(self, url: str, channel: Any) -> None:
         self.name = f"orders-{secrets.token_hex(4)}"
@@ -130,8 +130,7 @@ class OnRabbit:
 
     async def begin(self, _group: str) -> None:
         """Make the queue."""
-        arguments = {"x-queue-type": "quorum"}
-        await self._channel.declare_queue(self.name, durable=True, arguments=arguments)
+        await self._channel.declare_queue(self.name, durable=True)
 
     async def put(self, body: bytes, headers: Mapping[str, str] = {}) -> None:
         """See `Outside`."""
