@@ -21,6 +21,9 @@ from workers.bridge.places import Crossing, crossing
 from workers.fleet.client import FleetClient
 from workers.testing.process import connect
 
+RESTART = 60.0
+"""Seconds in which a broker that was killed and its clients find together again, at most."""
+
 EVENT = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/shop", "ce-type": "order"}
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 
@@ -59,10 +62,10 @@ async def inward(found: Crossing) -> AsyncIterator[tuple[Inward, Bus]]:
         await bus.close()
 
 
-async def bodies(bus: Bus, count: int) -> list[bytes]:
+async def bodies(bus: Bus, count: int, seconds: float = SECONDS) -> list[bytes]:
     """So many tasks, done, and no more for the moment."""
     found: list[Delivery] = []
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while len(found) < count:
             found += await pulled(bus, 1.0)
     found += await pulled(bus, 0.2)
@@ -152,7 +155,7 @@ async def test_what_ends_while_the_broker_is_away_leaves_when_it_is_back(
         server.kill()
         bus.tell(event(2))
         server.start()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(RESTART):
             while outward.sent < 2:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.05)
         assert [letter async for letter in bus.dead.all(found.group)] == []
@@ -173,7 +176,7 @@ async def test_a_bridge_hears_again_when_the_broker_is_back(
             server.start()
             async with outside(server.url, again=place) as after:
                 await after.put(b"2")
-            assert b"2" in await bodies(bus, 1)
+            assert b"2" in await bodies(bus, 1, RESTART)
 
 
 def subjects(told: Iterable[tuple[dict[str, str], bytes]]) -> set[str]:

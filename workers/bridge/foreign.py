@@ -23,6 +23,9 @@ CONNECT = 5.0
 
 PING = 2.0
 
+STOP = 15.0
+"""Seconds until a foreign broker that does not answer is left without a word."""
+
 _log = structlog.get_logger()
 
 Take = Callable[[Arrived], Awaitable[bool]]
@@ -57,7 +60,8 @@ class Foreign:
         if self._wire.close is not None:
             await self._wire.close()
         try:
-            await self._wire.broker.stop()
+            async with asyncio.timeout(STOP):
+                await self._wire.broker.stop()
         except Exception as error:  # noqa: BLE001 - each client has its own
             _log.warning("not left in good order", error=repr(error))
             with suppress(Exception):
