@@ -59,7 +59,7 @@ class KafkaBackend:
             Puller, *terms, self._claims, lease=lease, slices=slices, clock=clock
         )
         rooms = Rooms(self._publisher, self._settler, self._new_puller)
-        self._ingress = Ingress(*terms, rooms, fleet=fleet, lease=lease, clock=clock)
+        self._ingress = Ingress(*terms, rooms, fleet=fleet, clock=clock)
         self._closed = False
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from tests.kafka_server import KafkaServer
 
 pytestmark = pytest.mark.kafka
 
-SECONDS = 20.0
+SECONDS = 45.0
 
 
 @asynccontextmanager

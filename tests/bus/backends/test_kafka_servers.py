@@ -295,6 +295,9 @@ async def test_an_idle_member_asks_next_to_nothing(kafka_server: KafkaServer) ->
     async with connected(kafka_server, "idle") as (backend, _):
         await backend.publish([task("a")])
         await backend.settle(await gather(backend, 1))
+        async with asyncio.timeout(10.0):
+            while not backend._ingress.reading:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.05)
         asked: list[str] = []
         database, link = backend._groups._database, backend._link
         fetch, ask = database.fetch, link.ask
