@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,7 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bus.backend import Delivery
 from bus.backends.choice import open_parts
+from bus.backends.kafka import ingress
 from bus.backends.kafka.backend import KafkaBackend
+from bus.backends.kafka.names import INGRESS
 from bus.opening import Parts, Terms
 from contracts.clock import SystemClock
 from tests.bus.conformance.steps import ORDER
@@ -153,6 +156,61 @@ async def test_one_goes_on_where_another_was_killed(outside: Outside) -> None:
                 await outside.put({"ce_type": "work.a", "ce_id": str(number)})
         found = await got(backend, 50)
         assert {each.message.id for each in found} == {str(number) for number in range(50)}
+
+
+_READER = """
+import asyncio, sys
+from bus.backend import RETRY
+from bus.backends.choice import open_parts
+from bus.backends.kafka import ingress
+from bus.opening import Terms
+from contracts.clock import SystemClock
+
+async def main(url, database, fleet):
+    clock = SystemClock()
+    terms = Terms(url=url, fleet=fleet, clock=clock, lease=1.5, database=database)
+    parts = await open_parts(terms)
+    await parts.backend.pull("g", (RETRY,), limit=1, wait=60)
+
+ingress.TERM = 2.0
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A process that routes and takes nothing."""
+
+
+async def test_a_process_that_is_killed_while_it_routes_loses_and_doubles_nothing(
+    outside: Outside, happened: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingress, "TERM", 2.0)
+    count = 1_500
+    async with opened(outside.server, outside.fleet) as (backend, _):
+        await backend.bind("g", ["work.#"])
+        server = outside.server
+        arguments = ("-c", _READER, server.url, server.database or "", outside.fleet)
+        process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
+        await outside.there()
+        puts = [
+            outside.put({"ce_type": "work.a", "ce_id": str(n)}, "x" * 500) for n in range(count)
+        ]
+        putting = asyncio.gather(*puts)
+        async with asyncio.timeout(SECONDS):
+            while not await waiting(backend, "g"):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.002)
+        process.kill()
+        await process.wait()
+        routed = await waiting(backend, "g")
+        await putting
+        found = await got(backend, count)
+        assert sorted(each.message.id for each in found) == sorted(map(str, range(count)))
+        assert await waiting(backend, INGRESS) == 0
+    happened(f"killed when {routed:,} of {count:,} were routed")
+    assert routed < count
+
+
+async def waiting(backend: KafkaBackend, group: str) -> int:
+    """What waits for a group."""
+    lags = (await backend.lag(group)).values()
+    return sum((lag.waiting or 0) + (lag.leased or 0) for lag in lags)
 
 
 async def test_a_topic_that_was_there_is_taken_as_it_is(outside: Outside) -> None:
