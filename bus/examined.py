@@ -19,12 +19,24 @@ class Danger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Which of two buses a fleet publishes to. `used`: its address; `fallback`: it is the second,
+    `since` an epoch second, None if nobody has told. `away`: addresses that do not answer."""
+
+    used: str
+    fallback: bool
+    since: float | None = None
+    away: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """A broker as a client sees it; None where it cannot say. Bytes, and seconds.
 
     `identity`: what no other server has. `ahead`: how far its clock is before ours, true to
     `doubt` either way. `used` of `limit`: what the fleet's tasks fill, and may fill. `storage`:
-    what this account may store, all fleets together; `stored` what it does.
+    what this account may store, all fleets together; `stored` what it does. `route`: of a
+    fleet with two buses.
     """
 
     program: str
@@ -37,3 +49,4 @@ class Examined:
     storage: int | None = None
     stored: int | None = None
     dangers: Sequence[Danger] | None = None
+    route: Route | None = None

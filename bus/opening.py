@@ -16,7 +16,8 @@ class Terms:
     `url`: where it is, with credentials. `lease`: seconds. `slices`: into how many each lane is
     cut. `name`: what the broker may show of this process. `max_bytes`: what the fleet's tasks may
     fill; None leaves that as it is. `database`: the URL of the bus database, for brokers that need
-    one. `patience`: seconds until a broker that does not answer is `Unreachable`.
+    one. `patience`: seconds until a broker that does not answer is `Unreachable`. `fallback`: the
+    URL of a second bus for what the one at `url` cannot take.
     """
 
     url: str
@@ -28,6 +29,7 @@ class Terms:
     max_bytes: int | None = None
     database: str | None = None
     patience: float = 5.0
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@
 | listener | listener/GROUP/alive | the same, three times a minute | the next one | 60 s |
 | seen | seen/GROUP | members of a group, once a minute | lag, doctor | until unbind |
 | stop | stop/KIND/NAME, stop/all | cancel, purge, pause | each worker process | 400 days, or ever |
+| route | route/away | who misses the first of two buses | ps, doctor | until it is back |
 | binding | binding/GROUP | bind, where kept here | publish, ps, `Unroutable` | until unbind |
 """
 
@@ -42,6 +43,8 @@ STOP_TTL = 400 * DAY
 
 STOPS = "stop/"
 STOP_ALL = "stop/all"
+
+ROUTE_AWAY = "route/away"
 
 SCALE = "scale/"
 SCALER = "scale/scaler"

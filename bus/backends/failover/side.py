@@ -1,0 +1,192 @@
+"""One of the two buses: its connection, and a breaker that knows whether it is away.
+
+The breaker (pybreaker) opens at the first call that ends without an answer. From then on the bus is
+tried beside all calls, one trial at a time, so that no publisher waits for it; a trial that is
+answered closes the breaker.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
+
+from bus.backend import Backend
+from bus.errors import BusError, Unreachable
+from bus.opening import Parts
+from contracts.clock import Clock
+
+T = TypeVar("T")
+
+TRIAL = 0.5
+"""Seconds between two trials of a bus that is away."""
+
+DOUBT = 1.0
+"""Seconds after which a bus that has not answered a call is asked whether it is there."""
+
+ANSWER = 1.5
+"""Seconds in which it has to say so, or is away."""
+
+_log = logging.getLogger(__name__)
+
+
+class Side:
+    """One bus. `number`: 1 is used first. `open`: connects to it; may be called again."""
+
+    def __init__(
+        self, number: int, where: str, open_: Callable[[], Awaitable[Parts]], clock: Clock
+    ) -> None:
+        self.number = number
+        self.where = where
+        self.on_change: list[Callable[[], None]] = []
+        self._connect = open_
+        self._clock = clock
+        self._parts: Parts | None = None
+        self._breaker = CircuitBreaker(
+            fail_max=1,
+            reset_timeout=TRIAL / 2,
+            exclude=[lambda error: not isinstance(error, Unreachable)],
+            throw_new_error_on_trip=False,
+        )
+        self._why = Unreachable("the bus was not asked yet", details=where)
+        self._gone, self._back = asyncio.Event(), asyncio.Event()
+        self._back.set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._question: asyncio.Task[bool] | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether it did not answer when it was asked last."""
+        return self._parts is None or self._breaker.current_state != STATE_CLOSED
+
+    @property
+    def why(self) -> Unreachable:
+        """What it said when it went away."""
+        return Unreachable(
+            f"bus {self.number} of this fleet is away",
+            details=f"{self.where}: {self._why}",
+            actions=("see that it runs: `muster doctor`",),
+            retry_after=TRIAL,
+        )
+
+    @property
+    def parts(self) -> Parts:
+        """What is connected to it. Raises `Unreachable` if nothing ever was."""
+        if self._parts is None:
+            raise self.why
+        return self._parts
+
+    async def open(self) -> None:
+        """Connect, and look after the connection until `close`. A bus that is away is no error;
+        raises what else connecting to it raises."""
+        try:
+            self._parts = await self._connect()
+        except Unreachable as error:
+            self._breaker.open()
+            self._left(error)
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def run(self, call: Callable[[Backend], Coroutine[Any, Any, T]]) -> T:
+        """What the call gives. Raises `Unreachable` at once while the bus is away, and soon when it
+        hangs: the outcome of the call is unknown then."""
+        return await self.wait_for(lambda bus: self._watched(call(bus)))
+
+    async def wait_for(self, call: Callable[[Backend], Awaitable[T]]) -> T:
+        """As `run` for a call that may take long."""
+        if self.away:
+            raise self.why
+        try:
+            with self._breaker.calling():
+                return await call(self.parts.backend)
+        except Unreachable as error:
+            self._left(error)
+            raise
+
+    async def back(self, seconds: float) -> None:
+        """Return when the bus is there, at the latest after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._back.wait()
+
+    async def close_backend(self) -> None:
+        """Close what is connected to it, but the connection."""
+        for task in (self._keeper, self._question):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        if self._parts is not None:
+            await self._parts.store.close()
+            await self._parts.backend.close()
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._parts is not None:
+            await self._parts.close()
+
+    async def _watched(self, call: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(call)
+        try:
+            await asyncio.wait([task], timeout=DOUBT)
+            while not task.done():
+                if not await self._answers():
+                    raise Unreachable(f"{self.where} does not answer", retry_after=TRIAL)
+                await asyncio.wait([task], timeout=DOUBT)
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _answers(self) -> bool:
+        """Whether it is there; asked once for all calls that wait."""
+        if self._question is None or self._question.done():
+            self._question = asyncio.create_task(self._asked())
+        return await asyncio.shield(self._question)
+
+    async def _asked(self) -> bool:
+        with suppress(BusError, TimeoutError):
+            async with asyncio.timeout(ANSWER):
+                await self.parts.backend.extend(())
+            return True
+        return False
+
+    async def _keep(self) -> None:
+        while True:
+            await self._gone.wait()
+            await self._clock.sleep(TRIAL)
+            await self._try()
+
+    async def _try(self) -> None:
+        """Let one call through: that bus answers it, or stays away."""
+        try:
+            with self._breaker.calling():
+                if self._parts is None:
+                    self._parts = await self._connect()
+                await self._parts.backend.extend(())
+        except CircuitBreakerError:
+            return
+        except Unreachable as error:
+            self._why = error
+        except BusError as error:
+            self._why = Unreachable(str(error))
+            _log.warning("bus %d at %s: %s", self.number, self.where, error)
+        if not self.away:
+            self._gone.clear()
+            self._back.set()
+            _log.warning("bus %d at %s is back", self.number, self.where)
+            self._tell()
+
+    def _left(self, error: Unreachable) -> None:
+        self._why = error
+        if self._gone.is_set() or not self.away:
+            return
+        self._gone.set()
+        self._back.clear()
+        _log.warning("bus %d at %s is away: %s", self.number, self.where, error)
+        self._tell()
+
+    def _tell(self) -> None:
+        for each in self.on_change:
+            each()
