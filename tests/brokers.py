@@ -36,9 +36,10 @@ class Broker(Server, Protocol):
     """A real broker that a test may connect to, too.
 
     `database`: the URL of the bus database of brokers that need one, which the calls of a server
-    leave alone. `store`: the server on which its key-value store lies: itself, or the one of that
-    database. `lease`: seconds, the least that its fleets can have, or 1.5 if that is more.
-    `starting`: seconds that a start may take on a busy machine, if that is much for a test.
+    leave alone. `fallback`: where the second one is, if two brokers make this one. `store`: the
+    server on which its key-value store lies: itself, or the one of that database. `lease`: seconds,
+    the least that its fleets can have, or 1.5 if that is more. `starting`: seconds that a start may
+    take on a busy machine, if that is much for a test.
     """
 
     @property
@@ -48,6 +49,11 @@ class Broker(Server, Protocol):
 
     @property
     def database(self) -> str | None:
+        """See the class."""
+        ...
+
+    @property
+    def fallback(self) -> str | None:
         """See the class."""
         ...
 
@@ -67,9 +73,9 @@ class Broker(Server, Protocol):
         ...
 
 
-BROKERS = ("nats", "redis", "rabbitmq", "kafka")
-"""Those there are. Each has a mark of its name, and the fixtures NAME_server, shared by all tests,
-and own_NAME, which makes one of the test's own."""
+BROKERS = ("nats", "redis", "rabbitmq", "kafka", "failover")
+"""Those there are; `failover` is two NATS servers as one. Each has a mark of its name, and the
+fixtures NAME_server, shared by all tests, and own_NAME, which makes one of the test's own."""
 
 VARIABLE = "MUSTER_BROKERS"
 """Names, comma-separated, of those whose tests are run; `all` for each. This module alone reads it.
@@ -114,13 +120,19 @@ def own(request: pytest.FixtureRequest, name: str) -> Broker:
 
 
 def tell(broker: Broker, folder: Path) -> Broker:
-    """Let whoever reads its settings in `folder` know the broker's database."""
-    if broker.database is not None:
-        text = f'[bus]\ndatabase = "{broker.database}"\n'
-        (folder / "muster.toml").write_text(text, encoding="utf-8")
+    """Let whoever reads its settings in `folder` know what belongs to the broker."""
+    if found := _beside(broker):
+        lines = [f'{name} = "{url}"\n' for name, url in found.items()]
+        (folder / "muster.toml").write_text("".join(["[bus]\n", *lines]), encoding="utf-8")
     return broker
 
 
 def environment(broker: Broker) -> dict[str, str]:
     """The same for processes of another folder."""
-    return {"MUSTER_BUS_DATABASE": broker.database} if broker.database else {}
+    return {f"MUSTER_BUS_{name.upper()}": url for name, url in _beside(broker).items()}
+
+
+def _beside(broker: Broker) -> dict[str, str]:
+    """Settings of `[bus]` beside its address."""
+    found = {"database": broker.database, "fallback": broker.fallback}
+    return {name: url for name, url in found.items() if url}

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import brokers, forms, redis_server
 from tests.kafka_server import KafkaServer
+from tests.pairs import Pair
 from tests.rabbitmq_server import RabbitServer, program, running
 from tests.redis_server import RedisServer
 from tests.servers import NatsServer, PostgresServer, open_folder
@@ -255,3 +256,30 @@ def own_postgres(free_folder: Path) -> Iterator[Callable[[], PostgresServer]]:
             return server
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def failover_server(
+    nats_server: NatsServer,
+    postgres_server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    """The pair all tests share: use your own fleet name on it, and never stop it."""
+    second = NatsServer(tmp_path_factory.mktemp("fallback"))
+    second.start()
+    with postgres_server.fresh_database() as url:
+        yield Pair(nats_server, second, postgres_server, url)
+    second.stop()
+
+
+@pytest.fixture
+def own_failover(
+    own_nats: Callable[[], NatsServer], own_postgres: Callable[[], PostgresServer]
+) -> Callable[[], Pair]:
+    """Makes pairs of the test's own, started, which it may kill, freeze and restart."""
+
+    def make() -> Pair:
+        database = own_postgres()
+        return Pair(own_nats(), own_nats(), database, database.url)
+
+    return make

@@ -42,6 +42,7 @@ class KafkaServer(ServerProcess):
     poll = 0.05
     lease = 1.5
     starting = 10.0
+    fallback: str | None = None
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class RabbitServer:
     """
 
     lease = 2.5
+    fallback: str | None = None
     """Half a second more than the least: heartbeats of a second notice what hangs in 1 to 3 s."""
 
     starting = 10.0

@@ -37,6 +37,7 @@ class RedisServer(ServerProcess):
     program = "redis-server"
     database: str | None = None
     lease = 1.5
+    fallback: str | None = None
 
     def __init__(self, folder: Path, *, more: Sequence[str] = (), tls: bool = False) -> None:
         super().__init__(folder)

@@ -50,6 +50,7 @@ class NatsServer(ServerProcess):
     program = nats_server.NAME
     database: str | None = None
     lease = 1.5
+    fallback: str | None = None
 
     def __init__(self, folder: Path, *, more: str = "") -> None:
         super().__init__(folder)

@@ -1,7 +1,7 @@
 """The world of a real broker."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -23,15 +23,15 @@ T = TypeVar("T")
 
 class BrokerWorld(World):
     """A fleet on a real broker; only a world with a broker of its own may stop it, and only one
-    behind a proxy can be cut off."""
+    behind proxies can be cut off."""
 
     def __init__(
-        self, broker: Broker, *, max_bytes: int | None = None, proxy: Proxy | None = None
+        self, broker: Broker, *, max_bytes: int | None = None, proxies: Sequence[Proxy] = ()
     ) -> None:
         super().__init__(max_bytes=max_bytes)
         self.lease = broker.lease
         self.clock = SystemClock()
-        self._proxy = proxy
+        self._proxies = proxies
         self._broker = broker
         self._parts: list[Parts] = []
         self._spent = 0.0
@@ -94,16 +94,17 @@ class BrokerWorld(World):
 
     @override
     async def cut_off(self, *, silently: bool) -> None:
-        assert self._proxy is not None
-        if silently:
-            self._proxy.hang()
-        else:
-            await self._proxy.cut()
+        assert self._proxies
+        for proxy in self._proxies:
+            if silently:
+                proxy.hang()
+            else:
+                await proxy.cut()
 
     @override
     async def reconnect(self) -> None:
-        assert self._proxy is not None
-        await self._proxy.mend()
+        for proxy in self._proxies:
+            await proxy.mend()
 
     @override
     async def close(self) -> None:
@@ -121,9 +122,14 @@ class BrokerWorld(World):
 
     async def _opened(self) -> Parts:
         """A connection of its own, of which one half is used."""
+        url, fallback = self._broker.url, self._broker.fallback
+        if self._proxies:
+            url = self._proxies[0].url
+            fallback = self._proxies[1].url if fallback else None
         parts = await choice.open_parts(
             Terms(
-                url=self._broker.url if self._proxy is None else self._proxy.url,
+                url=url,
+                fallback=fallback,
                 fleet=self.fleet,
                 lease=self.lease,
                 slices=self.slices,

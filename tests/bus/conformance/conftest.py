@@ -1,6 +1,7 @@
 """The implementations the conformance suite runs on."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -53,8 +54,10 @@ async def far(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         await made.close()
         return
     broker = shared(request, request.param)
-    async with proxied(broker.url) as proxy:
-        made = BrokerWorld(broker, proxy=proxy)
+    async with AsyncExitStack() as stack:
+        urls = [url for url in (broker.url, broker.fallback) if url is not None]
+        proxies = [await stack.enter_async_context(proxied(url)) for url in urls]
+        made = BrokerWorld(broker, proxies=proxies)
         yield made
         await made.close()
 

@@ -1,7 +1,7 @@
 """A member of a group on a real broker, in a process of its own.
 
-`python -m tests.bus.conformance.process_member URL DATABASE FLEET LEASE` obeys one JSON command per
-line; DATABASE is empty where the broker needs none.
+`python -m tests.bus.conformance.process_member URL FALLBACK DATABASE FLEET LEASE` obeys one JSON
+command per line; FALLBACK and DATABASE are empty where there is none.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ class ProcessMember:
     @classmethod
     async def start(cls, broker: Broker, fleet: str) -> "ProcessMember":
         """Start the process; it connects when it gets its first command."""
-        to = (broker.url, broker.database or "", fleet, str(broker.lease))
+        beside = (broker.fallback or "", broker.database or "")
+        to = (broker.url, *beside, fleet, str(broker.lease))
         command = (sys.executable, "-m", __name__, *to)
         return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE))
 
@@ -69,10 +70,17 @@ class ProcessMember:
         return json.loads(answer)
 
 
-async def _obey(url: str, database: str, fleet: str, lease: str) -> None:
+async def _obey(url: str, fallback: str, database: str, fleet: str, lease: str) -> None:
     clock = SystemClock()
     parts = await open_parts(
-        Terms(url=url, database=database or None, fleet=fleet, lease=float(lease), clock=clock)
+        Terms(
+            url=url,
+            fallback=fallback or None,
+            database=database or None,
+            fleet=fleet,
+            lease=float(lease),
+            clock=clock,
+        )
     )
     member = Member(parts.backend, clock, float(lease))
     while line := await asyncio.to_thread(sys.stdin.readline):

@@ -20,6 +20,7 @@ class OnlyPostgres:
 
     def __init__(self, server: PostgresServer, url: str) -> None:
         self.database: str | None = None
+        self.fallback: str | None = None
         self.lease, self.starting = 1.5, 0.0
         self.url = url
         self.store = server

@@ -1,0 +1,54 @@
+"""Two brokers that make one bus, each of which a test may also kill and freeze on its own."""
+
+from tests.brokers import Broker, Server
+
+PAIRS = (("nats", "nats"),)
+"""The names of first and second bus the tests of failover run on."""
+
+
+class Pair:
+    """A `Broker` made of two; what is done to it is done to both. `database`: of the fleets on it,
+    in the PostgreSQL `store`."""
+
+    def __init__(self, first: Broker, second: Broker, store: Server, database: str) -> None:
+        self.first = first
+        self.second = second
+        self.store = store
+        self.database: str | None = database
+        self.lease = max(first.lease, second.lease)
+        self.starting = max(first.starting, second.starting)
+
+    @property
+    def url(self) -> str:
+        """Where the first one is."""
+        return self.first.url
+
+    @property
+    def fallback(self) -> str:
+        """Where the second one is."""
+        return self.second.url
+
+    def start(self) -> None:
+        """See `Broker`."""
+        self.first.start()
+        self.second.start()
+
+    def kill(self) -> None:
+        """See `Broker`."""
+        self.first.kill()
+        self.second.kill()
+
+    def stop(self) -> None:
+        """See `Broker`."""
+        self.first.stop()
+        self.second.stop()
+
+    def freeze(self) -> None:
+        """See `Broker`."""
+        self.first.freeze()
+        self.second.freeze()
+
+    def thaw(self) -> None:
+        """See `Broker`."""
+        self.first.thaw()
+        self.second.thaw()
