@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import brokers, forms, redis_server
 from tests.kafka_server import KafkaServer
-from tests.pairs import Pair
+from tests.pairs import Pair, own_pair
 from tests.rabbitmq_server import RabbitServer, program, running
 from tests.redis_server import RedisServer
 from tests.servers import NatsServer, PostgresServer, open_folder
@@ -274,12 +274,7 @@ def failover_server(
 
 @pytest.fixture
 def own_failover(
-    own_nats: Callable[[], NatsServer], own_postgres: Callable[[], PostgresServer]
+    request: pytest.FixtureRequest, own_nats: Callable[[], NatsServer]
 ) -> Callable[[], Pair]:
     """Makes pairs of the test's own, started, which it may kill, freeze and restart."""
-
-    def make() -> Pair:
-        database = own_postgres()
-        return Pair(own_nats(), own_nats(), database, database.url)
-
-    return make
+    return lambda: own_pair(request, own_nats(), own_nats())

@@ -1,8 +1,13 @@
 """Two brokers that make one bus, each of which a test may also kill and freeze on its own."""
 
-from tests.brokers import Broker, Server
+from collections.abc import Callable
 
-PAIRS = (("nats", "nats"),)
+import pytest
+
+from tests.brokers import Broker, Server
+from tests.servers import PostgresServer
+
+PAIRS = (("nats", "nats"), ("rabbitmq", "nats"), ("kafka", "redis"))
 """The names of first and second bus the tests of failover run on."""
 
 
@@ -52,3 +57,13 @@ class Pair:
         """See `Broker`."""
         self.first.thaw()
         self.second.thaw()
+
+
+def own_pair(request: pytest.FixtureRequest, first: Broker, second: Broker) -> Pair:
+    """A pair of these, on the database that one of them has already, or on one of its own."""
+    for broker in (first, second):
+        if broker.database is not None:
+            return Pair(first, second, broker.store, broker.database)
+    make: Callable[[], PostgresServer] = request.getfixturevalue("own_postgres")
+    database = make()
+    return Pair(first, second, database, database.url)

@@ -33,7 +33,7 @@ class BrokerWorld(World):
         self.clock = SystemClock()
         self._proxies = proxies
         self._broker = broker
-        self._parts: list[Parts] = []
+        self.opened: list[Parts] = []
         self._spent = 0.0
         self._starting_since: float | None = None
 
@@ -109,7 +109,7 @@ class BrokerWorld(World):
     @override
     async def close(self) -> None:
         await super().close()
-        for parts in self._parts:
+        for parts in self.opened:
             await parts.close()
 
     @override
@@ -138,7 +138,7 @@ class BrokerWorld(World):
                 database=self._broker.database,
             )
         )
-        self._parts.append(parts)
+        self.opened.append(parts)
         return parts
 
     @override

@@ -1,0 +1,140 @@
+"""One key on both buses is one message; the database beside them says so."""
+
+import asyncio
+
+import pytest
+
+from bus.backends.failover.hand_overs import HandOvers, Mark
+from bus.backends.failover.opening import open_parts
+from bus.database.database import BusDatabase
+from bus.errors import Conflict, Unreachable, Unsafe
+from bus.opening import Terms
+from contracts.clock import SystemClock
+from tests.bus.conformance.broker_world import BrokerWorld
+from tests.bus.conformance.steps import (
+    ORDER,
+    SOON,
+    bound,
+    eventually,
+    ids,
+    nothing,
+    persist,
+    take,
+    task,
+    tasks,
+    total,
+)
+from tests.bus.failover.sides import alone
+from tests.pairs import Pair
+
+
+async def test_what_lies_on_both_buses_is_handed_out_once(world: BrokerWorld, pair: Pair) -> None:
+    """As after a publish of unknown outcome: whichever comes first. The other one is dropped."""
+    backend, other = await bound(world), await world.backend()
+    async with alone(world, pair.first) as first, alone(world, pair.second) as second:
+        await first.publish(tasks(20))
+        await second.publish(tasks(20))
+        found = await take(world, backend, 10)
+        rest = await take(world, other, 10)
+        assert ids([*found, *rest]) == sorted(message.id for message in tasks(20))
+        assert all(delivery.earlier == 0 for delivery in [*found, *rest])
+        assert await backend.settle(found) == []
+        assert await other.settle(rest) == []
+        await nothing(world, backend, seconds=world.lease + 0.5)
+
+        async def empty() -> bool:
+            lags = [await bus.lag("g") for bus in (first, second)]
+            return all(total(lag, "waiting") == 0 for lag in lags)
+
+        await eventually(world, SOON, empty)
+
+
+async def test_what_waits_on_the_second_bus_keeps_its_group(world: BrokerWorld, pair: Pair) -> None:
+    """22: `unbind` without `drop` is refused; after it both buses have forgotten the group."""
+    backend = await bound(world)
+    async with alone(world, pair.second) as second:
+        await second.publish([task("a")])
+        with pytest.raises(Conflict):
+            await backend.unbind("g")
+        assert ids(await take(world, backend, 1)) == ["a"]
+        await backend.unbind("g", drop=True)
+        await backend.bind("g", ["work.#"])
+        await second.publish([task("a", copy=1, group="g")])
+    assert ids(await take(world, backend, 1)) == ["a"]
+
+
+async def test_without_the_database_publishing_goes_on_and_nothing_new_starts(
+    world: BrokerWorld, pair: Pair
+) -> None:
+    """What is running is settled; what was accepted meanwhile is handed out afterwards."""
+    backend = await bound(world)
+    await backend.publish([task("a")])
+    held = await take(world, backend, 1)
+    await world.stop_store(kill=True)
+    if pair.first.database is None:
+        await backend.publish([task("b")])
+        assert await backend.settle(held) == []
+    with pytest.raises(Unreachable):
+        await world.within(SOON + 5.0, _pulled(backend))
+    with pytest.raises(Unreachable):
+        await world.within(SOON + 5.0, backend.extend(()))
+    await world.start_store()
+    if pair.first.database is None:
+        found = await persist(world, lambda: take(world, backend, 1, seconds=20.0))
+        assert ids(found) == ["b"]
+
+
+async def _pulled(backend: object) -> None:
+    assert hasattr(backend, "pull")
+    while True:
+        await backend.pull("g", ORDER, limit=1, wait=0.5)
+
+
+async def test_a_hand_over_is_forgotten_when_no_repetition_can_come(pair: Pair) -> None:
+    """Not before the other bus was seen empty two minutes after it was done."""
+    database = await BusDatabase.open(pair.database or "", fleet="forgetting")
+    hand_overs = HandOvers(database, 1.5)
+    assert await hand_overs.claim("g", 1, ["k"]) == {"k": 1}
+    mark = Mark("g", "k", 1, 1)
+    assert await hand_overs.done([mark], sure=True) == {mark.name}
+    now = await hand_overs.now()
+    await hand_overs.forget("g", 1, now + 100.0)
+    assert await hand_overs.claim("g", 2, ["k"]) == {}, "a repetition may come"
+    await hand_overs.forget("g", 2, now + 1000.0)
+    assert await hand_overs.claim("g", 2, ["k"]) == {}, "of another bus"
+    await hand_overs.forget("g", 1, now + 121.0)
+    assert await hand_overs.claim("g", 2, ["k"]) == {"k": 1}
+    database.close()
+    await asyncio.sleep(0)
+
+
+async def test_what_nobody_saw_does_not_count(pair: Pair) -> None:
+    """And what its holder keeps is nobody else's for that long."""
+    database = await BusDatabase.open(pair.database or "", fleet="counting")
+    hand_overs = HandOvers(database, 1.5)
+    await hand_overs.claim("g", 1, ["k"])
+    await hand_overs.back([Mark("g", "k", 1, 1)])
+    assert await hand_overs.claim("g", 1, ["k"]) == {"k": 1}
+    mark = Mark("g", "k", 1, 1)
+    assert await hand_overs.keep([mark], away=False) == set(), "its bus holds the lease"
+    assert await hand_overs.keep([mark], away=True) == {mark.name}
+    assert await hand_overs.keep([mark], away=False) == {mark.name}
+    assert await hand_overs.claim("g", 1, ["k"]) == {}
+    assert await hand_overs.kept("g", 1, ["k", "other"]) == {"k"}
+    await asyncio.sleep(1.6)
+    assert await hand_overs.claim("g", 1, ["k"]) == {"k": 2}
+    assert await hand_overs.keep([mark], away=True) == set()
+    assert await hand_overs.done([mark], sure=False) == set()
+    database.close()
+    await asyncio.sleep(0)
+
+
+async def test_a_fleet_with_two_buses_needs_a_database(pair: Pair) -> None:
+    """It says which setting is missing."""
+
+    async def never(_terms: Terms) -> None:
+        raise AssertionError
+
+    terms = Terms(url=pair.url, fallback=pair.fallback, fleet="f", clock=SystemClock())
+    with pytest.raises(Unsafe, match="database"):
+        await open_parts(terms, pair.fallback, never, never)  # type: ignore[arg-type]
