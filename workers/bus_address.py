@@ -7,31 +7,59 @@ from contracts.topics import near
 from workers.settings import Loaded, SettingsError
 
 
-def checked(url: str, loaded: Loaded) -> str:
-    """`url` as it is. Raises `SettingsError` for one that no backend knows, or that leads nowhere;
-    nothing of it is repeated but its scheme: what cannot be read may hold a password."""
-    origin = loaded.origins.get("bus.url", "the defaults")
+def checked(url: str, loaded: Loaded, setting: str = "bus.url") -> str:
+    """`url`, of `setting`, as it is. Raises `SettingsError` for one that no backend knows, or that
+    leads nowhere; nothing of it is repeated but its scheme: what cannot be read may hold a
+    password."""
+    origin = loaded.origins.get(setting, "the defaults")
     scheme = scheme_of(url)
     if scheme not in BACKENDS:
         close = near(scheme, BACKENDS, limit=1)
         raise SettingsError(
-            f"no bus backend for {scheme[:20] or 'no scheme'!r} in bus.url",
+            f"no bus backend for {scheme[:20] or 'no scheme'!r} in {setting}",
             details=f"from {origin}; "
             + (
                 f"did you mean {close[0]}://?"
                 if close
                 else f"this version speaks {', '.join(f'{name}://' for name in BACKENDS)}"
             ),
-            actions=("set bus.url to nats://HOST:PORT", "or leave it out for the embedded server"),
+            actions=(f"set {setting} to nats://HOST:PORT", "or leave it out"),
         )
     why = _wrong(url)
     if why:
         raise SettingsError(
-            "the address in bus.url cannot be used",
+            f"the address in {setting} cannot be used",
             details=f"from {origin}: {why}",
             actions=("write it as nats://USER:PASSWORD@HOST:PORT, special characters as %XX",),
         )
     return url
+
+
+def fallback_url(loaded: Loaded) -> str | None:
+    """The second bus of this fleet, if it has one. Raises `SettingsError`."""
+    url = loaded.settings.bus.fallback
+    if url is None:
+        return None
+    checked(url, loaded, "bus.fallback")
+    first = loaded.settings.bus.url
+    if first is not None and all(BACKENDS[scheme_of(each)].needs_database for each in (first, url)):
+        raise SettingsError(
+            "both buses of this fleet would lean on the same database",
+            details=f"from {loaded.origins.get('bus.fallback', 'the defaults')}: "
+            f"{scheme_of(first)} and {scheme_of(url)} keep their leases in it",
+            actions=("set bus.fallback to a NATS or Redis server",),
+        )
+    return url
+
+
+def without_database(loaded: Loaded) -> SettingsError:
+    """The error for two buses without what tells their messages apart."""
+    return SettingsError(
+        "a fleet with two buses needs the bus database",
+        details=f"bus.fallback, from {loaded.origins.get('bus.fallback', 'the defaults')}, is set; "
+        "neither bus.database nor history.url is, and no PostgreSQL runs here",
+        actions=("set bus.database to postgresql://USER:PASSWORD@HOST:PORT/NAME",),
+    )
 
 
 def _wrong(url: str) -> str:

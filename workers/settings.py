@@ -49,10 +49,11 @@ class FleetSettings(Section):
 class BusSettings(Section):
     """`url` None: the embedded NATS server of this folder. `port`: of the embedded one, 0 = any
     free one. `max_bytes`: what the fleet's tasks may fill, in bytes or as `20GB`; None leaves it as
-    it was set before, at first 10 GB. `database`: the PostgreSQL beside RabbitMQ or Kafka; None is
-    the one of history."""
+    it was set before, at first 10 GB. `database`: the PostgreSQL beside RabbitMQ, Kafka or two
+    buses; None is the one of history. `fallback`: a second bus, used when the first is away."""
 
     url: str | None = None
+    fallback: str | None = None
     database: str | None = None
     max_bytes: Annotated[ByteSize, Field(ge=1_000_000)] | None = None
     port: Annotated[int, Field(ge=0, le=65535)] = 0

@@ -16,7 +16,7 @@ from bus.places import Places
 from contracts.clock import Clock, SystemClock
 from contracts.topics import EVENTS, RECORDER
 from deploy import nats as embedded
-from workers.bus_address import checked
+from workers.bus_address import checked, fallback_url, without_database
 from workers.engine.host import Host
 from workers.engine.identity import Identity
 from workers.engine.keeper import Extender
@@ -59,19 +59,23 @@ def bus_url(loaded: Loaded) -> str:
 
 
 async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
-    """Connect to this fleet's broker. Raises `Unreachable`, `AccessDenied`, `Unsafe`."""
-    fleet = loaded.settings.fleet
-    url = bus_url(loaded)
-    needed = choice.BACKENDS[choice.scheme_of(url)].needs_database
+    """Connect to this fleet's broker, or to both. Raises `Unreachable`, `AccessDenied`, `Unsafe`,
+    `SettingsError`."""
+    fleet, url, fallback = loaded.settings.fleet, bus_url(loaded), fallback_url(loaded)
+    needed = fallback is not None or choice.BACKENDS[choice.scheme_of(url)].needs_database
+    database = await asyncio.to_thread(bus_database_url, loaded) if needed else None
+    if fallback is not None and database is None:
+        raise without_database(loaded)
     terms = Terms(
         url=url,
+        fallback=fallback,
         fleet=fleet.name,
         clock=clock,
         lease=fleet.lease,
         slices=fleet.slices,
         name=name,
         max_bytes=loaded.settings.bus.max_bytes,
-        database=await asyncio.to_thread(bus_database_url, loaded) if needed else None,
+        database=database,
     )
     return await choice.open_parts(terms)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from bus.bus import Bus
 from bus.errors import BusError
-from bus.examined import Examined
+from bus.examined import Examined, Route
 from bus.fullness import SHARE
 from bus.members import deserted, last_seen
 from contracts.clock import SystemClock
@@ -52,7 +52,7 @@ async def bus(loaded: Loaded, *, monitor: str | None) -> list[Check]:
         took = (time.monotonic() - began) * 1000
         said = f"{broker.program} {broker.version} at {masked(url)} answers ({took:.0f} ms)"
         return [
-            Check("bus", State.OK, said),
+            Check("bus", State.OK, said) if broker.route is None else _route(broker.route, took),
             *_settings(loaded, broker, url, monitor),
             _room(loaded, broker),
             _skew(broker),
@@ -62,6 +62,20 @@ async def bus(loaded: Loaded, *, monitor: str | None) -> list[Check]:
         return [failed("bus", error)]
     finally:
         await connection.close()
+
+
+def _route(route: Route, took: float) -> Check:
+    """Which of two buses is in use, and since when it is the second."""
+    said = f"{masked(route.used)} is in use ({took:.0f} ms)"
+    if not route.away:
+        return Check("bus", State.OK, f"{said}, the other one answers")
+    away = ", ".join(map(masked, route.away))
+    if route.fallback:
+        since = "" if route.since is None else f" for {times.ago(time.time() - route.since)}"
+        said = f"{said}, the fallback{since}"
+    why = "tasks on it wait, and no other bus is left if the one in use goes"
+    do = f"start {away}; it is used again by itself"
+    return Check("bus", State.WARN, f"{said}; {away} is away", do, why=why, promise=16)
 
 
 async def _fleet(connection: Bus) -> list[Check]:

@@ -49,7 +49,7 @@ def ps(ctx: typer.Context) -> None:
 
     given = Given.of(ctx)
     loaded = given.loaded()
-    rows, alive, fleet = asyncio.run(_look(loaded))
+    rows, alive, fleet, away = asyncio.run(_look(loaded))
     found = standing.find(loaded.state)
     kept = found if found and standing.process(found.pid, found.created) else None
     restarts, now = fleet.restarts(), time.time()
@@ -57,6 +57,7 @@ def ps(ctx: typer.Context) -> None:
     if given.json:
         output.as_json(
             {
+                "bus": {"fallback": loaded.settings.bus.fallback is not None, "first_away": away},
                 "roles": [asdict(row) for row in rows],
                 "workers": workers,
                 "crashes": [asdict(crash) for crash in fleet.crashes()],
@@ -64,11 +65,13 @@ def ps(ctx: typer.Context) -> None:
             }
         )
         return
+    if away is not None:
+        output.note(f"the first bus is away, the fallback in use for {times.ago(now - away)}")
     _show(rows, workers)
     show_crashes(fleet.crashes())
 
 
-async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive], Fleet]":
+async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive], Fleet, float | None]":
     from workers.fleet.presence import present
     from workers.fleet.staffing import Fleet
     from workers.wiring import open_bus
@@ -77,9 +80,18 @@ async def _look(loaded: "Loaded") -> "tuple[list[Row], list[Alive], Fleet]":
     try:
         alive, fleet = await asyncio.gather(present(bus.store), Fleet.read(bus.store))
         rows, paused = await asyncio.gather(bound_groups(bus, alive), bus.stops.paused())
-        return [replace(row, paused=row.role in paused) for row in rows], alive, fleet
+        away = await first_away(bus) if loaded.settings.bus.fallback else None
+        return [replace(row, paused=row.role in paused) for row in rows], alive, fleet, away
     finally:
         await bus.close()
+
+
+async def first_away(bus: "Bus") -> float | None:
+    """Since when a fleet with two buses works without its first one; None while it does not."""
+    from bus.keyvalue import keys
+
+    entry = await bus.store.get(keys.ROUTE_AWAY)
+    return None if entry is None else float(json.loads(entry.value)["since"])
 
 
 async def bound_groups(bus: "Bus", alive: "Sequence[Alive]") -> list[Row]:

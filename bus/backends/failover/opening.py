@@ -48,6 +48,7 @@ async def open_parts(terms: Terms, fallback: str, first: Opener, second: Opener)
         await close()
         raise
     telling = Telling(*sides, store, clock)
+    await telling.begin()
     hand_overs = HandOvers(database, terms.lease)
     backend = FailoverBackend(sides, store, hand_overs, clock, terms.lease)
     return Parts(backend, store, close, partial(_examine, sides, telling))
@@ -68,6 +69,6 @@ async def _examine(sides: tuple[Side, Side], telling: Telling) -> Examined:
 
 
 def _where(url: str) -> str:
-    """An address without its password."""
+    """An address without user, password and options."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

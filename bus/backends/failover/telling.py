@@ -24,16 +24,16 @@ class Telling:
         self._clock = clock
         self._telling: set[asyncio.Task[None]] = set()
         first.on_change.append(self._changed)
-        if first.away:
-            self._changed()
+
+    async def begin(self) -> None:
+        """Tell what is so as this process begins: whoever put the entry may be gone."""
+        await self._tell(self._clock.wall())
 
     async def route(self) -> Route:
         """Which bus this process would publish to now, and since when the fleet does so."""
         entry = await self._store.get(keys.ROUTE_AWAY)
         since = float(from_json(entry.value)["since"]) if entry is not None else None
         if not self._first.away:
-            if entry is not None:  # whoever put it cannot have found the bus back
-                await self._store.delete(entry.key, expect=entry.revision)
             return Route(used=self._first.where, fallback=False, away=self._away())
         return Route(used=self._second.where, fallback=True, since=since, away=self._away())
 
