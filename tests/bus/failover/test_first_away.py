@@ -152,7 +152,9 @@ async def test_a_fleet_starts_while_one_bus_is_away(world: BrokerWorld, pair: Pa
     backend = await world.backend()
     await backend.bind("g", ["work.#"])
     await backend.publish([task("a")])
-    assert ids(await take(world, backend, 1)) == ["a"]
+    found = await take(world, backend, 1)
+    assert ids(found) == ["a"]
+    assert await backend.settle(found) == []
     for group, patterns in (("new", ["work.#"]), ("g", ["other.#"])):
         with pytest.raises(Unreachable):
             await backend.bind(group, patterns)
