@@ -9,7 +9,8 @@ Obligations on every implementation (the conformance suite in `tests/bus/` holds
   counting as a hand-over.
 * Leases and due times are counted by one clock, the broker's or, where it has none, that of the
   database beside it. A lease shorter than the broker can keep is refused when connecting.
-* Where two servers make one broker, `Unreachable` says in its details which of them is away.
+* Where two servers make one broker, `Unreachable` says in its details which of them is away, and
+  is `DatabaseUnreachable` for the bus database.
 """
 
 from collections.abc import Mapping, Sequence

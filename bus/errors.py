@@ -14,6 +14,10 @@ class Unreachable(BusError):
     retryable = True
 
 
+class DatabaseUnreachable(Unreachable):
+    """The bus database did not answer; the broker it lies beside may be there."""
+
+
 class AccessDenied(BusError):
     """The broker refused the credentials or a permission; asking again will not help."""
 

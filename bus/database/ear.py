@@ -16,7 +16,7 @@ import asyncpg
 from bus.backoff import Backoff
 from bus.database.database import BusDatabase
 from bus.database.errors import closed, translated
-from bus.errors import BusError, Unreachable
+from bus.errors import BusError, DatabaseUnreachable, Unreachable
 from contracts.clock import Clock
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Ear:
                     await self._lost.wait()
             if not self._lost.is_set() and self._clock.monotonic() >= self._heard + BEAT:
                 await self.ask()
-        self._why = Unreachable(
+        self._why = DatabaseUnreachable(
             "the bus database cannot be reached",
             details=f"the PostgreSQL at {self._database.where} ended the connection",
             actions=("see that it runs: `muster doctor`", "check `bus.database`"),

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from bus.errors import AccessDenied, BusError, Closed, Unreachable, Unsafe
+from bus.errors import AccessDenied, BusError, Closed, DatabaseUnreachable, Unsafe
 from contracts.errors import InvalidValue, MusterError
 
 
@@ -42,8 +42,8 @@ def closed(where: str) -> Closed:
     return Closed("the bus database was closed", details=where, actions=("connect again",))
 
 
-def _unreachable(error: Exception, where: str) -> Unreachable:
-    return Unreachable(
+def _unreachable(error: Exception, where: str) -> DatabaseUnreachable:
+    return DatabaseUnreachable(
         "the bus database cannot be reached",
         details=f"the PostgreSQL at {where}: {_said(error)}",
         actions=("see that it runs: `muster doctor`", "check `bus.database`"),
@@ -51,8 +51,8 @@ def _unreachable(error: Exception, where: str) -> Unreachable:
     )
 
 
-def _busy(error: Exception, where: str) -> Unreachable:
-    return Unreachable(
+def _busy(error: Exception, where: str) -> DatabaseUnreachable:
+    return DatabaseUnreachable(
         "the bus database cannot serve this now",
         details=f"the PostgreSQL at {where}: {_said(error)}",
         actions=("see what it does: table pg_stat_activity; its disk; its log",),

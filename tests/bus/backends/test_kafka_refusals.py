@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bus.backends.choice import open_parts
-from bus.errors import AccessDenied, Unreachable, Unsafe
+from bus.errors import AccessDenied, DatabaseUnreachable, Unreachable, Unsafe
 from bus.opening import Terms
 from contracts.clock import SystemClock
 from contracts.errors import InvalidValue
@@ -97,7 +97,7 @@ async def test_it_is_said_which_of_the_two_servers_is_away(kafka_server: KafkaSe
         await open_parts(terms(kafka_server, f"kafka://{nobody}"))
     assert f"the Kafka at kafka://{nobody}" in caught.value.details
     away = replace(terms(kafka_server, kafka_server.url), database=f"postgresql://{nobody}/x")
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(DatabaseUnreachable) as caught:
         await open_parts(away)
     assert f"the PostgreSQL at {nobody}" in caught.value.details
 

@@ -10,7 +10,7 @@ import pytest
 
 from bus.backend import NORMAL, RETRY, Delivery
 from bus.backends.choice import open_parts
-from bus.errors import AccessDenied, Conflict, Full, Unreachable, Unsafe
+from bus.errors import AccessDenied, Conflict, DatabaseUnreachable, Full, Unreachable, Unsafe
 from bus.opening import Parts, Terms
 from contracts.clock import SystemClock
 from contracts.errors import InvalidValue
@@ -221,7 +221,9 @@ async def test_of_two_servers_the_one_that_is_away_is_named(rabbitmq_server: Rab
         await open_parts(replace(known, url=broker))
     assert "secret" not in " ".join(caught.value.lines())
     database = f"postgresql://ada:secret@127.0.0.1:{nobody}/bus"
-    with pytest.raises(Unreachable, match=f"the PostgreSQL at 127.0.0.1:{nobody}/bus") as caught:
+    with pytest.raises(
+        DatabaseUnreachable, match=f"the PostgreSQL at 127.0.0.1:{nobody}/bus"
+    ) as caught:
         await open_parts(replace(known, database=database))
     assert "secret" not in " ".join(caught.value.lines())
 

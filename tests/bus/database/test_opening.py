@@ -7,7 +7,7 @@ import pytest
 
 from bus.database.address import described
 from bus.database.database import BusDatabase
-from bus.errors import AccessDenied, BusError, Closed, Unreachable, Unsafe
+from bus.errors import AccessDenied, BusError, Closed, DatabaseUnreachable, Unsafe
 from deploy import ports
 from tests.servers import PostgresServer
 
@@ -77,7 +77,7 @@ async def test_each_wrong_address_is_one_clear_error(
 async def test_nobody_at_the_address_is_noticed_soon() -> None:
     """And no password is repeated."""
     address = f"postgresql://ada:secret@127.0.0.1:{ports.free()}/bus"
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(DatabaseUnreachable) as caught:
         await BusDatabase.open(address, fleet="t")
     assert "secret" not in " ".join(caught.value.lines())
     assert described(address) in caught.value.details
