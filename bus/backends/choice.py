@@ -90,10 +90,12 @@ async def open_parts(terms: Terms) -> Parts:
     """Connect to the broker at `terms.url`, of a scheme in `BACKENDS`, and beside it to the one at
     `terms.fallback` if there is one. Raises `Unreachable`, `AccessDenied`, `Unsafe`; `InvalidValue`
     for a lease the broker cannot keep."""
-    first = BACKENDS[scheme_of(terms.url)]
     if terms.fallback is None:
-        return await first.open(terms)
+        return await BACKENDS[scheme_of(terms.url)].open(terms)
+    from bus.backends.failover.opening import Half
     from bus.backends.failover.opening import open_parts as open_both
 
-    second = BACKENDS[scheme_of(terms.fallback)]
-    return await open_both(terms, terms.fallback, first.open, second.open)
+    chosen = [(url, BACKENDS[scheme_of(url)]) for url in (terms.url, terms.fallback)]
+    return await open_both(
+        terms, [Half(url, each.open, leans=each.needs_database) for url, each in chosen]
+    )

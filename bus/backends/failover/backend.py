@@ -11,7 +11,7 @@ from bus.backends.failover.hand_overs import HandOvers
 from bus.backends.failover.pull import Pulling, away
 from bus.backends.failover.settle import Settling
 from bus.backends.failover.side import Side
-from bus.errors import BusError, Closed, Unreachable
+from bus.errors import BusError, Closed, DatabaseUnreachable, Unreachable
 from bus.keyvalue.protocol import KeyValue
 from contracts.clock import Clock
 
@@ -104,11 +104,17 @@ class FailoverBackend:
             await self._on_either(lambda bus: bus.settle((), then=messages))
 
     async def _on_either(self, call: Callable[[Backend], Coroutine[Any, Any, object]]) -> None:
+        why: DatabaseUnreachable | None = None
         for side in self._sides:
-            with suppress(Unreachable):
+            try:
                 await side.run(call)
+            except DatabaseUnreachable as error:
+                why = error
+            except Unreachable:
+                continue
+            else:
                 return
-        raise away(self._sides)
+        raise why or away(self._sides)
 
     async def _answered(self) -> None:
         """Return when one bus has answered, and the database: without it nothing is handed out."""
@@ -124,6 +130,7 @@ class FailoverBackend:
                 if any(task.exception() is None for task in done):
                     break
             else:
+                await self._hand_overs.now()
                 raise away(self._sides)
         finally:
             for task in waiting:

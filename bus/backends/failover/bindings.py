@@ -9,7 +9,7 @@ from bus.backend import Backend, Lag, Lane
 from bus.backends.failover.hand_overs import HandOvers
 from bus.backends.failover.pull import away
 from bus.backends.failover.side import Side
-from bus.errors import Conflict, Unreachable
+from bus.errors import Conflict, DatabaseUnreachable, Unreachable
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import KeyValue
 
@@ -81,6 +81,8 @@ class Binder:
             *(side.run(call) for side in self._sides), return_exceptions=True
         )
         for end in ends:
+            if isinstance(end, DatabaseUnreachable):
+                raise end
             if isinstance(end, BaseException) and not isinstance(end, Unreachable):
                 raise end
         return [end for end in ends if isinstance(end, Unreachable)]

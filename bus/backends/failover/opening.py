@@ -1,8 +1,8 @@
 """Opens two buses as one, with the bus database beside them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -18,21 +18,24 @@ from bus.examined import Examined
 from bus.keyvalue.postgres import PostgresKeyValue
 from bus.opening import Parts, Terms
 
-Opener = Callable[[Terms], Awaitable[Parts]]
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One of the two: where it is, what connects to it, whether it `leans` on the bus database."""
+
+    url: str
+    open: Callable[[Terms], Awaitable[Parts]]
+    leans: bool
 
 
-async def open_parts(terms: Terms, fallback: str, first: Opener, second: Opener) -> Parts:
-    """Connect to the bus at `terms.url`, which `first` opens, and to the one at `fallback`. Raises
-    `Unreachable` when both are away, or the bus database is; what else connecting to either
-    raises."""
+async def open_parts(terms: Terms, halves: Sequence[Half]) -> Parts:
+    """Connect to two buses, the one that is used first before the other. Raises `Unreachable` when
+    both are away, or the bus database is; what else connecting to either raises."""
     address = needed(terms.database, "a fleet with two buses")
     database = await BusDatabase.open(address, fleet=terms.fleet, patience=terms.patience)
-    clock = terms.clock
-    one, two = replace(terms, fallback=None), replace(terms, url=fallback, fallback=None)
-    sides = (
-        Side(1, _where(one.url), partial(first, one), clock),
-        Side(2, _where(two.url), partial(second, two), clock),
-    )
+    clock, hand_overs = terms.clock, HandOvers(database, terms.lease)
+    first, second = (_side(n, half, terms, hand_overs) for n, half in enumerate(halves, 1))
+    sides = (first, second)
     store = PostgresKeyValue(database, Ear(database, clock), clock)
 
     async def close() -> None:
@@ -49,9 +52,14 @@ async def open_parts(terms: Terms, fallback: str, first: Opener, second: Opener)
         raise
     telling = Telling(*sides, store, clock)
     await telling.begin()
-    hand_overs = HandOvers(database, terms.lease)
     backend = FailoverBackend(sides, store, hand_overs, clock, terms.lease)
     return Parts(backend, store, close, partial(_examine, sides, telling))
+
+
+def _side(number: int, half: Half, terms: Terms, hand_overs: HandOvers) -> Side:
+    own = replace(terms, url=half.url, fallback=None)
+    beside = hand_overs.now if half.leans else None
+    return Side(number, _where(half.url), partial(half.open, own), terms.clock, beside)
 
 
 async def _examine(sides: tuple[Side, Side], telling: Telling) -> Examined:

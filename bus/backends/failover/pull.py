@@ -18,7 +18,7 @@ from bus.backend import Delivery, Lane, Turn
 from bus.backends.failover.hand_overs import HandOvers, Mark
 from bus.backends.failover.receipts import key_of, outward, receipt_of
 from bus.backends.failover.side import Side
-from bus.errors import BusError, Closed, Unreachable
+from bus.errors import BusError, Closed, DatabaseUnreachable, Unreachable
 from bus.turns import named
 from contracts.clock import Clock
 from contracts.errors import InvalidValue
@@ -152,17 +152,21 @@ class Pulling:
         self, side: Side, group: str, lanes: Sequence[Lane | Turn], limit: int, end: float
     ) -> list[Delivery] | None:
         """A pull of one bus, begun anew when it comes back; None if it was away to the end. Raises
-        `Unreachable` when it finds that both are away."""
+        `Unreachable` when it finds that both are away, or that the bus database is."""
         while True:
             left = max(0.0, end - self._clock.monotonic())
             if not side.away:
-                with suppress(Unreachable):
+                try:
                     wait = left
                     return await side.wait_for(
                         lambda bus, wait=wait: bus.pull(  # type: ignore[misc]
                             group, lanes, limit=limit, wait=wait
                         )
                     )
+                except DatabaseUnreachable:
+                    raise
+                except Unreachable:
+                    pass  # this bus went away
             if all(each.away for each in self._sides):
                 raise away(self._sides)
             if left <= 0.0:

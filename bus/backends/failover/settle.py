@@ -13,7 +13,7 @@ from bus.backends.failover.hand_overs import HandOvers, Mark
 from bus.backends.failover.receipts import Receipt, inner, receipt_of
 from bus.backends.failover.side import Side
 from bus.batching import Batcher
-from bus.errors import BusError, Unreachable
+from bus.errors import BusError, DatabaseUnreachable, Unreachable
 from bus.sizes import check_sizes
 
 Send = Callable[[Sequence[Message]], Awaitable[None]]
@@ -76,6 +76,8 @@ class Settling:
         may come again: at most that runs again."""
         try:
             gone = set(await side.run(lambda bus: bus.settle(inner(part), then=then)))
+        except DatabaseUnreachable:
+            raise
         except Unreachable:
             if any(receipt_of(each).mark is None for each in part):
                 raise
@@ -121,6 +123,8 @@ class Settling:
         try:
             async with asyncio.timeout(self._lease / 4):
                 return set(await side.run(lambda bus: bus.extend(asked))), False
+        except DatabaseUnreachable:
+            raise
         except (Unreachable, TimeoutError):
             if any(receipt_of(each).mark is None for each in part):
                 raise side.why from None

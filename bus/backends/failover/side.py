@@ -2,7 +2,8 @@
 
 The breaker (pybreaker) opens at the first call that ends without an answer. From then on the bus is
 tried beside all calls, one trial at a time, so that no publisher waits for it; a trial that is
-answered closes the breaker.
+answered closes the breaker. A bus that leans on the bus database is not away while that is: what
+the database does not answer says nothing of the bus.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 
 from bus.backend import Backend
-from bus.errors import BusError, Unreachable
+from bus.errors import BusError, DatabaseUnreachable, Unreachable
 from bus.opening import Parts
 from contracts.clock import Clock
 
@@ -33,21 +34,28 @@ _log = logging.getLogger(__name__)
 
 
 class Side:
-    """One bus. `number`: 1 is used first. `open`: connects to it; may be called again."""
+    """One bus. `number`: 1 is used first. `open_`: connects to it; may be called again. `beside`:
+    asks the bus database it leans on whether it is there."""
 
     def __init__(
-        self, number: int, where: str, open_: Callable[[], Awaitable[Parts]], clock: Clock
+        self,
+        number: int,
+        where: str,
+        open_: Callable[[], Awaitable[Parts]],
+        clock: Clock,
+        beside: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.number = number
         self.where = where
         self.on_change: list[Callable[[], None]] = []
         self._connect = open_
+        self._beside = beside
         self._clock = clock
         self._parts: Parts | None = None
         self._breaker = CircuitBreaker(
             fail_max=1,
             reset_timeout=TRIAL / 2,
-            exclude=[lambda error: not isinstance(error, Unreachable)],
+            exclude=[lambda error: not _of_the_bus(error)],
             throw_new_error_on_trip=False,
         )
         self._why = Unreachable("the bus was not asked yet", details=where)
@@ -55,6 +63,7 @@ class Side:
         self._back.set()
         self._keeper: asyncio.Task[None] | None = None
         self._question: asyncio.Task[bool] | None = None
+        self._second_question: asyncio.Task[bool] | None = None
 
     @property
     def away(self) -> bool:
@@ -83,6 +92,8 @@ class Side:
         raises what else connecting to it raises."""
         try:
             self._parts = await self._connect()
+        except DatabaseUnreachable:
+            raise
         except Unreachable as error:
             self._breaker.open()
             self._left(error)
@@ -100,6 +111,8 @@ class Side:
         try:
             with self._breaker.calling():
                 return await call(self.parts.backend)
+        except DatabaseUnreachable:
+            raise
         except Unreachable as error:
             self._left(error)
             raise
@@ -112,7 +125,7 @@ class Side:
 
     async def close_backend(self) -> None:
         """Close what is connected to it, but the connection."""
-        for task in (self._keeper, self._question):
+        for task in (self._keeper, self._question, self._second_question):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -146,11 +159,25 @@ class Side:
         return await asyncio.shield(self._question)
 
     async def _asked(self) -> bool:
-        with suppress(BusError, TimeoutError):
+        try:
             async with asyncio.timeout(ANSWER):
                 await self.parts.backend.extend(())
+        except DatabaseUnreachable:
             return True
-        return False
+        except TimeoutError:
+            return not await self._database_answers()
+        except BusError:
+            return False
+        return True
+
+    async def _database_answers(self) -> bool:
+        """Whether it is not the database that keeps the bus from answering."""
+        if self._beside is None:
+            return True
+        if self._second_question is None or self._second_question.done():
+            self._second_question = asyncio.create_task(_answered(self._beside))
+        done, _ = await asyncio.wait([self._second_question], timeout=ANSWER)
+        return any(task.result() for task in done)
 
     async def _keep(self) -> None:
         while True:
@@ -162,9 +189,7 @@ class Side:
         """Let one call through: that bus answers it, or stays away."""
         try:
             with self._breaker.calling():
-                if self._parts is None:
-                    self._parts = await self._connect()
-                await self._parts.backend.extend(())
+                await self._trial()
         except CircuitBreakerError:
             return
         except Unreachable as error:
@@ -178,6 +203,15 @@ class Side:
             _log.warning("bus %d at %s is back", self.number, self.where)
             self._tell()
 
+    async def _trial(self) -> None:
+        """One without the database is no answer of the bus either."""
+        try:
+            if self._parts is None:
+                self._parts = await self._connect()
+            await self._parts.backend.extend(())
+        except DatabaseUnreachable as error:
+            raise Unreachable(str(error), details=error.details) from error
+
     def _left(self, error: Unreachable) -> None:
         self._why = error
         if self._gone.is_set() or not self.away:
@@ -190,3 +224,16 @@ class Side:
     def _tell(self) -> None:
         for each in self.on_change:
             each()
+
+
+async def _answered(ask: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        await ask()
+    except BusError:
+        return False
+    return True
+
+
+def _of_the_bus(error: BaseException) -> bool:
+    """Whether it says that the bus is away."""
+    return isinstance(error, Unreachable) and not isinstance(error, DatabaseUnreachable)

@@ -6,10 +6,10 @@ import pytest
 
 from bus.backend import Backend
 from bus.backends.failover.hand_overs import HandOvers, Mark
-from bus.backends.failover.opening import open_parts
+from bus.backends.failover.opening import Half, open_parts
 from bus.database.database import BusDatabase
-from bus.errors import Conflict, Unreachable, Unsafe
-from bus.opening import Terms
+from bus.errors import Conflict, DatabaseUnreachable, Unsafe
+from bus.opening import Parts, Terms
 from contracts.clock import SystemClock
 from tests.bus.conformance.broker_world import BrokerWorld
 from tests.bus.conformance.steps import (
@@ -64,25 +64,37 @@ async def test_what_waits_on_the_second_bus_keeps_its_group(world: BrokerWorld, 
     assert ids(await take(world, backend, 1)) == ["a"]
 
 
+@pytest.mark.parametrize("how", ["killed", "hangs"])
 async def test_without_the_database_publishing_goes_on_and_nothing_new_starts(
-    world: BrokerWorld, pair: Pair
+    world: BrokerWorld, pair: Pair, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    """What is running is settled; what was accepted meanwhile is handed out afterwards."""
-    backend = await bound(world)
+    """No bus is taken for one that is away, also none that leans on the database: what that cannot
+    take goes to the other. What is running is settled where its bus can do so alone; what was
+    accepted meanwhile is handed out afterwards."""
+    away, back = (
+        (pair.store.kill, pair.store.start)
+        if how == "killed"
+        else (pair.store.freeze, pair.store.thaw)
+    )
+    backend, leans = await bound(world), pair.first.database is not None
     await backend.publish([task("a")])
     held = await take(world, backend, 1)
-    await world.stop_store(kill=True)
-    if pair.first.database is None:  # a bus that leans on the database goes with it
-        await backend.publish([task("b")])
-        assert await backend.settle(held) == []
-        with pytest.raises(Unreachable):
+    await asyncio.to_thread(away)
+    try:
+        await world.within(SOON + 5.0, backend.publish([task("b")]))
+        if not leans:
+            assert await backend.settle(held) == []
+        with pytest.raises(DatabaseUnreachable):
             await world.within(SOON + 5.0, _pulled(backend))
-    with pytest.raises(Unreachable):
-        await world.within(SOON + 5.0, backend.extend(()))
-    await world.start_store()
-    if pair.first.database is None:
-        found = await persist(world, lambda: take(world, backend, 1, seconds=20.0))
-        assert ids(found) == ["b"]
+        with pytest.raises(DatabaseUnreachable):
+            await world.within(SOON + 5.0, backend.extend(()))
+    finally:
+        await asyncio.to_thread(back)
+    due = ["a", "b"] if leans else ["b"]
+    found = await persist(world, lambda: take(world, backend, len(due), seconds=20.0))
+    assert ids(found) == due
+    assert await backend.settle(found) == []
+    assert not [told for told in caplog.messages if "is away" in told]
 
 
 async def _pulled(backend: Backend) -> None:
@@ -132,9 +144,10 @@ async def test_what_nobody_saw_does_not_count(pair: Pair) -> None:
 async def test_a_fleet_with_two_buses_needs_a_database(pair: Pair) -> None:
     """It says which setting is missing."""
 
-    async def never(_terms: Terms) -> None:
+    async def never(_terms: Terms) -> Parts:
         raise AssertionError
 
     terms = Terms(url=pair.url, fallback=pair.fallback, fleet="f", clock=SystemClock())
+    halves = [Half(url, never, leans=False) for url in (pair.url, pair.fallback)]
     with pytest.raises(Unsafe, match="database"):
-        await open_parts(terms, pair.fallback, never, never)  # type: ignore[arg-type]
+        await open_parts(terms, halves)
