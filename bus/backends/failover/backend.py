@@ -38,6 +38,7 @@ class FailoverBackend:
         self._binder = Binder(sides, store, hand_overs)
         self._pulling = Pulling(sides, hand_overs, clock, lease)
         self._settling = Settling(sides, hand_overs, self._send, lease)
+        self._empty: dict[tuple[str, int], float] = {}
         self._forgetting = asyncio.create_task(self._forget())
         self._closed = False
 
@@ -147,8 +148,14 @@ class FailoverBackend:
 
     async def _forget_of(self, group: str, side: Side, other: Side) -> None:
         """What `side` handed out and is done need not be known once the other bus has nothing that
-        was published within a window of it."""
-        before = await self._hand_overs.now()
+        was published within a window of it. Seen twice in a row: a lag may miss for a moment what
+        is on its way to somebody."""
+        name = group, side.number
+        since = self._empty.pop(name, None)
+        now = await self._hand_overs.now()
         lag = await other.run(lambda bus: bus.lag(group))
-        if not any(lane.waiting or lane.delayed or lane.leased for lane in lag.values()):
-            await self._hand_overs.forget(group, side.number, before)
+        if any(lane.waiting or lane.delayed or lane.leased for lane in lag.values()):
+            return
+        self._empty[name] = now
+        if since is not None:
+            await self._hand_overs.forget(group, side.number, since)

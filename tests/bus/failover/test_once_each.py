@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from bus.backend import Backend
+from bus.backends.failover import backend as failover
+from bus.backends.failover import hand_overs
 from bus.backends.failover.hand_overs import HandOvers, Mark
 from bus.backends.failover.opening import Half, open_parts
 from bus.database.database import BusDatabase
@@ -105,17 +107,46 @@ async def _pulled(backend: Backend) -> None:
 async def test_a_hand_over_is_forgotten_when_no_repetition_can_come(pair: Pair) -> None:
     """Not before the other bus was seen empty two minutes after it was done."""
     database = await BusDatabase.open(pair.database or "", fleet="forgetting")
-    hand_overs = HandOvers(database, 1.5)
-    assert await hand_overs.claim("g", 1, ["k"]) == {"k": 1}
+    rows = HandOvers(database, 1.5)
+    assert await rows.claim("g", 1, ["k"]) == {"k": 1}
     mark = Mark("g", "k", 1, 1)
-    assert await hand_overs.done([mark], sure=True) == {mark.name}
-    now = await hand_overs.now()
-    await hand_overs.forget("g", 1, now + 100.0)
-    assert await hand_overs.claim("g", 2, ["k"]) == {}, "a repetition may come"
-    await hand_overs.forget("g", 2, now + 1000.0)
-    assert await hand_overs.claim("g", 2, ["k"]) == {}, "of another bus"
-    await hand_overs.forget("g", 1, now + 121.0)
-    assert await hand_overs.claim("g", 2, ["k"]) == {"k": 1}
+    assert await rows.done([mark], sure=True) == {mark.name}
+    now = await rows.now()
+    await rows.forget("g", 1, now + 100.0)
+    assert await rows.claim("g", 2, ["k"]) == {}, "a repetition may come"
+    await rows.forget("g", 2, now + 1000.0)
+    assert await rows.claim("g", 2, ["k"]) == {}, "of another bus"
+    await rows.forget("g", 1, now + 121.0)
+    assert await rows.claim("g", 2, ["k"]) == {"k": 1}
+    database.close()
+    await asyncio.sleep(0)
+
+
+async def test_what_is_done_is_forgotten_when_the_other_bus_was_seen_empty(
+    world: BrokerWorld, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as anything lies there, it may be the same message."""
+    monkeypatch.setattr(failover, "FORGET_EVERY", 0.1)
+    monkeypatch.setattr(hand_overs, "WINDOW", 0.2)
+    backend = await bound(world)
+    database = await BusDatabase.open(pair.database or "", fleet=world.fleet)
+    await backend.publish([task("a")])
+    assert await backend.settle(await take(world, backend, 1)) == []
+    async with alone(world, pair.second) as second:
+        await second.publish([task("b")])
+
+    async def kept() -> list[str]:
+        rows = await database.fetch("SELECT key FROM hand_overs WHERE fleet = $1", database.fleet)
+        return [row["key"] for row in rows]
+
+    await world.pass_time(1.0)
+    assert len(await kept()) == 1
+    assert await backend.settle(await take(world, backend, 1)) == []
+
+    async def forgotten() -> bool:
+        return await kept() == []
+
+    await eventually(world, SOON, forgotten)
     database.close()
     await asyncio.sleep(0)
 
@@ -123,20 +154,20 @@ async def test_a_hand_over_is_forgotten_when_no_repetition_can_come(pair: Pair) 
 async def test_what_nobody_saw_does_not_count(pair: Pair) -> None:
     """And what its holder keeps is nobody else's for that long."""
     database = await BusDatabase.open(pair.database or "", fleet="counting")
-    hand_overs = HandOvers(database, 1.5)
-    await hand_overs.claim("g", 1, ["k"])
-    await hand_overs.back([Mark("g", "k", 1, 1)])
-    assert await hand_overs.claim("g", 1, ["k"]) == {"k": 1}
+    rows = HandOvers(database, 1.5)
+    await rows.claim("g", 1, ["k"])
+    await rows.back([Mark("g", "k", 1, 1)])
+    assert await rows.claim("g", 1, ["k"]) == {"k": 1}
     mark = Mark("g", "k", 1, 1)
-    assert await hand_overs.keep([mark], away=False) == set(), "its bus holds the lease"
-    assert await hand_overs.keep([mark], away=True) == {mark.name}
-    assert await hand_overs.keep([mark], away=False) == {mark.name}
-    assert await hand_overs.claim("g", 1, ["k"]) == {}
-    assert await hand_overs.kept("g", 1, ["k", "other"]) == {"k"}
+    assert await rows.keep([mark], away=False) == set(), "its bus holds the lease"
+    assert await rows.keep([mark], away=True) == {mark.name}
+    assert await rows.keep([mark], away=False) == {mark.name}
+    assert await rows.claim("g", 1, ["k"]) == {}
+    assert await rows.kept("g", 1, ["k", "other"]) == {"k"}
     await asyncio.sleep(1.6)
-    assert await hand_overs.claim("g", 1, ["k"]) == {"k": 2}
-    assert await hand_overs.keep([mark], away=True) == set()
-    assert await hand_overs.done([mark], sure=False) == set()
+    assert await rows.claim("g", 1, ["k"]) == {"k": 2}
+    assert await rows.keep([mark], away=True) == set()
+    assert await rows.done([mark], sure=False) == set()
     database.close()
     await asyncio.sleep(0)
 
