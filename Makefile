@@ -26,7 +26,7 @@ venv: $(DEV) ## create .venv with everything for development
 demo: $(RUNTIME) ## run the main job on real documents, everything embedded
 	@$(BIN)/muster demo $(ARGS)
 
-test: $(DEV) servers ## run the tests; BROKERS=nats,redis,rabbitmq,kafka or all: those of these brokers
+test: $(DEV) servers ## run the tests; BROKERS=nats,redis,rabbitmq,kafka,failover or all: those of these brokers
 	@MUSTER_BROKERS=$(BROKERS) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 servers: ## install what BROKERS names: Redis and RabbitMQ by apt, Kafka by Maven
