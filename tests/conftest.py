@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import brokers, forms, redis_server
+from tests import brokers, forms, pairs, redis_server
 from tests.kafka_server import KafkaServer
 from tests.pairs import Pair, own_pair
 from tests.rabbitmq_server import RabbitServer, program, running
@@ -256,6 +256,16 @@ def own_postgres(free_folder: Path) -> Iterator[Callable[[], PostgresServer]]:
             return server
 
         yield make
+
+
+@pytest.fixture(params=pairs.PARAMS)
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
+    """Two brokers of the test's own by turns, and the database beside them; processes whose folder
+    is `tmp_path` find what belongs to it."""
+    first, second = (brokers.own(request, name) for name in request.param)
+    made = own_pair(request, first, second)
+    brokers.tell(made, tmp_path)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,16 @@ from tests.servers import PostgresServer
 PAIRS = (("nats", "nats"), ("rabbitmq", "nats"), ("kafka", "redis"))
 """The names of first and second bus the tests of failover run on."""
 
+PARAMS = [
+    pytest.param(
+        names,
+        id="-".join(names),
+        marks=[getattr(pytest.mark, name) for name in {"failover", *names} - {"nats"}],
+    )
+    for names in PAIRS
+]
+"""The same as parameters of tests; NATS is what failover needs anyway."""
+
 
 class Pair:
     """A `Broker` made of two; what is done to it is done to both. `database`: of the fleets on it,
