@@ -77,7 +77,11 @@ class BusDatabase:
         try:
             with translated(self.where):
                 async with pool.acquire(timeout=self.patience) as link:
-                    yield link
+                    try:
+                        yield link
+                    except TimeoutError:
+                        link.terminate()  # giving it back would wait for the server again
+                        raise
         except Exception as error:
             if self._closed:
                 raise closed(self.where) from error

@@ -1,7 +1,8 @@
-"""Opening the bus database: by many at once, by a stranger, and after a later release."""
+"""Opening the bus database: by many at once, by a stranger, after a later release; losing it."""
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -81,3 +82,24 @@ async def test_nobody_at_the_address_is_noticed_soon() -> None:
         await BusDatabase.open(address, fleet="t")
     assert "secret" not in " ".join(caught.value.lines())
     assert described(address) in caught.value.details
+
+
+async def test_a_server_that_hangs_is_unreachable_when_patience_is_over(
+    own_postgres: Callable[[], PostgresServer],
+) -> None:
+    """Not after twice as long: nobody waits for it again when the connection is given back."""
+    server, patience = own_postgres(), 1.5
+    database = await BusDatabase.open(server.url, fleet="t", patience=patience)
+    await database.fetchval("SELECT 1")
+    server.freeze()
+    began = time.monotonic()
+    try:
+        with pytest.raises(DatabaseUnreachable):
+            await database.fetchval("SELECT 1")
+    finally:
+        took = time.monotonic() - began
+        server.thaw()
+    assert patience - 0.1 < took < 2 * patience - 0.3
+    assert await database.fetchval("SELECT 1") == 1
+    database.close()
+    await asyncio.sleep(0)
