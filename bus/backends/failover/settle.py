@@ -5,7 +5,7 @@ them for their holders: nobody is handed them when the bus comes back, and they 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
 from bus.backend import Delivery, Message
@@ -74,16 +74,20 @@ class Settling:
     ) -> list[Delivery]:
         """Those that were no longer ours. The bus decides; the database is told later, for what
         may come again: at most that runs again."""
+        gone: set[Delivery] = set()
         try:
             gone = set(await side.run(lambda bus: bus.settle(inner(part), then=then)))
+            await _confirmed(side, gone)
         except DatabaseUnreachable:
             raise
         except Unreachable:
-            if any(receipt_of(each).mark is None for each in part):
+            left = _those(part, gone) or part
+            if any(receipt_of(each).mark is None for each in left):
                 raise
-            return await self._by_database(side, part, then)
-        lost = [each for each in part if receipt_of(each).delivery in gone]
-        for mark in _marks([each for each in part if receipt_of(each).delivery not in gone]):
+            lost = await self._by_database(side, left, then if len(left) == len(part) else ())
+        else:
+            lost = left = _those(part, gone)
+        for mark in _marks([each for each in part if each not in left]):
             self._batcher.ask_one(mark)
         return lost
 
@@ -106,7 +110,7 @@ class Settling:
     async def _extend(self, side: Side, part: Sequence[Delivery]) -> list[Delivery]:
         """Those that are no longer ours."""
         gone, away = await self._asked(side, part)
-        doubtful = [each for each in part if receipt_of(each).delivery in gone]
+        doubtful = _those(part, gone)
         if not doubtful:
             return []
         kept: set[tuple[str, str]] = set()
@@ -122,7 +126,9 @@ class Settling:
         asked = inner(part)
         try:
             async with asyncio.timeout(self._lease / 4):
-                return set(await side.run(lambda bus: bus.extend(asked))), False
+                gone = set(await side.run(lambda bus: bus.extend(asked)))
+                await _confirmed(side, gone)
+                return gone, False
         except DatabaseUnreachable:
             raise
         except (Unreachable, TimeoutError):
@@ -134,6 +140,18 @@ class Settling:
         with suppress(BusError):
             await self._hand_overs.done(marks, sure=False)
         return [None] * len(marks)
+
+
+async def _confirmed(side: Side, gone: Collection[Delivery]) -> None:
+    """Return when the bus answers: it does know who has what. One whose connection has just ended
+    may call everything lost that came by it. Raises `Unreachable`."""
+    if gone:
+        await side.run(lambda bus: bus.extend(()))
+
+
+def _those(part: Sequence[Delivery], inner_ones: Collection[Delivery]) -> list[Delivery]:
+    """The deliveries that stand for these of their bus."""
+    return [each for each in part if receipt_of(each).delivery in inner_ones]
 
 
 def _by_bus(deliveries: Sequence[Delivery]) -> dict[int, list[Delivery]]:
