@@ -62,7 +62,8 @@ class HandOvers:
     async def keep(self, marks: Sequence[Mark], *, away: bool) -> set[tuple[str, str]]:
         """Renew the lease of these where the database holds it; `away`: from now on it does. The
         names of those that are ours."""
-        rows = await self._database.fetch(KEEP, *self._columns(marks), self._lease, away)
+        terms = (*self._columns(marks), self._lease, away)
+        rows = await self._database.fetch(KEEP, *terms, sure=False)
         return {(row["grp"], row["key"]) for row in rows}
 
     async def done(self, marks: Sequence[Mark], *, sure: bool) -> set[tuple[str, str]]:
