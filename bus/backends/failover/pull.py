@@ -61,6 +61,7 @@ class Pulling:
         self._lease = lease
         self._came: defaultdict[str, list[_Got]] = defaultdict(list)
         self._standing: dict[_Place, asyncio.Task[bool]] = {}
+        self._until: dict[_Place, float] = {}
         self._pulls: Counter[_Place] = Counter()
         self._beside: set[asyncio.Task[Any]] = set()
         self.groups: set[str] = set()
@@ -107,11 +108,14 @@ class Pulling:
                 return []
 
     def _stand(self, place: _Place, limit: int, wait: float) -> "asyncio.Task[bool]":
-        """The pull of a bus that goes on, or a new one."""
-        task = self._standing.get(place)
+        """The pull of a bus that goes on, or a new one in the place of one that waits longer."""
+        task, until = self._standing.get(place), self._clock.monotonic() + wait
+        if task is not None and self._until[place] > until + SHORT:
+            task.cancel()
+            task = None
         if task is None:
-            task = asyncio.create_task(self._wait_at(place, limit, wait))
-            self._standing[place] = task
+            task = self._start(self._wait_at(place, limit, wait))
+            self._standing[place], self._until[place] = task, until
             task.add_done_callback(partial(self._ended, place))
         return task
 

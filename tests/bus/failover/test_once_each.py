@@ -6,7 +6,7 @@ import pytest
 
 from bus.backend import Backend
 from bus.backends.failover import backend as failover
-from bus.backends.failover import hand_overs
+from bus.backends.failover import hand_overs, pull
 from bus.backends.failover.hand_overs import HandOvers, Mark
 from bus.backends.failover.opening import Half, open_parts
 from bus.database.database import BusDatabase
@@ -97,6 +97,21 @@ async def test_without_the_database_publishing_goes_on_and_nothing_new_starts(
     assert ids(found) == due
     assert await backend.settle(found) == []
     assert not [told for told in caplog.messages if "is away" in told]
+
+
+async def test_a_short_pull_does_not_wait_for_a_long_one_before_it(
+    world: BrokerWorld, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6: also when that one still goes on at the second bus, and the first is away."""
+    monkeypatch.setattr(pull, "GRACE", 60.0)
+    backend = await bound(world)
+    waiting = asyncio.create_task(backend.pull("g", ORDER, limit=1, wait=60.0))
+    async with alone(world, pair.first) as first:
+        await first.publish([task("a")])
+    async with asyncio.timeout(SOON):
+        assert ids(await waiting) == ["a"]
+    await asyncio.to_thread(pair.first.kill)
+    assert await world.within(SOON + 5.0, backend.pull("g", ORDER, limit=1, wait=0.1)) == []
 
 
 async def _pulled(backend: Backend) -> None:
