@@ -11,17 +11,12 @@ from tests.proxy import Proxy, proxied
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """`url` is where a process reaches the broker by it, and `database` its bus database, where it
-    has one; each has a proxy, in this order."""
+    """`url` is where a process reaches the broker by it; `environment` tells it where its second
+    broker and its bus database are, if it has them. Each has a proxy."""
 
     url: str
-    database: str | None
+    environment: Mapping[str, str]
     proxies: Sequence[Proxy]
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What a process is told beside the url."""
-        return {"MUSTER_BUS_DATABASE": self.database} if self.database else {}
 
     async def cut(self) -> None:
         """Reset every connection and refuse new ones."""
@@ -34,11 +29,14 @@ class Network:
 
 @asynccontextmanager
 async def between(broker: Broker) -> AsyncIterator[Network]:
-    """A network before this broker and, where it has one, its database."""
+    """A network before all that makes this broker."""
+    beside = {"MUSTER_BUS_FALLBACK": broker.fallback, "MUSTER_BUS_DATABASE": broker.database}
     async with AsyncExitStack() as stack:
         front = await stack.enter_async_context(proxied(broker.url))
-        if broker.database is None:
-            yield Network(front.url, None, [front])
-            return
-        back = await stack.enter_async_context(proxied(broker.database))
-        yield Network(front.url, back.url, [front, back])
+        others = {
+            name: await stack.enter_async_context(proxied(url))
+            for name, url in beside.items()
+            if url is not None
+        }
+        environment = {name: proxy.url for name, proxy in others.items()}
+        yield Network(front.url, environment, [front, *others.values()])

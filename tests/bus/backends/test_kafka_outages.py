@@ -87,7 +87,11 @@ async def until(holds: Callable[[], bool]) -> None:
 async def loaded(server: KafkaServer, network: Network | None = None) -> AsyncIterator[Load]:
     """A load on this Kafka, over this network; when the block ends nothing may be left."""
     load, fleet = Load(), f"load-{secrets.token_hex(4)}"
-    given = {} if network is None else {"url": network.url, "database": network.database}
+    given = (
+        {}
+        if network is None
+        else {"url": network.url, "database": network.environment["MUSTER_BUS_DATABASE"]}
+    )
     async with (
         connected(server, fleet, **given) as (publisher, _),
         connected(server, fleet, **given) as (one, _),
