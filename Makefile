@@ -23,13 +23,13 @@ help: ## list the targets
 
 venv: $(DEV) ## create .venv with everything for development
 
-demo: $(RUNTIME) ## run the main job on real documents, everything embedded
+demo: $(RUNTIME) ## run the main job on real documents, everything embedded; ARGS="--bus redis": on that
 	@$(BIN)/muster demo $(ARGS)
 
 test: $(DEV) servers ## run the tests; BROKERS=nats,redis,rabbitmq,kafka,failover or all: those of these brokers
 	@MUSTER_BROKERS=$(BROKERS) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-servers: ## install what BROKERS names: Redis and RabbitMQ by apt, Kafka by Maven
+servers: ## install what BROKERS names for demo, up and tests: Redis and RabbitMQ by apt, Kafka by Maven
 	@for name in $(if $(filter all,$(BROKERS)),redis rabbitmq kafka,$(subst $(comma), ,$(BROKERS))); do \
 	  test ! -f tests/install/$$name.sh || bash tests/install/$$name.sh >/dev/null; done
 
@@ -53,7 +53,7 @@ format: $(DEV) ## put the code into its form, with the safe fixes of the linter
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-bench: $(DEV) ## measure throughput, latency and memory on this machine
+bench: $(DEV) ## measure throughput, latency and memory on this machine; ARGS="bus --bus redis": that broker
 	@$(BIN)/muster bench $(ARGS)
 
 clean: ## remove .venv and every cache (embedded services and their data stay)
@@ -75,7 +75,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	  echo "error: $(PYTHON) cannot create a virtual environment"; \
 	  echo "  why: its venv module is missing or incomplete (see above)"; \
 	  echo "   do: install it (on Debian and Ubuntu: apt install python3-venv), then run make again"; exit 2; }
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(PIP) install --constraint constraints.txt --editable '.[redis,rabbitmq,kafka]'
 	@touch $@
 
 $(DEV): $(RUNTIME)

@@ -13,11 +13,18 @@ class DeployError(MusterError):
 class ServerMissing(DeployError):
     """The program of a server is not on this machine, or only in a release that is too old."""
 
-    def __init__(self, program: str, reason: str, *, setting: str = "bus.url") -> None:
+    def __init__(
+        self,
+        program: str,
+        reason: str,
+        *,
+        setting: str = "bus.url",
+        install: str = "run `make venv` again",
+    ) -> None:
         super().__init__(
             f"the server {program} was not found",
             details=reason,
-            actions=(f"run `make venv` again, or set {setting} to a server that runs already",),
+            actions=(f"{install}, or set {setting} to a server that runs already",),
         )
         self.program = program
 

@@ -1,5 +1,6 @@
 """The program `nats-server`: where it is, how it is configured, what it says about itself."""
 
+import hashlib
 import json
 import os
 import re
@@ -12,8 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+from typing_extensions import override
+
 from deploy.errors import ServerMissing
 from deploy.ports import LOOPBACK
+from deploy.processes import write
+from deploy.program import Launch, Place
+from deploy.program import Program as Embeddable
 
 NAME = "nats-server"
 OLDEST = (2, 12)
@@ -119,3 +126,47 @@ def greeting(port: int, *, timeout: float = 1.0) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return said if isinstance(said, dict) else None
+
+
+class Nats(Embeddable):
+    """It as the embedded server of a folder."""
+
+    name = NAME
+    folder = "nats"
+    title = "NATS JetStream"
+    scheme = "nats"
+    process = (NAME,)
+
+    @override
+    def locate(self) -> Program:
+        return locate()
+
+    @override
+    def prepare(self, place: Place, port: int) -> Launch:
+        text = configuration(place.folder, port=port, name=_name(place), log=place.log)
+        write(place.config, text)
+        return Launch([locate().path, *_arguments(place)])
+
+    @override
+    def configured_port(self, place: Place) -> int | None:
+        return configured_port(place.config)
+
+    @override
+    def version(self, place: Place, pid: int, *, timeout: float) -> str | None:
+        port = configured_port(place.config)
+        said = None if port is None else greeting(port, timeout=timeout)
+        if said is None or said.get("server_name") != _name(place):
+            return None
+        return str(said.get("version", "unknown"))
+
+    @override
+    def is_ours(self, place: Place, process: psutil.Process) -> bool:
+        return process.cmdline()[-2:] == _arguments(place)
+
+
+def _arguments(place: Place) -> list[str]:
+    return ["-c", str(place.config)]
+
+
+def _name(place: Place) -> str:
+    return f"muster-{hashlib.sha256(bytes(place.folder)).hexdigest()[:12]}"

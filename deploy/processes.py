@@ -1,8 +1,9 @@
 """What every server of this machine needs: a folder, a lock, an end that is waited for."""
 
 import os
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,6 +34,26 @@ def locked(program: str, folder: Path, timeout: float) -> Iterator[None]:
             yield
     except Timeout as error:
         raise Busy(program, folder, timeout) from error
+
+
+def spawn(
+    command: Sequence[str | Path],
+    log: Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a server that works in `folder`, hears nothing and says everything to `log`. Ctrl-C in
+    the terminal ends the fleet, not its servers: it has a session of its own."""
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def until_named(process: psutil.Process) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import brokers, forms, pairs, redis_server
+from deploy import redis_server
+from deploy.errors import ServerMissing
+from tests import brokers, forms, pairs
 from tests.kafka_server import KafkaServer
 from tests.pairs import Pair, own_pair
 from tests.rabbitmq_server import RabbitServer, program, running
@@ -43,7 +45,14 @@ def pytest_report_header() -> list[str]:
     """Which forms are run, and on what."""
     chosen = brokers.chosen()
     lines = [forms.header(), f"brokers: {', '.join(chosen)} ({brokers.VARIABLE})"]
-    return lines + ([f"redis: {redis_server.version()}"] if "redis" in chosen else [])
+    return lines + ([f"redis: {_redis_version()}"] if "redis" in chosen else [])
+
+
+def _redis_version() -> str:
+    try:
+        return redis_server.locate().version
+    except ServerMissing as error:
+        return str(error)
 
 
 _SLOW = tuple(

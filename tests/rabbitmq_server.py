@@ -1,45 +1,37 @@
 """A real RabbitMQ for tests, with a PostgreSQL beside it for the bus database."""
 
-import os
-import shutil
-import signal
-import socket
 import subprocess
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-import pytest
+from typing_extensions import override
 
-from deploy import ports
+from deploy import ports, rabbitmq_server
+from deploy.errors import ServerMissing
+from deploy.rabbitmq_server import PASSWORD, USER, Node
 from tests.brokers import Server
-from tests.freezing import freeze
+from tests.server_process import ServerProcess
 from tests.servers import missing
 
-_READY_SECONDS = 60.0
-_STOP_SECONDS = 20.0
-_POLL_SECONDS = 0.05
-_TRIES = 3
-_PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/sbin/rabbitmq-server")
-_GREETING = b"AMQP\x00\x00\x09\x01"
 _TICKS = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
 """How often `consumer_timeout` is looked at, in milliseconds: a minute unless told."""
 
-USER, PASSWORD = "guest", "guest"
+_TRIES = 3
+"""Starts of one that was never up, if somebody was quicker to take its ports."""
+
+__all__ = ["PASSWORD", "USER", "RabbitServer", "program", "running"]
 
 
-def program() -> str:
+def program() -> Path:
     """The script that starts a server; ends the test when there is none."""
-    found = next((each for each in _PLACES if Path(each).exists()), None)
-    found = found or shutil.which("rabbitmq-server")
-    if found is None:
-        missing("rabbitmq", "rabbitmq-server is not installed: tests/install/rabbitmq.sh")
-    return found
+    try:
+        return rabbitmq_server.locate()
+    except ServerMissing as error:
+        missing("rabbitmq", str(error))
 
 
-class RabbitServer:
+class RabbitServer(ServerProcess):
     """One RabbitMQ whose files lie under `folder`, of its own node name, ports and cookie.
 
     `database`: the address of the bus database; `store` what its store lies on, which tests of
@@ -47,11 +39,15 @@ class RabbitServer:
     seconds; `more` is added to its configuration; `management`: it tells of itself, too.
     """
 
+    program = rabbitmq_server.NAME
+    ready = 60.0
+    end = 20.0
+    poll = 0.05
     lease = 2.5
-    fallback: str | None = None
     """Half a second more than the least: heartbeats of a second notice what hangs in 1 to 3 s."""
 
     starting = 10.0
+    fallback: str | None = None
 
     def __init__(
         self,
@@ -63,20 +59,18 @@ class RabbitServer:
         more: str = "",
         management: bool = False,
     ) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.store = store
         self.database: str | None = database
-        self._timeout = consumer_timeout
-        self._more = more
-        self._epmd = ports.free()
-        self._choose_ports(management=management)
-        self._was_up = False
-        self._process: psutil.Process | None = None
-        self._script: subprocess.Popen[bytes] | None = None
-
-    def _choose_ports(self, *, management: bool) -> None:
-        self._port, self._dist = ports.free(), ports.free()
+        self._node = _node()
         self.management = ports.free() if management else 0
+        self._tries = _TRIES
+        self._lines = (
+            f"consumer_timeout = {int(consumer_timeout * 1000)}\n"
+            "vm_memory_high_watermark.absolute = 512MB\n"
+            "disk_free_limit.absolute = 50MB\n"
+            f"{more}"
+        )
 
     @property
     def url(self) -> str:
@@ -85,92 +79,22 @@ class RabbitServer:
 
     def address(self, password: str, *, scheme: str = "amqp", port: int | None = None) -> str:
         """The same with another password."""
-        return f"{scheme}://{USER}:{password}@{ports.LOOPBACK}:{port or self._port}/"
+        return f"{scheme}://{USER}:{password}@{ports.LOOPBACK}:{port or self.port}/"
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self._port
+        return self._node.port
 
-    def start(self) -> None:
-        """Start it and wait until it answers; ends the test when there is no server to start. One
-        that was never up takes other ports if somebody was quicker: it needs seconds to listen."""
-        if self._process is not None:
-            raise RuntimeError("the server runs already")
-        up = False
-        for _ in range(_TRIES):
-            self._launch(program())
-            up = self._answered()
-            if up or self._was_up or "eaddrinuse" not in self._said():
-                break
-            self._choose_ports(management=bool(self.management))
-        if not up:
-            pytest.fail(f"rabbitmq-server did not answer:\n{self._said()}")
-        self._was_up = True
-
-    def _launch(self, script: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "rabbitmq.conf").write_text(self._configuration(), encoding="utf-8")
-        (self.folder / "advanced.config").write_text(_TICKS, encoding="utf-8")
-        plugins = "rabbitmq_management" if self.management else ""
-        (self.folder / "plugins").write_text(f"[{plugins}].\n", encoding="utf-8")
-        (self.folder / "pid").unlink(missing_ok=True)
-        with (self.folder / "out").open("ab") as out:
-            self._script = subprocess.Popen(
-                [script],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=self._environment(),
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        """End it as a power cut would (SIGKILL)."""
-        victim = self._running()
-        victim.kill()
-        self._gone(victim)
-
-    def stop(self) -> None:
-        """End it in good order, however it is now; nothing happens when it does not run."""
-        if self._process is None:
-            return
-        server = self._running()
-        self.thaw()
-        server.send_signal(signal.SIGTERM)
-        try:
-            self._gone(server)
-        except psutil.TimeoutExpired:
-            self.kill()
-
-    def freeze(self) -> None:
-        """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
-        freeze(self._running().pid)
-
-    def thaw(self) -> None:
-        """Let a frozen server go on (SIGCONT)."""
-        with suppress(psutil.NoSuchProcess):
-            self._running().send_signal(signal.SIGCONT)
-
-    def restart(self) -> None:
-        """Start it again with the same ports and files, ending it first if it runs."""
-        self.stop()
-        self.start()
-
-    def end(self) -> None:
+    def close(self) -> None:
         """Stop it, and the small daemon that Erlang left behind."""
         self.stop()
-        for process in psutil.process_iter(["name"]):
-            if process.info["name"] == "epmd":
-                with suppress(psutil.Error):
-                    if process.environ().get("ERL_EPMD_PORT") == str(self._epmd):
-                        process.kill()
+        rabbitmq_server.end_daemons(self.folder)
 
     def control(self, *words: str) -> str:
         """What `rabbitmqctl` says, by hand as an operator would."""
-        tool = Path(program()).with_name("rabbitmqctl")
         done = subprocess.run(
-            [tool, "-n", self._node, *words],
+            [program().with_name("rabbitmqctl"), "-n", self._node.name, *words],
             capture_output=True,
             text=True,
             check=False,
@@ -180,78 +104,48 @@ class RabbitServer:
             raise RuntimeError(done.stdout + done.stderr)
         return done.stdout
 
-    @property
-    def _node(self) -> str:
-        return f"muster{self._port}@localhost"
+    @override
+    def _prepared(self) -> Sequence[str | Path]:
+        script = program()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plugins = "rabbitmq_management" if self.management else ""
+        more = f"management.tcp.port = {self.management}\n" if self.management else ""
+        more += self._lines
+        rabbitmq_server.configure(self.folder, self._node, more=more, plugins=plugins)
+        (self.folder / "advanced.config").write_text(_TICKS, encoding="utf-8")
+        return [script]
 
-    def _configuration(self) -> str:
-        return (
-            f"listeners.tcp.1 = {ports.LOOPBACK}:{self._port}\n"
-            f"consumer_timeout = {int(self._timeout * 1000)}\n"
-            "vm_memory_high_watermark.absolute = 512MB\n"
-            "disk_free_limit.absolute = 50MB\n"
-            f"{f'management.tcp.port = {self.management}' if self.management else ''}\n"
-            f"{self._more}"
-        )
-
+    @override
     def _environment(self) -> Mapping[str, str]:
-        folder = self.folder
-        return {
-            "PATH": os.environ.get("PATH", ""),
-            "LANG": "C.UTF-8",
-            "HOME": str(folder),
-            "RABBITMQ_NODENAME": self._node,
-            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(folder / "log"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-            "RABBITMQ_DIST_PORT": str(self._dist),
-            "RABBITMQ_PID_FILE": str(folder / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
-            "ERL_EPMD_ADDRESS": ports.LOOPBACK,
-            "ERL_EPMD_PORT": str(self._epmd),
-        }
+        return rabbitmq_server.environment(self.folder, self._node)
 
-    def _running(self) -> psutil.Process:
-        if self._process is None:
-            raise RuntimeError("the server does not run")
-        return self._process
-
-    def _gone(self, server: psutil.Process) -> None:
-        server.wait(_STOP_SECONDS)
-        if self._script is not None:
-            self._script.wait(_STOP_SECONDS)
-        self._process = self._script = None
-
-    def _said(self) -> str:
-        lines = (self.folder / "out").read_text(errors="replace").splitlines()
-        return "\n".join(lines[-20:])
-
-    def _answered(self) -> bool:
-        """Whether it did, in time; else it is gone."""
-        deadline = time.monotonic() + _READY_SECONDS
-        script = self._script
-        assert script is not None
-        while script.poll() is None and time.monotonic() < deadline:
-            if self._answers():
-                self._process = psutil.Process(int((self.folder / "pid").read_text()))
-                return True
-            time.sleep(_POLL_SECONDS)
-        script.kill()
+    @override
+    def _answers(self) -> bool:
+        if rabbitmq_server.greeting(self.port):
+            self._tries = 0
+            return True
         return False
 
-    def _answers(self) -> bool:
-        """Whether it greets, and has said who it is."""
-        pid = self.folder / "pid"
-        if not pid.exists() or not pid.read_text().strip():
+    @override
+    def _elsewhere(self) -> bool:
+        self._tries -= 1
+        if self._tries <= 0 or "eaddrinuse" not in self._said():
             return False
-        try:
-            with socket.create_connection((ports.LOOPBACK, self._port), 1.0) as client:
-                client.sendall(_GREETING)
-                return bool(client.recv(1))
-        except OSError:
-            return False
+        self._node = _node()
+        self.management = ports.free() if self.management else 0
+        return True
+
+    def _said(self) -> str:
+        """Its output and its logs, of all starts."""
+        logs = [self.log, *self.folder.glob("log/*.log")]
+        return "".join(each.read_text(errors="replace") for each in logs if each.exists())
+
+
+def _node() -> Node:
+    """One of ports that were free a moment ago: it needs seconds to listen at them."""
+    port = ports.free()
+    name = f"muster{port}@localhost"
+    return Node(name=name, port=port, epmd=ports.free(), distribution=ports.free())
 
 
 @contextmanager
@@ -261,4 +155,4 @@ def running(server: RabbitServer) -> Iterator[RabbitServer]:
         server.start()
         yield server
     finally:
-        server.end()
+        server.close()

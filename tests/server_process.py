@@ -4,11 +4,12 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from deploy import processes
 from tests.freezing import freeze
 
 
@@ -42,16 +43,10 @@ class ServerProcess(ABC):
         """Start it and wait until it answers; ends the test when there is no server to start."""
         if self._process is not None:
             raise RuntimeError("the server runs already")
-        command = self._prepared()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._wait_until_it_answers()
+        while why := self._tried():
+            if not self._elsewhere():
+                tail = "\n".join(processes.tail(self.log, since=0, lines=20))
+                pytest.fail(f"{self.program} {why}:\n{tail}")
 
     def kill(self) -> None:
         """End it as a power cut would (SIGKILL)."""
@@ -84,6 +79,14 @@ class ServerProcess(ABC):
     def _prepared(self) -> Sequence[str | Path]:
         """Write what it needs into its folder, which is made; the command that starts it."""
 
+    def _environment(self) -> Mapping[str, str] | None:
+        """What it is started with; None is what this process has."""
+        return None
+
+    def _elsewhere(self) -> bool:
+        """Whether it can be tried again, now at other ports."""
+        return False
+
     @abstractmethod
     def _answers(self) -> bool:
         """Whether it takes what clients send."""
@@ -99,15 +102,16 @@ class ServerProcess(ABC):
         process.wait(self.end)
         self._process = None
 
-    def _wait_until_it_answers(self) -> None:
-        process = self._running()
+    def _tried(self) -> str:
+        """Start it and wait; why it does not run, empty if it does."""
+        command = self._prepared()
+        process = processes.spawn(command, self.log, self.folder, self._environment())
+        self._process = process
         deadline = time.monotonic() + self.ready
         while process.poll() is None and time.monotonic() < deadline:
             if self._answers():
-                return
+                return ""
             time.sleep(self.poll)
         ended = process.poll() is not None
-        what = "ended at once" if ended else f"did not answer within {self.ready:g} s"
         self._end(signal.SIGKILL)
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-        pytest.fail(f"{self.program} {what}:\n{tail}")
+        return "ended at once" if ended else f"did not answer within {self.ready:g} s"

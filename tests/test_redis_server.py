@@ -8,7 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.redis_server import RedisServer, locate
+from deploy import redis_server
+from deploy.errors import ServerMissing
+from tests.redis_server import RedisServer
 from tests.servers import missing
 
 pytestmark = pytest.mark.redis
@@ -58,8 +60,10 @@ def test_every_write_is_synced_and_more_may_be_configured(
 
 
 def test_installing_what_is_there_does_nothing() -> None:
-    if locate() is None:
-        missing("redis", "redis-server is not on PATH")
+    try:
+        redis_server.locate()
+    except ServerMissing as error:
+        missing("redis", str(error))
     script = Path(__file__).parent / "install" / "redis.sh"
     done = subprocess.run(["sh", script], capture_output=True, text=True, check=True)
     assert done.stdout

@@ -4,6 +4,8 @@ from urllib.parse import urlsplit
 
 from bus.backends.choice import BACKENDS, scheme_of
 from contracts.topics import near
+from deploy.brokers import BROKERS
+from workers.own_broker import asked
 from workers.settings import Loaded, SettingsError
 
 
@@ -14,16 +16,10 @@ def checked(url: str, loaded: Loaded, setting: str = "bus.url") -> str:
     origin = loaded.origins.get(setting, "the defaults")
     scheme = scheme_of(url)
     if scheme not in BACKENDS:
-        close = near(scheme, BACKENDS, limit=1)
         raise SettingsError(
             f"no bus backend for {scheme[:20] or 'no scheme'!r} in {setting}",
-            details=f"from {origin}; "
-            + (
-                f"did you mean {close[0]}://?"
-                if close
-                else f"this version speaks {', '.join(f'{name}://' for name in BACKENDS)}"
-            ),
-            actions=(f"set {setting} to nats://HOST:PORT", "or leave it out"),
+            details=f"from {origin}; {_meant(scheme, url)}",
+            actions=(f"set {setting} to nats://HOST:PORT", _or_else(setting)),
         )
     why = _wrong(url)
     if why:
@@ -41,12 +37,13 @@ def fallback_url(loaded: Loaded) -> str | None:
     if url is None:
         return None
     checked(url, loaded, "bus.fallback")
-    first = loaded.settings.bus.url
-    if first is not None and all(BACKENDS[scheme_of(each)].needs_database for each in (first, url)):
+    own = asked(loaded)
+    first = own.scheme if own else scheme_of(loaded.settings.bus.url or "")
+    if all(BACKENDS[scheme].needs_database for scheme in (first, scheme_of(url))):
         raise SettingsError(
             "both buses of this fleet would lean on the same database",
             details=f"from {loaded.origins.get('bus.fallback', 'the defaults')}: "
-            f"{scheme_of(first)} and {scheme_of(url)} keep their leases in it",
+            f"{first} and {scheme_of(url)} keep their leases in it",
             actions=("set bus.fallback to a NATS or Redis server",),
         )
     return url
@@ -60,6 +57,22 @@ def without_database(loaded: Loaded) -> SettingsError:
         "neither bus.database nor history.url is, and no PostgreSQL runs here",
         actions=("set bus.database to postgresql://USER:PASSWORD@HOST:PORT/NAME",),
     )
+
+
+def _or_else(setting: str) -> str:
+    """What can be there beside an address."""
+    names = ", ".join(BROKERS)
+    return f"or to {names} for an embedded server" if setting == "bus.url" else "or leave it out"
+
+
+def _meant(scheme: str, url: str) -> str:
+    """What it is like: of one without a scheme only what it may be is told."""
+    if scheme:
+        close = near(scheme, BACKENDS, limit=1)
+        known = f"this version speaks {', '.join(f'{name}://' for name in BACKENDS)}"
+        return f"did you mean {close[0]}://?" if close else known
+    close = near(url.lower(), BROKERS, limit=1)
+    return f"did you mean {close[0]}?" if close else "it is neither an address nor a broker's name"
 
 
 def _wrong(url: str) -> str:

@@ -46,7 +46,8 @@ def dead(loaded: Loaded) -> list[str]:
 
 
 def _quietly(loaded: Loaded, ask: Callable[[str, str], T], otherwise: T) -> T:
-    url = loaded.settings.bus.url or _embedded(loaded.state)
+    given = loaded.settings.bus.url
+    url = _embedded(loaded.state) if given in {None, "nats"} else given
     if url is None or not url.startswith("nats://"):
         return otherwise
     try:

@@ -7,6 +7,7 @@ from bus.backends.choice import BACKENDS, scheme_of
 from contracts.clock import Clock
 from contracts.ids import new_id
 from workers.engine.identity import Identity
+from workers.own_broker import asked
 from workers.settings import Loaded
 from workers.telemetry.opening import open_client_tracing, open_tracing, resource
 from workers.telemetry.passing import PassedOn
@@ -55,5 +56,6 @@ def client_tracing(loaded: Loaded) -> Tracing:
 
 def _system(loaded: Loaded) -> str:
     """The broker as traces name it."""
-    scheme = scheme_of(loaded.settings.bus.url or "nats://")
+    own = asked(loaded)
+    scheme = own.scheme if own else scheme_of(loaded.settings.bus.url or "")
     return BACKENDS[scheme].name if scheme in BACKENDS else scheme

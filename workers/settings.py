@@ -47,7 +47,8 @@ class FleetSettings(Section):
 
 
 class BusSettings(Section):
-    """`url` None: the embedded NATS server of this folder. `port`: of the embedded one, 0 = any
+    """`url` None: the embedded NATS server of this folder; `nats`, `redis`, `rabbitmq` or `kafka`:
+    that one, embedded. `port`: of the embedded one, 0 = any
     free one. `max_bytes`: what the fleet's tasks may fill, in bytes or as `20GB`; None leaves it as
     it was set before, at first 10 GB. `database`: the PostgreSQL beside RabbitMQ, Kafka or two
     buses; None is the one of history. `fallback`: a second bus, used when the first is away."""

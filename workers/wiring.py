@@ -15,7 +15,7 @@ from bus.opening import Parts, Terms
 from bus.places import Places
 from contracts.clock import Clock, SystemClock
 from contracts.topics import EVENTS, RECORDER
-from deploy import nats as embedded
+from workers import own_broker
 from workers.bus_address import checked, fallback_url, without_database
 from workers.engine.host import Host
 from workers.engine.identity import Identity
@@ -46,13 +46,14 @@ _END = 10.0
 def bus_url(loaded: Loaded) -> str:
     """The bus of this fleet: the configured one, else the embedded one if it runs."""
     url = loaded.settings.bus.url
-    if url is not None:
+    if url is not None and own_broker.asked(loaded) is None:
         return checked(url, loaded)
-    running = embedded.find(loaded.state)
+    running = own_broker.running(loaded)
     if running is None:
+        named = "no bus.url is configured" if url is None else f"bus.url is {url}"
         raise Unreachable(
             "no bus is running here",
-            details=f"no bus.url is configured, and no embedded server runs in {loaded.state}",
+            details=f"{named}, and no embedded server runs in {loaded.state}",
             actions=("start one: `muster up`", "or set MUSTER_BUS_URL"),
         )
     return running.url

@@ -1,4 +1,4 @@
-"""`muster demo` as a user runs it: real processes, real files, an embedded bus of its own."""
+"""`muster demo` as a user runs it: real processes, real files, embedded servers of its own."""
 
 import json
 import re
@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from deploy.brokers import KAFKA
+from deploy.errors import ServerMissing
 from tests.cli.running import Ended, Muster
+from tests.clusters import lay
 from tests.documents import planted
+from tests.servers import missing
 from workers.documents.model import Brief
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def ask(muster: Muster, folder: Path, question: str) -> tuple[Brief, Ended]:
@@ -20,6 +24,7 @@ def ask(muster: Muster, folder: Path, question: str) -> tuple[Brief, Ended]:
     return Brief.model_validate(json.loads(ended.out)), ended
 
 
+@pytest.mark.nats
 def test_planted_facts_are_cited_at_their_places(muster: Muster, tmp_path: Path) -> None:
     """Three facts of the planted folder, asked for at once, by at least five processes."""
     truth = planted.plant(tmp_path / "documents")
@@ -37,6 +42,7 @@ def test_planted_facts_are_cited_at_their_places(muster: Muster, tmp_path: Path)
     assert "with the same brief" in ended.err
 
 
+@pytest.mark.nats
 def test_what_the_folder_does_not_say_is_not_found(muster: Muster, tmp_path: Path) -> None:
     """No answer, no citation, and no error: the job was done."""
     truth = planted.plant(tmp_path / "documents")
@@ -45,6 +51,7 @@ def test_what_the_folder_does_not_say_is_not_found(muster: Muster, tmp_path: Pat
     assert brief.citations == ()
 
 
+@pytest.mark.nats
 def test_a_file_that_lies_about_its_format_is_named_and_left_out(
     muster: Muster, tmp_path: Path
 ) -> None:
@@ -58,6 +65,7 @@ def test_a_file_that_lies_about_its_format_is_named_and_left_out(
     assert "`lies.pdf`: is not a PDF" in brief.markdown
 
 
+@pytest.mark.nats
 def test_a_folder_in_which_every_file_lies_fails_with_the_reasons(
     muster: Muster, tmp_path: Path
 ) -> None:
@@ -69,3 +77,46 @@ def test_a_folder_in_which_every_file_lies_fails_with_the_reasons(
     assert ended.code == 1
     assert len(ended.lines) == 3
     assert "lies.pdf" in ended.lines[1]
+
+
+@pytest.mark.parametrize("name", ["redis", "rabbitmq", "kafka"])
+def test_a_broker_that_is_not_on_this_machine_is_one_error(muster: Muster, name: str) -> None:
+    """Three lines, the last of which says what to type; nothing was started."""
+    here = muster.folder / "bin"
+    here.mkdir()
+    nowhere = {"PATH": str(here), "XDG_CACHE_HOME": str(here)}
+    if name == "rabbitmq" and Path("/usr/lib/rabbitmq/bin").exists():
+        pytest.skip("it is found where its package has put it")
+    muster.environment |= nowhere
+    muster.environment.pop("KAFKA_HOME", None)
+    ended = muster("demo", "--bus", name)
+    assert ended.code == 3, ended.err
+    assert f"`make servers BROKERS={name}`" in ended.lines[2]
+    assert not (muster.folder / ".muster").exists()
+
+
+@pytest.mark.nats
+def test_a_word_that_is_no_broker_is_refused(muster: Muster) -> None:
+    """With the one that was meant."""
+    ended = muster("demo", "--bus", "reddis")
+    assert ended.code == 2
+    assert "did you mean redis?" in ended.lines[1]
+
+
+@pytest.mark.kafka
+@pytest.mark.postgres
+def test_a_database_runs_beside_a_broker_that_needs_one(free_folder: Path) -> None:
+    """Also where no history is kept."""
+    documents = free_folder / "documents"
+    documents.mkdir()
+    (documents / "tea.txt").write_text("The price of tea is 4 euros per 100 g.", encoding="utf-8")
+    lay(free_folder / ".muster")
+    muster = Muster(free_folder, MUSTER_BUS_URL="kafka")
+    try:
+        KAFKA.locate()
+    except ServerMissing as error:
+        missing("kafka", str(error))
+    brief, ended = ask(muster, documents, "What is the price of tea?")
+    assert [c.place.file for c in brief.citations] == ["tea.txt"]
+    assert "database: PostgreSQL" in ended.err
+    assert muster("down").out == "nothing runs here\n"

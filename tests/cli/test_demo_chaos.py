@@ -9,13 +9,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy import nats
+from deploy import embedded
+from deploy.brokers import BROKERS, NATS
+from deploy.errors import ServerMissing
+from tests import brokers
 from tests.cli.running import Ended, Muster
 from tests.clusters import lay
+from tests.servers import missing
 
-pytestmark = [pytest.mark.nats, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-SECONDS = 60.0
+SECONDS = 90.0
 
 KILL = re.compile(
     r"^ (researcher|coordinator|broker) +(\d+) +(.*?)  +(.*?)  +(\d+\.\d\d) s *$", re.MULTILINE
@@ -48,11 +52,19 @@ def _left(folder: Path) -> list[str]:
     return found
 
 
-def test_worker_coordinator_and_broker_are_killed_and_the_brief_is_right(folder: Muster) -> None:
+@pytest.mark.parametrize("name", brokers.REAL)
+def test_worker_coordinator_and_broker_are_killed_and_the_brief_is_right(
+    folder: Muster, name: str
+) -> None:
     """All that the demo shows: who was killed at what, when work went on, the brief that a single
     process makes, second attempts in history, a dead letter mended."""
-    ended = folder("demo", "--chaos", timeout=SECONDS)
+    try:
+        BROKERS[name].locate()
+    except ServerMissing as error:
+        missing(name, str(error))
+    ended = folder("demo", "--chaos", "--bus", name, timeout=SECONDS)
     assert ended.code == 0, ended.err + ended.out
+    assert f"bus: {BROKERS[name].title} " in ended.out
     kills = {who: rest for who, *rest in KILL.findall(ended.out)}
     assert list(kills) == ["researcher", "coordinator", "broker"], ended.out
     for who, (pid, _, _, seconds) in kills.items():
@@ -75,6 +87,7 @@ def _attempts(ended: Ended, role: str) -> set[str]:
     return set(re.findall(rf"^ {role} +\d+ +(\d+) ", table, re.MULTILINE))
 
 
+@pytest.mark.nats
 @pytest.mark.parametrize(
     ("moment", "impatient"), [(r"^history: ", False), (r"broker +\d+  KILLED -9", True)]
 )
@@ -94,6 +107,7 @@ def test_an_end_in_the_middle_leaves_no_process_behind(
     assert (demo.returncode, said.count("error: interrupted")) == (130, 1), said
 
 
+@pytest.mark.nats
 def test_a_broker_that_is_not_its_own_is_not_killed(muster: Muster) -> None:
     """One that is configured, whose password is not shown: nothing was started."""
     ended = muster("demo", "--chaos", "--bus", "nats://ada:secret@127.0.0.1:1")
@@ -104,14 +118,15 @@ def test_a_broker_that_is_not_its_own_is_not_killed(muster: Muster) -> None:
     assert not (muster.folder / ".muster").exists()
 
 
+@pytest.mark.nats
 def test_the_broker_of_a_running_fleet_is_not_killed(muster: Muster) -> None:
     """One that runs in the folder already: others may work on it."""
     state = muster.folder / ".muster"
-    server = nats.start(state)
+    server = embedded.start(NATS, state)
     try:
         ended = muster("demo", "--chaos")
         assert ended.code == 2
         assert f"process {server.pid} runs here already" in ended.lines[1]
-        assert nats.find(state) == server
+        assert embedded.find(NATS, state) == server
     finally:
-        nats.stop(state)
+        embedded.stop(NATS, state)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from deploy import nats
+from deploy import embedded
+from deploy.brokers import NATS
+from deploy.program import Program
 from workers.cli import services
 from workers.settings import load
 
@@ -20,15 +22,15 @@ async def test_a_start_that_is_cancelled_leaves_no_server(
     """A thread that starts one cannot be stopped: its server is ended after it has started."""
     loaded = load(tmp_path, environment={"MUSTER_HISTORY_URL": "none"})
 
-    begun, go, start = asyncio.Event(), threading.Event(), nats.start
+    begun, go, start = asyncio.Event(), threading.Event(), embedded.start
     loop = asyncio.get_running_loop()
 
-    def late(state: Path, **options: Any) -> nats.Embedded:
+    def late(program: Program, state: Path, **options: Any) -> embedded.Embedded:
         loop.call_soon_threadsafe(begun.set)
         assert go.wait(10.0)
-        return start(state, **options)
+        return start(program, state, **options)
 
-    monkeypatch.setattr(nats, "start", late)
+    monkeypatch.setattr(embedded, "start", late)
 
     async def run() -> None:
         async with services.running(loaded):
@@ -42,4 +44,4 @@ async def test_a_start_that_is_cancelled_leaves_no_server(
     await asyncio.gather(running, return_exceptions=True)
     assert running.cancelled()
     await loop.shutdown_default_executor()
-    assert not nats.stop(loaded.state)
+    assert not embedded.stop(NATS, loaded.state)

@@ -33,7 +33,7 @@ PROCFILES = [ROOT / "Procfile", EXAMPLES / "Procfile"]
 VENV = Path(sys.prefix)
 SECONDS = 30.0
 SERVERS = 10.0
-"""Seconds in which embedded servers end, see `deploy.nats.stop`."""
+"""Seconds in which embedded servers end, see `deploy.embedded.stop`."""
 
 
 def _unit(name: str) -> configparser.SectionProxy:

@@ -16,7 +16,7 @@ from bus.fullness import SHARE
 from bus.members import deserted, last_seen
 from contracts.clock import SystemClock
 from contracts.errors import MusterError
-from deploy import nats as embedded
+from workers import own_broker
 from workers.cli import times
 from workers.cli.checks import Check, State, failed
 from workers.cli.errors import Deserted
@@ -101,7 +101,7 @@ def _settings(loaded: Loaded, broker: Examined, url: str, monitor: str | None) -
 
 def _sync(loaded: Loaded, broker: Examined, url: str, monitor: str | None) -> Check:
     """Whether what is accepted is on disk: told by the server's file, or by its monitoring."""
-    server = embedded.find(loaded.state) if loaded.settings.bus.url is None else None
+    server = own_broker.running(loaded)
     why = "what was accepted survives a machine that stops only if each write is synced"
     do = "`jetstream { sync_interval: always }` in the server's file"
     if server is not None:
@@ -151,7 +151,7 @@ def _room(loaded: Loaded, broker: Examined) -> Check:
         said += f", the account may store {broker.storage / 1e9:.1f}"
         do = "set bus.max_bytes below that, or give the account more"
         return Check("room", State.WARN, said, do, why=why, promise=21)
-    if loaded.settings.bus.url is None:
+    if own_broker.asked(loaded) is not None:
         free = shutil.disk_usage(loaded.folder).free
         said += f", {free / 1e9:.1f} GB of this disk are free"
         if free < left:

@@ -56,6 +56,9 @@ def remember(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None
         root.obj = replace(root.obj, **{param.name: value})
 
 
+_BUS = "Over bus.url; nats, redis, rabbitmq or kafka: an embedded one."
+
+
 def _shared(
     json: Annotated[  # noqa: ARG001
         bool,
@@ -77,9 +80,7 @@ def _shared(
     ] = None,
     bus: Annotated[  # noqa: ARG001
         str | None,
-        typer.Option(
-            "--bus", metavar="URL", help="Over bus.url.", callback=remember, expose_value=False
-        ),
+        typer.Option("--bus", metavar="URL", help=_BUS, callback=remember, expose_value=False),
     ] = None,
     fleet: Annotated[  # noqa: ARG001
         str | None,

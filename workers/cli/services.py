@@ -1,4 +1,4 @@
-"""The servers that run embedded where none is configured: the bus and the history database."""
+"""The servers that run embedded where none is configured: the broker and the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from contracts.errors import MusterError
-from deploy import nats, postgres
+from deploy import embedded as servers
+from deploy import postgres, postgres_server
+from deploy.brokers import BROKERS
+from deploy.embedded import Embedded
+from deploy.program import Program
+from workers import own_broker
 from workers.cli import output
+from workers.history.address import database_is_embedded, kept
 from workers.settings import Loaded
 
 T = TypeVar("T")
@@ -21,35 +27,48 @@ _LOOK_EVERY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One embedded server of a folder, and how it is found, started and ended there."""
+    """One embedded server of a folder, and how it is found, started and ended there. `locate`
+    raises `ServerMissing` where this machine does not have it."""
 
     name: str
-    find: Callable[[Path], nats.Embedded | postgres.Embedded | None]
-    start: Callable[[Path], nats.Embedded | postgres.Embedded]
+    locate: Callable[[], object]
+    find: Callable[[Path], Embedded | postgres.Embedded | None]
+    start: Callable[[Path], Embedded | postgres.Embedded]
     stop: Callable[[Path], bool]
 
 
 def every(loaded: Loaded) -> list[Service]:
     """Those there are, whatever the settings say now."""
-    start = partial(nats.start, port=loaded.settings.bus.port)
-    return [
-        Service("bus", nats.find, start, nats.stop),
-        Service("history", postgres.find, postgres.start, postgres.stop),
-    ]
+    return [*(_broker(loaded, program) for program in BROKERS.values()), _database(loaded)]
 
 
 def embedded(loaded: Loaded) -> list[Service]:
     """Those that the settings leave to us."""
-    urls = {"bus": loaded.settings.bus.url, "history": loaded.settings.history.url}
-    return [service for service in every(loaded) if urls[service.name] is None]
+    program = own_broker.asked(loaded)
+    broker = [_broker(loaded, program)] if program else []
+    return [*broker, _database(loaded)] if database_is_embedded(loaded) else broker
+
+
+def _broker(loaded: Loaded, program: Program) -> Service:
+    start = partial(servers.start, program, port=loaded.settings.bus.port)
+    find, stop = partial(servers.find, program), partial(servers.stop, program)
+    return Service("bus", program.locate, find, start, stop)
+
+
+def _database(loaded: Loaded) -> Service:
+    name = "history" if kept(loaded) else "database"
+    return Service(name, postgres_server.locate, postgres.find, postgres.start, postgres.stop)
 
 
 @asynccontextmanager
 async def running(loaded: Loaded) -> AsyncIterator[Sequence[str]]:
-    """Have them run; the names of those that did not before, which end with the block."""
+    """Have them run; the names of those that did not before, which end with the block. One that
+    this machine does not have is found out before any is started."""
     services = embedded(loaded)
     found = await asyncio.gather(*(asyncio.to_thread(s.find, loaded.state) for s in services))
     ours = [service for service, known in zip(services, found, strict=True) if known is None]
+    for service in ours:
+        await asyncio.to_thread(service.locate)
     try:
         await _start(services, loaded.state)
         yield [service.name for service in ours]

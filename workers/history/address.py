@@ -2,6 +2,7 @@
 
 from deploy import postgres
 from workers.history.settings import NONE
+from workers.own_broker import asked, needs_database
 from workers.settings import Loaded, SettingsError
 
 
@@ -52,16 +53,24 @@ def history_url(loaded: Loaded) -> str:
 
 def bus_database_url(loaded: Loaded) -> str | None:
     """The database beside a broker that needs one: its own, else that of history, configured or
-    running here; None where there is none."""
+    running here; beside an embedded broker one runs here also where no history is kept. None where
+    there is none."""
     settings = loaded.settings
     if settings.bus.database is not None:
         return settings.bus.database
-    if not kept(loaded):
+    if not kept(loaded) and asked(loaded) is None:
         return None
-    if not is_embedded(loaded):
+    if kept(loaded) and not is_embedded(loaded):
         return settings.history.url
     running = postgres.find(loaded.state)
     return None if running is None else running.url
+
+
+def database_is_embedded(loaded: Loaded) -> bool:
+    """Whether a PostgreSQL of this folder is needed: for history, or beside its own broker."""
+    own = asked(loaded)
+    beside = own is not None and needs_database(own) and loaded.settings.bus.database is None
+    return is_embedded(loaded) or (beside and not kept(loaded))
 
 
 def schema(loaded: Loaded) -> str:

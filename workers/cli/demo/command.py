@@ -12,7 +12,7 @@ import typer
 from contracts.clock import SystemClock
 from contracts.errors import MusterError
 from contracts.events import Event
-from deploy import nats
+from workers import own_broker
 from workers.cli.demo import past
 from workers.cli.demo.chaos import LEASE, Broker, Chaos
 from workers.cli.demo.letter import mend
@@ -126,14 +126,17 @@ def _loaded(given: Given, *, chaos: bool) -> Loaded:
 def _check_ours(loaded: Loaded) -> None:
     """Only a broker that the demo starts itself may be killed."""
     what = "--chaos kills the broker, and this one is not the demo's own"
-    url = loaded.settings.bus.url
-    if url is not None:
+    if own_broker.asked(loaded) is None:
+        url = loaded.settings.bus.url or ""
         raise WrongUsage(
             what,
             details=f"{masked(url)}, from {loaded.origins.get('bus.url', 'the defaults')}",
-            actions=("leave bus.url out: the demo starts one of its own",),
+            actions=(
+                "leave bus.url out: the demo starts one of its own",
+                "or name it: `--bus redis`",
+            ),
         )
-    running = nats.find(loaded.state)
+    running = own_broker.running(loaded)
     if running is not None:
         raise WrongUsage(
             what,
@@ -154,7 +157,7 @@ async def _show(play: Play) -> None:
 
     log = loaded.state / "demo.log" if play.chaos else None
     async with servers(loaded, screen.say, again):
-        if play.chaos and (server := nats.find(loaded.state)):
+        if play.chaos and (server := own_broker.running(loaded)):
             broker.pid = server.pid
         async with crew(loaded, play.researchers, log=log) as supervisor:
             roles = members(loaded, play.researchers)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bus.backends.choice import BACKENDS, scheme_of
 from contracts.clock import SystemClock
 from contracts.errors import MusterError
 from workers.cli import services
@@ -15,7 +16,7 @@ from workers.fleet.client import FleetClient
 from workers.fleet.listening import listening
 from workers.fleet.seat import Spec
 from workers.fleet.supervisor import Supervisor
-from workers.history.address import kept
+from workers.history.address import bus_database_url, kept
 from workers.settings import Loaded
 from workers.wiring import Fleet, bus_url, open_bus
 
@@ -80,8 +81,11 @@ async def crew(
 ) -> AsyncIterator[Supervisor]:
     """One supervised process per worker, and one that records. All are ready when the block is
     entered; they are killed if it fails, and end in good order otherwise."""
+    url = bus_url(loaded)
+    database = bus_database_url(loaded) if BACKENDS[scheme_of(url)].needs_database else None
     environment = {
-        "MUSTER_BUS_URL": bus_url(loaded),
+        **({"MUSTER_BUS_DATABASE": database} if database else {}),
+        "MUSTER_BUS_URL": url,
         "MUSTER_FLEET_NAME": loaded.settings.fleet.name,
         "MUSTER_FLEET_LEASE": str(loaded.settings.fleet.lease),
         "MUSTER_LOG_LEVEL": "warning",
