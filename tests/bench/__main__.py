@@ -7,27 +7,12 @@ to a bound group.
 
 import argparse
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from statistics import median, quantiles
+from dataclasses import asdict
 
 from tests.bench import measures
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table. `target` and `verdict` are those of the design's numbers."""
-
-    what: str
-    least: float
-    median: float
-    most: float
-    unit: str
-    target: str = ""
-    verdict: str = ""
+from tests.bench.rows import Row, at_most, percentiles, rate, ratio, spread, starts, table
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -72,23 +57,7 @@ def throughput(rounds: int, tasks: int) -> list[Row]:
 def latency() -> list[Row]:
     """Unloaded: publish to deliver with the driver, publish to the handler's first line."""
     raw = percentiles(measures.raw_latency(1000))
-    ours = percentiles(measures.start_latency(1000))
-    rows = []
-    for name, p_raw, p_ours, more in zip(("p50", "p99"), raw, ours, (1.0, 5.0), strict=True):
-        verdict = judge(p_raw + more - p_ours >= 0, p_ours <= 2 * (p_raw + more))
-        rows += [
-            Row(f"raw publish to deliver, {name}", p_raw, p_raw, p_raw, "ms"),
-            Row(
-                f"publish to start, {name}",
-                p_ours,
-                p_ours,
-                p_ours,
-                "ms",
-                f"raw + {more:g} ms",
-                verdict,
-            ),
-        ]
-    return rows
+    return starts(raw, percentiles(measures.start_latency(1000)))
 
 
 def process() -> list[Row]:
@@ -98,61 +67,10 @@ def process() -> list[Row]:
     ups = [measures.up_seconds() for _ in range(3)]
     return [
         at_most("idle worker, resident", [m[0] for m in memory], "MiB", 60),
-        Row("idle worker, its own", *measures.spread([m[1] for m in memory]), "MiB"),
+        Row("idle worker, its own", *spread([m[1] for m in memory]), "MiB"),
         at_most("muster --help", helps, "ms", 200),
         at_most("muster up until ready", ups, "s", 6),
     ]
-
-
-def percentiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """p50 and p99 in milliseconds."""
-    cuts = quantiles(seconds, n=100)
-    return median(seconds) * 1000, cuts[98] * 1000
-
-
-def rate(what: str, values: list[float]) -> Row:
-    """A row of a rate."""
-    return Row(what, *measures.spread(values), "/s")
-
-
-def ratio(what: str, values: list[float], target: float) -> Row:
-    """A row of a ratio that should be at least `target`."""
-    middle = median(values)
-    verdict = judge(middle >= target, middle >= target / 2)
-    return Row(what, *measures.spread(values), "", f"at least {target:g}", verdict)
-
-
-def at_most(what: str, values: list[float], unit: str, target: float) -> Row:
-    """A row of a time or size that should be at most `target`."""
-    middle = median(values)
-    verdict = judge(middle <= target, middle <= target * 2)
-    return Row(what, *measures.spread(values), unit, f"at most {target:g}", verdict)
-
-
-def judge(reached: bool, near: bool) -> str:
-    """Reached; missed by less than twofold; or not done."""
-    return "reached" if reached else "missed" if near else "not done"
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown, with the machine they were seen on."""
-    head = (
-        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}"
-    )
-    titles = "| what | least | median | most | unit | target | |"
-    lines = [head, "", titles, "|---|--:|--:|--:|---|---|---|"]
-    lines += [
-        f"| {r.what} | {number(r.least)} | {number(r.median)} | {number(r.most)} | {r.unit} "
-        f"| {r.target} | {r.verdict} |"
-        for r in rows
-    ]
-    return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    """Three figures that mean something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import IO
 
 import psutil
 import uvloop
 from pydantic_core import to_json
 
+from bus.backend import Backend
 from bus.bus import Bus
 from contracts.clock import SystemClock
 from contracts.envelope import Envelope
@@ -23,7 +23,6 @@ from tests.bench import raw_nats
 from tests.bench.servers import MUSTER, ROOT, Bench, server
 from workers.fleet.client import FleetClient
 from workers.fleet.options import Options
-from workers.settings import load
 from workers.wiring import open_bus, open_parts
 
 BODY = 500
@@ -53,26 +52,37 @@ def raw(count: int) -> Rates:
 def ours(count: int) -> Rates:
     """The same through `Bus`: envelopes, dedupe keys, routability, batches, leases."""
     with server() as bench:
-        return uvloop.run(_through_bus(bench, count))
+        return uvloop.run(through_bus(bench, count))
 
 
-async def _through_bus(bench: Bench, count: int) -> Rates:
-    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
+async def through_bus(bench: Bench, count: int) -> Rates:
+    """On a server that runs; what was made there is forgotten."""
+    loaded = bench.loaded()
     bus = await open_bus(loaded)
     await bus.bind("noop", ["bench.noop"])
     publish = await _publish_envelopes(bus, count)
     fleet = await _publish(bus, count, _PAYLOAD)
     parts = await open_parts(loaded, SystemClock(), "bench")
     bus_in = Bus(parts.backend, parts.store, clock=SystemClock(), release=parts.close)
-    start, seen = time.perf_counter(), 0
-    while seen < 2 * count:
-        found = await bus_in.pull("noop", free=400, wait=5.0)
-        await parts.backend.settle(found)
-        seen += len(found)
-    consume = 2 * count / (time.perf_counter() - start)
+    consume = 2 * count / await _consume(bus_in, parts.backend, 2 * count)
     await bus_in.close()
+    await bus.unbind("noop", drop=True)
     await bus.close()
     return Rates(publish, consume, fleet)
+
+
+async def _consume(bus: Bus, backend: Backend, count: int) -> float:
+    """Seconds in which they are pulled and settled, two calls that settle under way."""
+    start, seen = time.perf_counter(), 0
+    settling: deque[asyncio.Task[object]] = deque()
+    while seen < count:
+        found = await bus.pull("noop", free=400, wait=5.0)
+        settling.append(asyncio.create_task(backend.settle(found)))
+        seen += len(found)
+        if len(settling) > 1:
+            await settling.popleft()
+    await asyncio.gather(*settling)
+    return time.perf_counter() - start
 
 
 async def _publish_envelopes(bus: Bus, count: int) -> float:
@@ -112,24 +122,36 @@ def worker(count: int) -> float:
     """No-op tasks per second of one worker process, from its first start until all are settled:
     the process ends by itself then."""
     with server() as bench:
-        uvloop.run(_fill(bench, count))
-        environment = bench.environment(BENCH_TASKS=str(count))
-        done = subprocess.run(
-            [*MUSTER, "work", "noop"],
-            env=environment,
-            cwd=bench.folder,
-            check=False,
-            stdout=subprocess.PIPE,
-            timeout=300,
-        )
-        seconds = time.time() - float(json.loads(done.stdout.splitlines()[0])["first"])
+        return working(bench, count)
+
+
+def working(bench: Bench, count: int) -> float:
+    """The same on a server that runs; what was made there is forgotten."""
+    uvloop.run(_fill(bench, count))
+    environment = bench.environment(BENCH_TASKS=str(count))
+    done = subprocess.run(
+        [*MUSTER, "work", "noop"],
+        env=environment,
+        cwd=bench.folder,
+        check=False,
+        stdout=subprocess.PIPE,
+        timeout=300,
+    )
+    seconds = time.time() - float(json.loads(done.stdout.splitlines()[0])["first"])
+    uvloop.run(_forget(bench, "recorder", "noop"))
     return count / seconds
+
+
+async def _forget(bench: Bench, *groups: str) -> None:
+    bus = await open_bus(bench.loaded())
+    for group in groups:
+        await bus.unbind(group, drop=True)
+    await bus.close()
 
 
 async def _fill(bench: Bench, count: int) -> None:
     """Publish the tasks; somebody listens to events, so that they are kept durably."""
-    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
-    bus = await open_bus(loaded)
+    bus = await open_bus(bench.loaded())
     await bus.bind("recorder", [EVENTS])
     await bus.bind("noop", ["bench.noop"])
     await _publish(bus, count, _PAYLOAD)
@@ -145,24 +167,28 @@ def raw_latency(count: int) -> list[float]:
 def start_latency(count: int) -> list[float]:
     """Seconds from the call of publish to the first line of the handler, another process."""
     with server() as bench:
-        process = subprocess.Popen(
-            [*MUSTER, "work", "clock"],
-            env=dict(bench.environment()),
-            cwd=bench.folder,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            return uvloop.run(_tick(bench, process.stdout, count))
-        finally:
-            process.terminate()
-            process.wait(30)
+        return starting(bench, count)
+
+
+def starting(bench: Bench, count: int) -> list[float]:
+    """The same on a server that runs."""
+    process = subprocess.Popen(
+        [*MUSTER, "work", "clock"],
+        env=dict(bench.environment()),
+        cwd=bench.folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        return uvloop.run(_tick(bench, process.stdout, count))
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 async def _tick(bench: Bench, lines: IO[str], count: int) -> list[float]:
-    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
-    bus = await open_bus(loaded)
+    bus = await open_bus(bench.loaded())
     await bus.bind("clock", ["bench.clock"])
     fleet = FleetClient(bus, SystemClock())
     found: list[float] = []
@@ -195,8 +221,7 @@ async def _until_alive(bench: Bench, role: str) -> None:
     from bus.keyvalue import keys
     from bus.keyvalue.protocol import Snapshot
 
-    loaded = load(bench.folder, flags={"bus.url": bench.url, "fleet.name": bench.fleet})
-    bus = await open_bus(loaded)
+    bus = await open_bus(bench.loaded())
     async for change in bus.store.watch(keys.alive(role)):
         if not (isinstance(change, Snapshot) and not change.entries):
             break
@@ -222,8 +247,3 @@ def up_seconds() -> float:
             [*MUSTER, "down"], env=environment, cwd=bench.folder, check=True, capture_output=True
         )
     return seconds
-
-
-def spread(values: list[float]) -> tuple[float, float, float]:
-    """Least, median and greatest."""
-    return min(values), median(values), max(values)

@@ -7,6 +7,7 @@ a server of its own and prints a table.
 """
 
 import asyncio
+import json
 import statistics
 import sys
 import tempfile
@@ -50,8 +51,6 @@ redis.call('XDEL', KEYS[1], unpack(ARGV))"""
 
 async def raw(url: str, n: int, size: int = 500) -> tuple[float, float]:
     """Messages per second published, two batches under way, and consumed."""
-    import json
-
     client = Redis.from_url(url)
     stream = f"raw:{uuid.uuid4().hex}"
     await client.xgroup_create(stream, "g", id="0", mkstream=True)
@@ -82,6 +81,27 @@ async def raw(url: str, n: int, size: int = 500) -> tuple[float, float]:
     await client.delete(stream)
     await client.aclose()
     return published, consumed
+
+
+async def latency(url: str, n: int, size: int = 500) -> list[float]:
+    """Seconds from the call of publish to delivery, `n` times, to a blocked read, on two
+    connections without other load."""
+    sender, receiver = Redis.from_url(url), Redis.from_url(url)
+    stream = f"raw:{uuid.uuid4().hex}"
+    await receiver.xgroup_create(stream, "g", id="0", mkstream=True)
+    add = sender.register_script(_ADD)
+    found: list[float] = []
+    for number in range(n):
+        coming = asyncio.ensure_future(receiver.xreadgroup("g", "me", {stream: ">"}, 1, block=5000))
+        await asyncio.sleep(0.01)
+        started = time.perf_counter()
+        await add(keys=[stream], args=[f"task-{number}", json.dumps(_HEADERS), b"x" * size])
+        await coming
+        found.append(time.perf_counter() - started)
+    await sender.delete(stream)
+    await sender.aclose()
+    await receiver.aclose()
+    return found
 
 
 async def ours(url: str, n: int, size: int = 500) -> tuple[float, float]:
