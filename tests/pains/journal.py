@@ -112,6 +112,11 @@ class Runs:
                 return
             await asyncio.sleep(0.05)
 
+    @property
+    def open(self) -> list[Run]:
+        """The runs that have begun and not ended, also of processes that are gone."""
+        return list(self._open)
+
     def unended(self, pid: int) -> list[Run]:
         """The runs in this process that have begun and not ended."""
         return [run for run in self._open if run.pid == pid]
