@@ -1,17 +1,12 @@
 """The Redis server that other tests rely on does what its methods say."""
 
 import socket
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
 
-from deploy import redis_server
-from deploy.errors import ServerMissing
 from tests.redis_server import RedisServer
-from tests.servers import missing
 
 pytestmark = pytest.mark.redis
 
@@ -57,13 +52,3 @@ def test_every_write_is_synced_and_more_may_be_configured(
     server = own_redis("maxmemory 50mb")
     assert b"always" in (said(server, b"CONFIG GET appendfsync\r\n") or b"")
     assert b"52428800" in (said(server, b"CONFIG GET maxmemory\r\n") or b"")
-
-
-def test_installing_what_is_there_does_nothing() -> None:
-    try:
-        redis_server.locate()
-    except ServerMissing as error:
-        missing("redis", str(error))
-    script = Path(__file__).parent / "install" / "redis.sh"
-    done = subprocess.run(["sh", script], capture_output=True, text=True, check=True)
-    assert done.stdout
