@@ -136,6 +136,10 @@ class Kafka(Embeddable):
         return locate()
 
     @override
+    def release(self) -> str:
+        return locate().version
+
+    @override
     def prepare(self, place: Place, port: int) -> Launch:
         listeners: Mapping[str, Listener] = {_CLIENTS: Listener(port)}
         text = properties(place.folder / "data", listeners, controller=ports.free())

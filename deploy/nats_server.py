@@ -142,6 +142,10 @@ class Nats(Embeddable):
         return locate()
 
     @override
+    def release(self) -> str:
+        return locate().version
+
+    @override
     def prepare(self, place: Place, port: int) -> Launch:
         text = configuration(place.folder, port=port, name=_name(place), log=place.log)
         write(place.config, text)

@@ -60,6 +60,10 @@ class Program(ABC):
         """What is run. Raises `ServerMissing`."""
 
     @abstractmethod
+    def release(self) -> str:
+        """Of which release that is. Raises `ServerMissing`."""
+
+    @abstractmethod
     def prepare(self, place: Place, port: int) -> Launch:
         """Write what it needs to listen on `port`, and only for this machine; how it is started.
         Raises `ServerMissing`, `ServerFailed`."""

@@ -31,6 +31,7 @@ log.file.rotation.size = 10485760
 log.file.rotation.count = 3
 """
 """Who only looks whether it answers, as its keeper does every second, is a warning to it."""
+_RELEASE = re.compile(r"rabbitmq_server-([^/]+)/")
 _HEADER = b"AMQP\x00\x00\x09\x01"
 _VERSION = re.compile(rb"\x07versionS(....)", re.DOTALL)
 
@@ -121,6 +122,11 @@ class RabbitMQ(Program):
     @override
     def locate(self) -> Path:
         return locate()
+
+    @override
+    def release(self) -> str:
+        found = _RELEASE.search(str(locate().resolve()))
+        return found[1] if found else "of a release that its path does not tell"
 
     @override
     def prepare(self, place: Place, port: int) -> Launch:

@@ -108,6 +108,10 @@ class Redis(Embeddable):
         return locate()
 
     @override
+    def release(self) -> str:
+        return locate().version
+
+    @override
     def prepare(self, place: Place, port: int) -> Launch:
         half = psutil.virtual_memory().total // 2
         write(place.config, configuration(place.folder, port=port, most=half))

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from deploy import redis_server
+from deploy.brokers import BROKERS
 from deploy.errors import ServerMissing
+from deploy.program import Program
 from tests import brokers, forms, pairs
 from tests.kafka_server import KafkaServer
 from tests.pairs import Pair, own_pair
@@ -45,14 +46,14 @@ def pytest_report_header() -> list[str]:
     """Which forms are run, and on what."""
     chosen = brokers.chosen()
     lines = [forms.header(), f"brokers: {', '.join(chosen)} ({brokers.VARIABLE})"]
-    return lines + ([f"redis: {_redis_version()}"] if "redis" in chosen else [])
+    return lines + [_release(BROKERS[name]) for name in chosen if name in BROKERS]
 
 
-def _redis_version() -> str:
+def _release(program: Program) -> str:
     try:
-        return redis_server.locate().version
+        return f"{program.title} {program.release()}"
     except ServerMissing as error:
-        return str(error)
+        return f"{program.title}: {error}"
 
 
 _SLOW = tuple(

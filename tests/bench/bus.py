@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 import uvloop
 
@@ -21,6 +22,9 @@ from tests.bench.servers import Bench, server
 LATENCIES = 1000
 
 
+Latency: TypeAlias = Callable[[Bench, int], Awaitable[list[float]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Raw:
     """A bare client: messages a second published and consumed, and seconds from publish to
@@ -28,7 +32,7 @@ class Raw:
 
     name: str
     rates: Callable[[Bench, int], Awaitable[tuple[float, float]]]
-    latency: Callable[[str, int], Awaitable[list[float]]]
+    latency: Latency
 
 
 async def _nats(bench: Bench, count: int) -> tuple[float, float]:
@@ -47,12 +51,25 @@ async def _kafka(bench: Bench, count: int) -> tuple[float, float]:
     return await raw_kafka.raw(bench.url, bench.database or "", count)
 
 
+async def _kafka_latency(bench: Bench, count: int) -> list[float]:
+    return await raw_kafka.latency(bench.url, bench.database or "", count)
+
+
+def _by_url(measure: Callable[[str, int], Awaitable[list[float]]]) -> Latency:
+    """One that needs the broker alone."""
+
+    def latency(bench: Bench, count: int) -> Awaitable[list[float]]:
+        return measure(bench.url, count)
+
+    return latency
+
+
 RAW: Mapping[str, Raw] = MappingProxyType(
     {
-        "nats": Raw("nats-py", _nats, raw_nats.latency),
-        "redis": Raw("redis-py", _redis, raw_redis.latency),
-        "rabbitmq": Raw("aiormq", _rabbitmq, raw_rabbitmq.latency),
-        "kafka": Raw("aiokafka", _kafka, raw_kafka.latency),
+        "nats": Raw("nats-py", _nats, _by_url(raw_nats.latency)),
+        "redis": Raw("redis-py", _redis, _by_url(raw_redis.latency)),
+        "rabbitmq": Raw("aiormq", _rabbitmq, _by_url(raw_rabbitmq.latency)),
+        "kafka": Raw("aiokafka", _kafka, _kafka_latency),
     }
 )
 
@@ -108,7 +125,7 @@ def latency(client: Raw, bench: Bench, count: int) -> list[Row]:
     """Unloaded: publish to deliver with the bare client, publish to the handler's first line."""
 
     async def raw() -> list[float]:
-        return await client.latency(bench.url, count)
+        return await client.latency(bench, count)
 
     ours = measures.starting(bench.another_fleet(), count)
     return starts(percentiles(uvloop.run(raw())), percentiles(ours))

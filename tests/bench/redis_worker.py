@@ -66,7 +66,7 @@ def rates(rounds: int, count: int) -> None:
         with bench() as one:
             publish, consume = uvloop.run(raw_redis.raw(one.url, count))
         with bench() as one:
-            through = uvloop.run(measures._through_bus(one, count))
+            through = uvloop.run(measures.through_bus(one, count))
         tasks = worker(count)
         ratios = (through.publish / publish, through.consume / consume, tasks / consume)
         for name, ratio in zip(found, ratios, strict=True):

@@ -22,10 +22,11 @@ from typing import Any
 
 from redis import Redis
 
+from deploy.brokers import REDIS
 from tests.bench.side_by_side.catching_up import recorded
 from tests.bench.side_by_side.libraries import OTHERS, OURS, Library, python_of, version_of
 from tests.bench.side_by_side.timing import published, worked
-from tests.redis_server import RedisServer, version
+from tests.redis_server import RedisServer
 
 _Round = Mapping[str, Mapping[str, float]]
 
@@ -78,7 +79,7 @@ def _table(rounds: Sequence[_Round], others: Sequence[Library]) -> str:
     """Medians with their spread; the ratios are those of the same rounds."""
     head = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
     lines = [
-        f"{head}{version()}, {len(rounds)} rounds",
+        f"{head}Redis {REDIS.release()}, {len(rounds)} rounds",
         "",
         "| | publish /s | consume /s | muster does | target |",
         "|---|--:|--:|--:|--:|",

@@ -6,7 +6,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from deploy import nats_server
+from deploy.brokers import BROKERS
+from tests import brokers
 from tests.bus.report import counts, document
 from tests.bus.sabotage import catches
 from tests.bus.sabotage.registry import sabotages
@@ -29,15 +30,16 @@ def main() -> None:
     ran = (
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, {shown.tests['passed']} tests and "
         f"{len(sabotages())} sabotages in {seconds:.0f} s; Python {platform.python_version()}, "
-        f"{_server()}"
+        f"{_servers()}"
     )
     document.PATH.write_text(document.text(shown.passed, sabotages(), ran), encoding="utf-8")
     print(f"written: {document.PATH.relative_to(ROOT)}")
 
 
-def _server() -> str:
-    """The server the NATS tests ran on."""
-    return f"nats-server {nats_server.locate().version}"
+def _servers() -> str:
+    """What the tests ran on."""
+    chosen = (BROKERS[name] for name in brokers.chosen() if name in BROKERS)
+    return ", ".join(f"{program.title} {program.release()}" for program in chosen)
 
 
 if __name__ == "__main__":
