@@ -18,7 +18,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import InvalidValue
-from deploy import ports, processes
+from deploy import folders, ports, processes
 from deploy.errors import AlreadyRunning, PortTaken, ServerFailed
 from deploy.program import Place, Program
 
@@ -83,7 +83,7 @@ def start(
         raise InvalidValue(f"port {port} does not exist", details="ports go from 1 to 65535")
     patience = program.patience if timeout is None else timeout
     place = _place(program, state)
-    processes.prepare(place.folder)
+    folders.prepare(place.folder)
     with processes.locked(program.name, place.folder, patience):
         process = _process(program, place)
         if process is not None:
@@ -203,7 +203,7 @@ def _spawn(program: Program, place: Place, port: int) -> psutil.Process:
     record = _Record(pid=child.pid, created=process.create_time())
     # Whoever starts it is its parent: a server that ends must not stay behind as a zombie.
     threading.Thread(target=child.wait, name=f"{program.folder}-wait", daemon=True).start()
-    processes.write(place.record, record.model_dump_json())
+    folders.write(place.record, record.model_dump_json())
     return process
 
 

@@ -16,8 +16,8 @@ from typing_extensions import override
 
 from deploy import ports
 from deploy.errors import ServerFailed, ServerMissing
+from deploy.folders import write
 from deploy.kafka_properties import LOGGING, Listener, properties
-from deploy.processes import write
 from deploy.program import Launch, Place
 from deploy.program import Program as Embeddable
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from deploy import accounts, postgres_server, processes
+from deploy import accounts, folders, postgres_server, processes
 from deploy.accounts import Account
 from deploy.errors import ServerFailed
 from deploy.postgres_folder import Folder, Record, launch, make_ready
@@ -66,7 +66,7 @@ def start(state: Path, *, timeout: float = 30.0) -> Embedded:
     `NoAccount`, `FolderUnusable`, `Busy`.
     """
     place = _place(state)
-    processes.prepare(place.path)
+    folders.prepare(place.path)
     with processes.locked(postgres_server.NAME, place.path, timeout):
         process = _process(place)
         if process is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from deploy import postgres_server, processes
+from deploy import folders, postgres_server, processes
 from deploy.accounts import Account
 from deploy.errors import FolderUnusable, OtherVersion, ServerFailed
 from deploy.postgres_server import Program
@@ -93,7 +93,7 @@ def make_ready(place: Folder, program: Program, account: Account) -> None:
         shutil.rmtree(old, ignore_errors=True)
     if not place.data.exists():
         _create(place, program, account)
-    processes.write(place.config, postgres_server.configuration(_sockets(place, account)))
+    folders.write(place.config, postgres_server.configuration(_sockets(place, account)))
     account.own(place.config)
     if processes.size(place.log) > _MOST_LOG:
         place.log.replace(place.log.with_suffix(".log.1"))

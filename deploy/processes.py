@@ -1,4 +1,4 @@
-"""What every server of this machine needs: a folder, a lock, an end that is waited for."""
+"""What every server of this machine needs: a lock, a start, an end that is waited for."""
 
 import os
 import subprocess
@@ -10,20 +10,10 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from deploy.errors import Busy, FolderUnusable
+from deploy.errors import Busy
 
 POLL_SECONDS = 0.02
 """Seconds between two looks at a process that starts or ends."""
-
-
-def prepare(folder: Path) -> None:
-    """Make `folder`, for nobody but us. Raises `FolderUnusable`."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderUnusable(folder, str(error)) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise FolderUnusable(folder, "it cannot be written to")
 
 
 @contextmanager
@@ -72,13 +62,6 @@ def ended(process: psutil.Process, timeout: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file; a reader sees the old one or the new one."""
-    fresh = path.with_suffix(path.suffix + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
 
 
 def size(log: Path) -> int:

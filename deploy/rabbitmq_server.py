@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from deploy import ports
 from deploy.errors import ServerMissing
-from deploy.processes import write
+from deploy.folders import write
 from deploy.program import Launch, Place, Program
 
 NAME = "rabbitmq-server"

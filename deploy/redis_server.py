@@ -11,8 +11,8 @@ import psutil
 from typing_extensions import override
 
 from deploy.errors import ServerMissing
+from deploy.folders import write
 from deploy.ports import LOOPBACK
-from deploy.processes import write
 from deploy.program import Launch, Place
 from deploy.program import Program as Embeddable
 
