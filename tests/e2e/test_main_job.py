@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts.events import Kind
+from contracts.events import Event, Kind
 from tests.documents import planted
 from tests.documents.running import run
-from tests.e2e.fleets import bound, fleet_and_events
+from tests.e2e.fleets import Heard, bound, fleet_and_events
 from tests.processes import WorkerProcesses, worker_processes
 from tests.servers import NatsServer
 from workers.documents.model import Brief
@@ -50,16 +50,10 @@ async def test_coordinator_and_researcher_killed_in_the_middle_give_the_same_bri
                 coordinator = await heard.until(
                     lambda e: e.role == "coordinator" and e.kind is Kind.STARTED
                 )
-                await heard.until(lambda e: e.role == "researcher" and e.kind is Kind.SUCCEEDED)
-            ended = {
-                e.task for e in heard.events if e.role == "researcher" and e.kind is Kind.SUCCEEDED
-            }
-            assert len(ended) < SHARDS, "the job was over before anybody could be killed"
-            busy = next(
-                e
-                for e in reversed(heard.events)
-                if e.role == "researcher" and e.kind is Kind.STARTED and e.task not in ended
-            )
+                await heard.until_all(lambda: in_the_middle(heard))
+            ended, working = succeeded(heard), busy_ones(heard)
+            assert working, "the job was over before anybody could be killed"
+            busy = working[-1]
             workers.kill(coordinator.pid)
             workers.kill(busy.pid)
             brief = Brief.model_validate(await task.result(timeout=60))
@@ -72,6 +66,24 @@ async def test_coordinator_and_researcher_killed_in_the_middle_give_the_same_bri
                 f"{len(ended)} of {SHARDS} children had ended; runs of the interrupted child: "
                 f"{heard.starts(busy.task)}"
             )
+
+
+def in_the_middle(heard: Heard) -> bool:
+    """Whether one researcher has ended and another works, or it is too late for that."""
+    ended = len(succeeded(heard))
+    return ended == SHARDS or bool(ended and busy_ones(heard))
+
+
+def succeeded(heard: Heard) -> set[str]:
+    """The researchers' tasks that have ended."""
+    return {e.task for e in heard.events if e.role == "researcher" and e.kind is Kind.SUCCEEDED}
+
+
+def busy_ones(heard: Heard) -> list[Event]:
+    """The researchers' runs that have begun and not ended; who begins tells so after a moment."""
+    ended = succeeded(heard)
+    starts = (e for e in heard.events if e.role == "researcher" and e.kind is Kind.STARTED)
+    return [e for e in starts if e.task not in ended]
 
 
 def fatten(folder: Path) -> None:
