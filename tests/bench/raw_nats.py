@@ -14,16 +14,9 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-BATCH = 500
-PULL = 400
-_HEADERS = {
-    "ce-specversion": "1.0",
-    "ce-type": "bench.noop",
-    "ce-source": "/muster/bench",
-    "ce-time": "2026-01-01T00:00:00.000000Z",
-    "content-type": "application/json",
-    "muster-version": "1",
-}
+from tests.bench.batches import BATCH, HEADERS, PULL
+
+_HEADERS = {k: v for k, v in HEADERS.items() if k != "ce-id"}
 
 
 async def publish(url: str, n: int, size: int = 500) -> float:
