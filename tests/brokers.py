@@ -84,6 +84,9 @@ VARIABLE = "MUSTER_BROKERS"
 REAL = [pytest.param(name, id=name, marks=getattr(pytest.mark, name)) for name in BROKERS]
 """What tests with real processes run on."""
 
+ALONE = [param for param in REAL if param.id != "failover"]
+"""The same without two as one: what is started by its name, or spoken to by others."""
+
 IMPLEMENTATIONS = [pytest.param("memory", id="memory"), *REAL]
 """What the conformance suite runs on."""
 

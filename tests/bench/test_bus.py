@@ -12,7 +12,7 @@ FEW = 1000
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("name", brokers.REAL)
+@pytest.mark.parametrize("name", brokers.ALONE)
 def test_each_broker_is_measured_beside_its_bare_client(name: str) -> None:
     """Publish, consume, run and start, each with its ratio; nothing of a round is left over that
     the next could find."""

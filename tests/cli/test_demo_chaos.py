@@ -52,7 +52,7 @@ def _left(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", brokers.REAL)
+@pytest.mark.parametrize("name", brokers.ALONE)
 def test_worker_coordinator_and_broker_are_killed_and_the_brief_is_right(
     folder: Muster, name: str
 ) -> None:

@@ -27,7 +27,7 @@ def folder(free_folder: Path) -> Iterator[Muster]:
     assert muster("down").code == 0
 
 
-@pytest.mark.parametrize("name", brokers.REAL)
+@pytest.mark.parametrize("name", brokers.ALONE)
 def test_up_work_down_with_a_broker_that_is_named(folder: Muster, name: str) -> None:
     program = BROKERS[name]
     try:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 COUNT = 5
 
-OTHERS = [param for param in brokers.REAL if param.id != "nats"]
+OTHERS = [param for param in brokers.ALONE if param.id != "nats"]
 
 
 @pytest.fixture(params=OTHERS)
