@@ -90,7 +90,7 @@ def fatten(folder: Path) -> None:
     """Add files that take a while to read, so that the middle of the job lasts."""
     lines = "\n".join(
         f"Entry {n}: the survey of station {n % 97} found nothing of note in week {n % 52}."
-        for n in range(8_000)
+        for n in range(16_000)
     )
     for number in range(SHARDS):
         (folder / f"log-{number}.txt").write_text(lines + f"\nfile {number}\n", encoding="utf-8")
