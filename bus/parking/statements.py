@@ -77,10 +77,10 @@ RETURNING t.key, t.handed, t.lane, t.slice, t.head, t.body
 
 UNTAKE = """
 WITH back AS (UPDATE tasks SET handed = handed - 1, owner = NULL, at = now()
-    WHERE gid = $1 AND owner = $2 AND at > now() AND at < 'infinity' RETURNING gid)
+    WHERE gid = $1 AND owner = $2 AND at < 'infinity' RETURNING gid)
 SELECT gid, pg_notify($3, gid::text)::text FROM (SELECT DISTINCT gid FROM back) g
 """
-"""Of what a statement took whose answer never came."""
+"""Of what was taken and handed to nobody, also when its lease is over by now."""
 
 RENEW = f"""
 UPDATE tasks t SET at = {_LEASE} FROM {_ITEMS} {_ITEM} WHERE {_MATCH} AND {_HELD}

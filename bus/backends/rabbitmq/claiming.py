@@ -39,12 +39,36 @@ class Claimer:
         try:
             found = await self._parking.take(binding.gid, rows, owner)
         except BusError:
-            self._link.spawn(self._until_done(lambda: self._parking.untake(binding.gid, owner)))
+            self._untake(binding, owner)
             raise
         return [
             Held(mark, message, born, until, loop, earlier=mark.handed - 1)
             for mark, message, _ in found
         ]
+
+    def put_back(self, binding: Binding, taken: Sequence[Held]) -> None:
+        """These rows of one `take` are handed to nobody."""
+        if taken:
+            self._untake(binding, taken[0].mark.owner)
+
+    def _untake(self, binding: Binding, owner: int) -> None:
+        if not self._link.is_closed:
+            self._link.spawn(self._until_done(lambda: self._parking.untake(binding.gid, owner)))
+
+    async def unsee(self, found: Sequence[Held]) -> None:
+        """Nobody was shown these: they may be handed out at once, or as soon as the database can
+        say so. Until then they wait here: whoever got them would have to ask it, too."""
+        marks = [held.mark for held in found]
+        here = [(held.feed, held.tag) for held in found if held.feed is not None]
+        for feed, _ in here:
+            feed.claiming += 1
+        try:
+            await self._until_done(lambda: self._parking.back(marks))
+            for feed, tag in here:
+                await feed.requeue([tag])
+        finally:
+            for feed, _ in here:
+                feed.claiming -= 1
 
     async def claim(
         self, binding: Binding, raws: Sequence[tuple[Lane, Raw]]

@@ -105,7 +105,7 @@ class Puller:
 
     async def _gathered(self, wish: _Wish) -> list[Delivery]:
         """To its end, though the caller is cancelled: what it took is given back then."""
-        asked = self._link.spawn(self._gather(wish))
+        asked = self._link.spawn(self._wanted(wish))
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -113,6 +113,12 @@ class Puller:
                 raise closed() from None
             self._link.spawn(self._unsee(asked))
             raise
+
+    async def _wanted(self, wish: _Wish) -> list[Delivery]:
+        """Consumers stay open until this ends, and no longer: its caller may be gone."""
+        queues = self._queues(await self._bindings.of(wish.group), wish.lanes)
+        with self._feeds.pulling([queue for each in queues.values() for queue in each]):
+            return await self._gather(wish)
 
     async def _gather(self, wish: _Wish) -> list[Delivery]:
         """What can be had now; consumers stay open for what comes later."""
@@ -180,40 +186,49 @@ class Puller:
         for lane, count in plan:
             wanted[lane] += count
         rows: dict[Place, int] = {}
-        raws: list[tuple[Lane, Raw]] = []
         for lane, places in wish.places(self._slices).items():
-            left = wanted[lane]
             for place in places:
-                if left and ready.get(place):
-                    rows[place] = min(left, ready[place])
-                    left -= rows[place]
-            raws += [(lane, raw) for raw in _popped(feeds[lane], left)]
+                if wanted[lane] and ready.get(place):
+                    rows[place] = min(wanted[lane], ready[place])
+                    wanted[lane] -= rows[place]
+        taken = await self._claimer.take(binding, rows) if rows else []
+        claimed, dropped = await self._claimed(binding, feeds, wanted, taken)
         lots: dict[Lane, deque[Held]] = defaultdict(deque)
-        if raws:
-            for lane, held in await self._claimer.claim(binding, raws):
-                lots[lane].append(held)
-        if rows:
-            for held in reversed(await self._claimer.take(binding, rows)):
-                lane = held.message.lane
-                lots[Lane(lane.name, lane.slice % self._slices)].appendleft(held)
+        for held in taken:
+            lane = held.message.lane
+            lots[Lane(lane.name, lane.slice % self._slices)].append(held)
+        for lane, held in claimed:
+            lots[lane].append(held)
         found = [lots[lane].popleft() for lane, n in plan for _ in range(n) if lots[lane]]
         self._holding.add(found)
-        return [_delivery(binding.group, held) for held in found], bool(raws)
+        return [_delivery(binding.group, held) for held in found], dropped
+
+    async def _claimed(
+        self,
+        binding: Binding,
+        feeds: Mapping[Lane, Sequence[Feed]],
+        wanted: Mapping[Lane, int],
+        taken: Sequence[Held],
+    ) -> tuple[list[tuple[Lane, Held]], bool]:
+        """So many of each lane, after the rows: those come back by themselves if nobody is handed
+        them, but the broker leaves what it delivered to whoever lives."""
+        raws = [(lane, raw) for lane in feeds for raw in _popped(feeds[lane], wanted[lane])]
+        try:
+            return await self._claimer.claim(binding, raws) if raws else [], bool(raws)
+        except BaseException:
+            self._claimer.put_back(binding, taken)
+            raise
 
     async def _unsee(self, asked: "asyncio.Task[list[Delivery]]") -> None:
         """Nobody was shown what this pull found: it may be handed out at once."""
-        found = [d.receipt for d in await asked]
-        marks = []
-        for held in found:
+        found = []
+        for delivery in await asked:
+            held = delivery.receipt
             assert isinstance(held, Held)  # noqa: S101 - for the types
             held.until = 0.0
             self._holding.drop(held)
-            marks.append(held.mark)
-        if marks:
-            await self._parking.back(marks)
-        for held in found:
-            if isinstance(held, Held) and held.feed is not None:
-                await held.feed.requeue([held.tag])
+            found.append(held)
+        await self._claimer.unsee(found)
 
 
 def _compared(feeds: Mapping[Lane, Sequence[Feed]], ready: Mapping[Place, int]) -> list[Feed]:

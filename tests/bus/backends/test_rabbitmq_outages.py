@@ -86,7 +86,9 @@ class Load:
                     self.settled.update(run(d) for d in found if d not in lost)
                     self.news.notify_all()
                 continue
-            self.doubted.update(run(d) for d in found)
+            async with self.news:
+                self.doubted.update(run(d) for d in found)
+                self.news.notify_all()
             await CLOCK.sleep(0.05)
 
     async def done(self, names: set[str], seconds: float) -> None:
