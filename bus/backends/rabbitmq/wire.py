@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from pamqp.commands import Basic
@@ -55,14 +56,14 @@ def received(raw: Any, now: float) -> Received:
     )
     group = _text(given[GROUP]) if GROUP in given else None
     nonce = _text(given.get(NONCE, ""))
-    if not nonce.isdigit() or ID not in given:
+    if not (nonce.isascii() and nonce.isdigit()) or ID not in given:
         return _foreign(raw, headers, lane, topic, now)
-    message = Message(_text(given[ID]), 0, topic, raw.body, headers, lane, 0.0, group)
+    message = Message(_id(given[ID]), 0, topic, raw.body, headers, lane, 0.0, group)
     return Received(message, message.key(), int(nonce) & (2**63 - 1), _seconds(given, now))
 
 
 def _foreign(raw: Any, headers: dict[str, str], lane: Lane, topic: str, now: float) -> Received:
-    id_ = str(raw.header.properties.message_id or "")
+    id_ = _id(raw.header.properties.message_id or "")
     message = Message(id_, 0, topic, raw.body, headers, lane)
     nonce = secrets.randbits(62) + 1
     return Received(message, f"{nonce:x}/foreign/{id_}", nonce, now)
@@ -70,9 +71,15 @@ def _foreign(raw: Any, headers: dict[str, str], lane: Lane, topic: str, now: flo
 
 def _seconds(headers: dict[str, Any], now: float) -> float:
     try:
-        return min(float(headers.get(SENT, now)), now)
+        sent = float(headers.get(SENT, now))
     except ValueError:
         return now
+    return min(sent, now) if isfinite(sent) else now
+
+
+def _id(value: object) -> str:
+    """Of whoever published it: the one character that the bus database cannot keep is replaced."""
+    return _text(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _text(value: object) -> str:

@@ -151,6 +151,38 @@ async def test_what_a_stranger_publishes_is_handed_out(rabbitmq_server: RabbitSe
         assert await pulled(parts, 1, wait=0.3) == []
 
 
+STRANGE = (
+    {"message_id": "a\0b"},
+    {"headers": {"muster.id": "a\0b", "muster.nonce": "7"}},
+    {"headers": {"muster.id": "a", "muster.nonce": "\N{SUPERSCRIPT TWO}"}},
+    {"headers": {"muster.id": "a", "muster.nonce": "7", "muster.sent": "nan"}},
+)
+
+
+@pytest.mark.parametrize("number", range(len(STRANGE)))
+async def test_no_message_of_a_stranger_stops_a_group(
+    rabbitmq_server: RabbitServer, number: int
+) -> None:
+    """An id or a header that the bus database has no type for: it runs, and what is behind it."""
+    async with opened(rabbitmq_server, f"strange{number}") as parts:
+        await parts.backend.bind("g", ["work.#"])
+        link = await aiormq.connect(rabbitmq_server.url)
+        channel = await link.channel()
+        for given in (STRANGE[number], {"message_id": "behind"}):
+            await channel.basic_publish(
+                b"{}",
+                exchange=f"muster.strange{number}",
+                routing_key="normal.0.work.a",
+                properties=aiormq.spec.Basic.Properties(**given),
+            )
+        await link.close()
+        found = await pulled(parts, 2)
+        assert [d.message.id for d in found][1:] == ["behind"]
+        again = [replace(d.message, copy=1, group="g", lane=RETRY) for d in found]
+        assert await parts.backend.settle(found, then=again) == []
+        assert await parts.backend.settle(await pulled(parts, 2)) == []
+
+
 async def test_lanes_that_are_cut_later_lose_nothing(rabbitmq_server: RabbitServer) -> None:
     """What lies in the queues of before is pulled by whoever pulls the first slice."""
     async with opened(rabbitmq_server, "cut") as whole:
