@@ -57,10 +57,11 @@ def until_named(process: psutil.Process) -> None:
 def ended(process: psutil.Process, timeout: float) -> bool:
     """Whether it ended in time; one that ended counts, even if its parent has not noticed yet."""
     deadline = time.monotonic() + timeout
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_SECONDS)
+    with suppress(psutil.NoSuchProcess):  # gone between the two questions
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_SECONDS)
     return True
 
 
