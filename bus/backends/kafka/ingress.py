@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from bus.backend import HIGH, LOW, MAX_BODY, NORMAL, RETRY, Delivery, Message
 from bus.backends.kafka import statements
@@ -35,9 +34,6 @@ from bus.sizes import check_sizes
 from bus.waking import rung
 from contracts.clock import Clock
 from contracts.errors import DecodeError
-
-if TYPE_CHECKING:
-    from bus.database.links import Row
 
 _LANES = (HIGH, RETRY, NORMAL, LOW)
 
@@ -131,24 +127,25 @@ class Ingress:
         """Wait until this is ours to do, then do it. Raises bus errors."""
         while True:
             bell = self._bells.bell(group.gid)
-            if await self._leads(group):
-                await self._serve(group)
+            await self._serve(group)
             await rung(bell, self._clock, TERM / 2)
 
-    async def _leads(self, group: Group) -> "Row | None":
-        """How things are, if this process is the one that routes for a term from now on."""
-        rows = await self._database.fetch(statements.LEAD, group.gid, self._me, TERM, sure=False)
-        return rows[0] if rows else None
+    async def _leads(self, group: Group) -> int | None:
+        """The version of the bindings, if this process is the one that routes for a term from now
+        on."""
+        terms = (group.gid, self._me, TERM)
+        version: int | None = await self._database.fetchval(statements.LEAD, *terms, sure=False)
+        return version
 
     async def _serve(self, group: Group) -> None:
         """Route what comes, as long as this is ours to do. Raises bus errors."""
-        puller = self._rooms.puller(slices=1)
+        puller = self._rooms.puller(slices=1, lease=TERM)  # it looks no more often than it renews
         try:
-            while (state := await self._leads(group)) is not None:
+            while (version := await self._leads(group)) is not None:
                 self._led = self.reading = True
-                if state["version"] != self._looked:
+                if version != self._looked:
                     await self._database.fetch(statements.UNPARK, group.gid, sure=False)
-                    self._looked = state["version"]
+                    self._looked = version
                 found = await puller.pull(INGRESS, _LANES, _AT_ONCE, TERM / 2)
                 if found:
                     async with self._routing:

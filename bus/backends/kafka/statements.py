@@ -198,9 +198,8 @@ LEAD = """WITH lead AS (
     VALUES ($1, '/reader', 10, 0, 0, 0, $2, now() + make_interval(secs => $3))
     ON CONFLICT (gid, key) DO UPDATE SET owner = $2, at = now() + make_interval(secs => $3)
     WHERE t.owner = $2 OR t.at < now() RETURNING gid)
-SELECT f.version, EXISTS (SELECT FROM kafka_tasks d WHERE d.gid = l.gid
-    AND d.lane = ANY ('{0,1,2,3}') AND d.slice = 0 AND d.at <= now()) AS due
-FROM lead l JOIN kafka_groups g USING (gid) JOIN kafka_fleets f ON f.fleet = g.fleet"""
+SELECT f.version
+FROM lead JOIN kafka_groups g USING (gid) JOIN kafka_fleets f ON f.fleet = g.fleet"""
 
 RESIGN = "DELETE FROM kafka_tasks WHERE gid = $1 AND key = '/reader' AND owner = $2"
 
