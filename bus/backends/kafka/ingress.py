@@ -5,7 +5,6 @@ crash, a task has its key again, and runs once. What no group wants, or is no ta
 that is looked at again whenever the bindings have changed.
 """
 
-import asyncio
 import json
 import logging
 import secrets
@@ -26,10 +25,11 @@ from bus.backends.kafka.pull import Puller
 from bus.backends.kafka.receipts import receipt
 from bus.backends.kafka.settle import Settler
 from bus.database.database import BusDatabase
-from bus.errors import AccessDenied, BusError, Closed, Full, TooLarge, Unroutable, Unsafe
+from bus.errors import BusError, Full, TooLarge, Unroutable
 from bus.examined import Danger
 from bus.fullness import AGAIN
 from bus.ingress import message_of, parked
+from bus.pumping import Pump
 from bus.sizes import check_sizes
 from bus.waking import rung
 from contracts.clock import Clock
@@ -45,9 +45,6 @@ TERM = 20.0
 
 _PARKED = 3600.0
 """Seconds after which what is parked is looked at though nothing was bound."""
-
-_LAST = 1.0
-"""Seconds in which what is being routed has to be out when the backend is closed."""
 
 _SHOWN = 20
 """Parked tasks whose topics are told."""
@@ -86,45 +83,25 @@ class Ingress:
         self._open = partial(opened, link, database, groups, fleet=fleet, clock=clock)
         self._clock = clock
         self._me = secrets.randbits(62)
-        self._routing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._pump = Pump(self._read, "reading the ingress", clock)
         self._looked = -1
 
     def touch(self) -> None:
         """See that it runs."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._pump.touch()
 
     async def close(self) -> None:
         """Finish what is being routed, and let another go on."""
-        if self._task is None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST), self._routing:
-                self._task.cancel()
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await self._pump.close()
         group = self._groups.known.groups.get(INGRESS)
         if self._led and group is not None:
             with suppress(BusError):
                 await self._database.fetch(statements.RESIGN, group.gid, self._me, sure=False)
                 self._bells.tell_rows({group.gid})
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._read(await self._open())
-            except Closed:
-                return
-            except (AccessDenied, Unsafe) as error:
-                _log.warning("what others put in is not read: %s", error)
-                return
-            except BusError as error:
-                _log.debug("what others put in is read again soon: %s", error)
-            await self._clock.sleep(AGAIN)
-
-    async def _read(self, group: Group) -> None:
+    async def _read(self) -> None:
         """Wait until this is ours to do, then do it. Raises bus errors."""
+        group = await self._open()
         while True:
             bell = self._bells.bell(group.gid)
             await self._serve(group)
@@ -148,7 +125,7 @@ class Ingress:
                     self._looked = version
                 found = await puller.pull(INGRESS, _LANES, _AT_ONCE, TERM / 2)
                 if found:
-                    async with self._routing:
+                    async with self._pump.busy:
                         await self._route(found)
         finally:
             self.reading = False

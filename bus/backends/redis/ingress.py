@@ -7,9 +7,7 @@ changed.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from bus.backends.redis.bindings import Bindings
@@ -19,7 +17,7 @@ from bus.backends.redis.room import Room
 from bus.backends.redis.routing import INLET, PARKED, READERS, Router
 from bus.backends.redis.scripts import INLET as LOOK
 from bus.backends.redis.wire import Wire
-from bus.errors import AccessDenied, BusError, Closed, Unsafe
+from bus.pumping import Pump
 
 _READER = "fleet"
 """All processes are one consumer of the stream, so that none is left behind by a process."""
@@ -30,18 +28,10 @@ _BLOCK = 20
 _LOOK = 5.0
 """Seconds after which a process looks for what others have left; a lease if that is longer."""
 
-_AGAIN = 1.0
-"""Seconds until what failed is tried again."""
-
 _AT_ONCE = 64
 """Entries that are read at once."""
 
-_LAST = 1.0
-"""Seconds in which what is being routed has to be out when the backend is closed."""
-
 _DOING = "reading the ingress"
-
-_log = logging.getLogger(__name__)
 
 
 class Ingress:
@@ -50,37 +40,16 @@ class Ingress:
     def __init__(self, link: RedisLink, bindings: Bindings, room: Room) -> None:
         self._link = link
         self._router = Router(link, bindings, room)
-        self._routing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._pump = Pump(self._read, _DOING, link.clock)
         self._looked = b"never"
 
     def touch(self) -> None:
         """See that it runs."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._pump.touch()
 
     async def close(self) -> None:
         """Finish what is being routed, and read no more."""
-        if self._task is None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST), self._routing:
-                self._task.cancel()
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._read()
-            except Closed:
-                return
-            except (AccessDenied, Unsafe) as error:
-                _log.warning("what others put in is not read: %s", error)
-                return
-            except BusError as error:
-                _log.debug("what others put in is read again soon: %s", error)
-            await self._link.clock.sleep(_AGAIN)
+        await self._pump.close()
 
     async def _read(self) -> None:
         """Route what comes, and now and then what was left."""
@@ -132,5 +101,5 @@ class Ingress:
             after = f"({found[-1][0].decode()}"
 
     async def _route(self, stream: str, found: Sequence[Any]) -> None:
-        async with self._routing:
+        async with self._pump.busy:
             await self._router.route(stream, found)
