@@ -42,6 +42,8 @@ def start_detached(plan: Plan, given: Given, roles: Sequence[str]) -> int:
         found = standing.find(state)
         if found is not None and found.pid == process.pid and found.ready is not None:
             _show(found, plan)
+            for note in found.notes:
+                output.note(note)
             asyncio.run(tell_trouble(plan.loaded))
             return 0
         code = process.poll()

@@ -86,20 +86,29 @@ async def _tell_ready(plan: Plan, parts: Parts, record: "Record", began: float) 
             break
         except NotReady as error:
             output.note(f"{error.message}: {error.details}")
-    record.ready = round(time.monotonic() - began, 2)
+    record.became_ready(round(time.monotonic() - began, 2), overruled(plan, parts))
     record.write(parts.supervisor)
     counts = standing.counts(record.standing.workers)
+    ready = record.standing.ready
     if plan.json:
         where = {"bus": record.bus, "history": record.history}
-        output.as_json_line({"ready": record.ready, **where, "workers": counts})
+        output.as_json_line({"ready": ready, **where, "workers": counts})
     else:
         output.say(f"crew     {standing.named(counts)}")
-        output.say(f"ready    after {record.ready:g} s; Ctrl-C ends it")
+        output.say(f"ready    after {ready:g} s; Ctrl-C ends it")
+    for note in record.standing.notes:
+        output.note(note)
     await tell_trouble(plan.loaded)
-    for role, order in parts.crew.board.wishes().orders.items():
-        if role in plan.offers and plan.offers[role].own is not None:
-            told = f"{role}={plan.offers[role].own} does not count"
-            output.note(f"{told}: {order.by} has scaled it (`muster scale --reset {role}`)")
+
+
+def overruled(plan: Plan, parts: Parts) -> tuple[str, ...]:
+    """What `up ROLE=N` asked for and does not count, each in a sentence."""
+    return tuple(
+        f"{role}={plan.offers[role].own} does not count: {order.by} has scaled it"
+        f" (`muster scale --reset {role}`)"
+        for role, order in parts.crew.board.wishes().orders.items()
+        if role in plan.offers and plan.offers[role].own is not None
+    )
 
 
 async def tell_trouble(loaded: Loaded) -> None:
@@ -112,12 +121,11 @@ async def tell_trouble(loaded: Loaded) -> None:
 
 
 class Record:
-    """Keeps `.muster/up.json` true. `ready`: seconds until every worker was."""
+    """Keeps `.muster/up.json` true."""
 
     def __init__(self, loaded: Loaded, *, owns: Sequence[str]) -> None:
         self.bus = masked(bus_url(loaded))
         self.history = masked(history_url(loaded)) if kept(loaded) else "none"
-        self.ready: float | None = None
         self._state = loaded.state
         self.standing = Standing(
             pid=os.getpid(),
@@ -131,8 +139,12 @@ class Record:
         """It is that of this machine of the fleet."""
         self.standing = self.standing.model_copy(update={"machine": machine})
 
+    def became_ready(self, seconds: float, notes: Sequence[str]) -> None:
+        """Every worker was ready after so long; the notes belong to it."""
+        update = {"ready": seconds, "notes": tuple(notes)}
+        self.standing = self.standing.model_copy(update=update)
+
     def write(self, supervisor: Supervisor) -> None:
         """Write how things stand now."""
-        now = self.standing.with_processes(supervisor.processes())
-        self.standing = now.model_copy(update={"ready": self.ready})
+        self.standing = self.standing.with_processes(supervisor.processes())
         standing.write(self._state, self.standing)

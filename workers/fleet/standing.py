@@ -41,7 +41,7 @@ class Kept(_Frozen):
 class Standing(_Frozen):
     """A supervisor and its processes. `history`: where it is kept, if it is; `owns`: the embedded
     servers that end with it; `machine`: its name in the fleet. `ready`: seconds it took until every
-    worker was, or None. Times are UTC epoch seconds."""
+    worker was, or None; `notes`: what was told as it became so. Times are UTC epoch seconds."""
 
     pid: int
     created: float
@@ -50,6 +50,7 @@ class Standing(_Frozen):
     owns: tuple[str, ...] = ()
     machine: str = ""
     ready: float | None = None
+    notes: tuple[str, ...] = ()
     workers: tuple[Kept, ...] = ()
 
     def with_processes(self, infos: Sequence[Info]) -> "Standing":
