@@ -23,7 +23,8 @@ class Proxy:
 
     `hang`: nothing passes any more in either direction, and nobody hears of it; what is sent
     meanwhile passes when `mend` is called. New connections stand, and hear nothing. `cut`: every
-    connection is reset and new ones are refused until `mend`.
+    connection is reset and new ones are refused until `mend`. `slow`: what the server says comes
+    late, piece by piece.
     """
 
     def __init__(self, url: str) -> None:
@@ -35,6 +36,7 @@ class Proxy:
         self._target = parts.port
         self._passing = asyncio.Event()
         self._passing.set()
+        self._late = 0.0
         self._server: asyncio.Server | None = None
         self._streams: set[asyncio.StreamWriter] = set()
         self._pairs: set[asyncio.Task[None]] = set()
@@ -58,6 +60,11 @@ class Proxy:
     def hang(self) -> None:
         """Swallow everything without a word."""
         self._passing.clear()
+
+    def slow(self, seconds: float) -> None:
+        """Let each piece of what the server says wait for so long, and what comes meanwhile for the
+        one before it."""
+        self._late = seconds
 
     async def cut(self) -> None:
         """Reset every connection and refuse new ones."""
@@ -127,7 +134,7 @@ class Proxy:
         self._streams.add(to_server)
         ways = [
             asyncio.create_task(self._one_way(reader, to_server)),
-            asyncio.create_task(self._one_way(from_server, writer)),
+            asyncio.create_task(self._one_way(from_server, writer, said=True)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -138,8 +145,13 @@ class Proxy:
             self._streams.discard(to_server)
             to_server.close()
 
-    async def _one_way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _one_way(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, said: bool = False
+    ) -> None:
+        """`said`: by the server."""
         while data := await reader.read(_CHUNK):
+            if said:
+                await asyncio.sleep(self._late)
             await self._passing.wait()
             writer.write(data)
             await writer.drain()

@@ -23,16 +23,22 @@ T = TypeVar("T")
 
 class BrokerWorld(World):
     """A fleet on a real broker; only a world with a broker of its own may stop it, and only one
-    behind proxies can be cut off."""
+    behind proxies can be cut off. `database`: another address of the broker's bus database."""
 
     def __init__(
-        self, broker: Broker, *, max_bytes: int | None = None, proxies: Sequence[Proxy] = ()
+        self,
+        broker: Broker,
+        *,
+        max_bytes: int | None = None,
+        proxies: Sequence[Proxy] = (),
+        database: str | None = None,
     ) -> None:
         super().__init__(max_bytes=max_bytes)
         self.lease = broker.lease
         self.clock = SystemClock()
         self._proxies = proxies
         self._broker = broker
+        self._database = database or broker.database
         self.opened: list[Parts] = []
         self._spent = 0.0
         self._starting_since: float | None = None
@@ -135,7 +141,7 @@ class BrokerWorld(World):
                 slices=self.slices,
                 clock=self.clock,
                 max_bytes=self.max_bytes,
-                database=self._broker.database,
+                database=self._database,
             )
         )
         self.opened.append(parts)
