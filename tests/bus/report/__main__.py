@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from deploy.brokers import BROKERS
-from tests import brokers
 from tests.bus.report import counts, document
 from tests.bus.sabotage import catches
 from tests.bus.sabotage.registry import sabotages
@@ -18,28 +17,28 @@ def main() -> None:
     """Write the document, unless a test failed, was skipped, or missed its sabotage."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
+        there = counts.collected(Path(folder))
         caught = catches.run(Path(folder))
     missed = [end for s in sabotages() for end in (*caught.unsound(s), *caught.missed(s))]
     if missed:
         sys.exit("not caught:\n" + "\n".join(map(str, missed)))
     print(catches.table(sabotages()))
     shown = counts.run()
-    if shown.passed != shown.found:
+    if shown != there:
         sys.exit("some tests did not run; is every server there? see above")
     seconds = time.perf_counter() - start
     ran = (
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {shown.tests['passed']} tests and "
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {shown.tests} tests and "
         f"{len(sabotages())} sabotages in {seconds:.0f} s; Python {platform.python_version()}, "
         f"{_servers()}"
     )
-    document.PATH.write_text(document.text(shown.passed, sabotages(), ran), encoding="utf-8")
+    document.PATH.write_text(document.text(shown.of, sabotages(), ran), encoding="utf-8")
     print(f"written: {document.PATH.relative_to(ROOT)}")
 
 
 def _servers() -> str:
     """What the tests ran on."""
-    chosen = (BROKERS[name] for name in brokers.chosen() if name in BROKERS)
-    return ", ".join(f"{program.title} {program.release()}" for program in chosen)
+    return ", ".join(f"{program.title} {program.release()}" for program in BROKERS.values())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A pytest plugin that counts tests by promise and implementation.
 
-With `--collect-only` it counts what there is, else what ran; `--count-report` names the file.
+With `--collect-only` it counts what there is, else what passed; `--count-report` names the file.
 """
 
 import json
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import BROKERS, chosen
+from tests.brokers import BROKERS
 
 MARK = "promise"
-IMPLEMENTATIONS = ("memory", *chosen())
+IMPLEMENTATIONS = ("memory", *BROKERS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,12 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Counting:
-    """`counts[promise/implementation]` of what was collected, and of what passed."""
+    """`counts[promise/implementation]` of what was collected, or of what passed, in whichever
+    process it ran."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._of: dict[str, list[str]] = {}
-        self._passed: set[str] = set()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
@@ -40,18 +40,23 @@ class _Counting:
         kept = [item for item in items if item.get_closest_marker(MARK)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
-        self._of = {item.nodeid: list(_counted_as(item)) for item in items}
+        for item in items:
+            item.user_properties.append((MARK, sorted(_counted_as(item))))
+        if config.option.collectonly:
+            self._of = {item.nodeid: sorted(_counted_as(item)) for item in items}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed:
-            self._passed.add(report.nodeid)
+            (names,) = (value for name, value in report.user_properties if name == MARK)
+            assert isinstance(names, list)
+            self._of[report.nodeid] = names
 
-    def pytest_sessionfinish(self) -> None:
-        found = Counter(name for names in self._of.values() for name in names)
-        passed = Counter(name for test in self._passed for name in self._of[test])
-        tests = {"found": len(self._of), "passed": len(self._passed)}
-        counts = {"tests": tests, "found": found, "passed": passed}
-        self._path.write_text(json.dumps(counts), encoding="utf-8")
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workerinput"):
+            return
+        counts = Counter(name for names in self._of.values() for name in names)
+        told = {"tests": len(self._of), "of": counts}
+        self._path.write_text(json.dumps(told), encoding="utf-8")
 
 
 def _counted_as(item: pytest.Item) -> set[str]:

@@ -1,22 +1,23 @@
-"""How many tests show each promise on each implementation."""
+"""How many tests show each promise on each implementation: on all there are, chosen or not."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import brokers
 from tests.promises import ROOT, marked_tests
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Tests by `promise/implementation`, those there are and those that passed."""
+    """How many tests, and how many of them `of` each `promise/implementation`."""
 
-    tests: Mapping[str, int]
-    found: Mapping[str, int]
-    passed: Mapping[str, int]
+    tests: int
+    of: Mapping[str, int]
 
 
 def collected(folder: Path) -> Counts:
@@ -25,10 +26,11 @@ def collected(folder: Path) -> Counts:
 
 
 def run() -> Counts:
-    """Run everything that shows a promise, with its output as it comes."""
+    """What passed: everything that shows a promise is run, its output shown as it comes."""
     folder = ROOT / ".pytest_cache"
     folder.mkdir(exist_ok=True)
-    return _count(folder, ["-q"], quiet=False)
+    parallel = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+    return _count(folder, ["-q", *parallel], quiet=False)
 
 
 def _count(folder: Path, options: Sequence[str], *, quiet: bool) -> Counts:
@@ -37,6 +39,9 @@ def _count(folder: Path, options: Sequence[str], *, quiet: bool) -> Counts:
     paths = sorted({test.path for test in marked_tests().values()})
     command = [sys.executable, "-m", "pytest", "-p", "tests.bus.report.counting"]
     command += ["-p", "no:cacheprovider", f"--count-report={report}", *options, *paths]
-    done = subprocess.run(command, cwd=ROOT, capture_output=quiet, text=True, check=False)
+    everywhere = {**os.environ, brokers.VARIABLE: "all"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=everywhere, capture_output=quiet, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout or "a test failed; see above"
     return Counts(**json.loads(report.read_text(encoding="utf-8")))

@@ -10,13 +10,13 @@ from tests.promises import IN_FULL, OPEN, PROMISES, marked_tests
 def test_the_document_is_that_of_the_tests_and_sabotages_there_are(tmp_path: Path) -> None:
     """Nothing is run: the tests that exist are counted as if they had passed."""
     there = counts.collected(tmp_path)
-    expected = document.text(there.found, sabotages(), "")
+    expected = document.text(there.of, sabotages(), "")
     committed = document.PATH.read_text(encoding="utf-8")
     assert document.without_run(committed) == document.without_run(expected), (
         "tests or sabotages have changed: run `make conformance` and commit docs/conformance.md"
     )
     (run,) = (line for line in committed.splitlines() if line.startswith(document.RUN))
-    assert f" {there.tests['found']} tests and {len(sabotages())} sabotages" in run
+    assert f" {there.tests} tests and {len(sabotages())} sabotages" in run
 
 
 def test_a_promise_without_a_test_is_said_to_be_untested() -> None:
