@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 SECONDS ?= 600
-BROKERS ?= nats
+BROKERS ?= $(or $(BROKER),$(if $(filter chaos,$(MAKECMDGOALS)),nats,all))
 
 comma := ,
 VENV := .venv
@@ -26,14 +26,14 @@ venv: $(DEV) ## create .venv with everything for development
 demo: $(RUNTIME) ## run the main job on real documents, everything embedded; ARGS="--bus redis": on that
 	@$(BIN)/muster demo $(ARGS)
 
-test: $(DEV) servers ## run the tests; BROKERS=nats,redis,rabbitmq,kafka,failover or all: those of these brokers
+test: $(DEV) servers ## run the tests; BROKERS=nats,redis,rabbitmq,kafka,failover: on these only
 	@MUSTER_BROKERS=$(BROKERS) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 servers: ## install what BROKERS names for demo, up and tests: Redis and RabbitMQ by apt, Kafka by Maven
 	@for name in $(if $(filter all,$(BROKERS)),redis rabbitmq kafka,$(subst $(comma), ,$(BROKERS))); do \
 	  test ! -f tests/install/$$name.sh || bash tests/install/$$name.sh >/dev/null; done
 
-chaos: $(DEV) servers ## the long forms: workers, brokers and history killed again and again (50 minutes a broker)
+chaos: $(DEV) servers ## the long forms: workers, brokers and history killed again and again, 50 minutes; BROKER=redis: on that one
 	@MUSTER_BROKERS=$(BROKERS) MUSTER_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
 
 soak: $(DEV) ## full rate for SECONDS (600): flat memory, nothing left, then quiet

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from deploy import postgres_server as postgresql
 from deploy.brokers import BROKERS
 from deploy.errors import ServerMissing
 from deploy.program import Program
@@ -46,7 +48,8 @@ def pytest_report_header() -> list[str]:
     """Which forms are run, and on what."""
     chosen = brokers.chosen()
     lines = [forms.header(), f"brokers: {', '.join(chosen)} ({brokers.VARIABLE})"]
-    return lines + [_release(BROKERS[name]) for name in chosen if name in BROKERS]
+    lines += [_release(BROKERS[name]) for name in chosen if name in BROKERS]
+    return [*lines, _release_of_postgres()]
 
 
 def _release(program: Program) -> str:
@@ -54,6 +57,14 @@ def _release(program: Program) -> str:
         return f"{program.title} {program.release()}"
     except ServerMissing as error:
         return f"{program.title}: {error}"
+
+
+def _release_of_postgres() -> str:
+    try:
+        command = [str(postgresql.locate().postgres), "--version"]
+    except ServerMissing as error:
+        return f"{postgresql.NAME}: {error}"
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 _SLOW = tuple(
