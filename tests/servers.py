@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from deploy import nats_server, ports, postgres, postgres_server
 from deploy.errors import ServerMissing
+from deploy.processes import ended
 from tests.clusters import lay
 from tests.freezing import freeze
 from tests.server_process import ServerProcess
@@ -141,8 +142,10 @@ class PostgresServer:
         """End it as a power cut would (SIGKILL)."""
         victim = psutil.Process(self.pid)
         family = [victim, *victim.children(recursive=True)]
-        victim.kill()
-        _, alive = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        alive = [each for each in family if not ended(each, _STOP_SECONDS)]
         if alive:
             raise TimeoutError(f"{len(alive)} processes of the killed server live on")
 
