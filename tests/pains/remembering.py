@@ -155,8 +155,12 @@ async def scraped(url: str) -> list[Sample]:
     return [sample for family in families for sample in family.samples]
 
 
-async def counted(history: History) -> Counter[str]:
-    """How many events of each kind are kept."""
+async def counted(
+    history: History, since: float = 0.0, until: float = float("inf")
+) -> Counter[str]:
+    """How many events of each kind are kept, of those that were told between two wall times."""
     async with history.database.link() as link:
-        rows = await link.fetch("SELECT kind, count(*) FROM events GROUP BY 1")
+        rows = await link.fetch(
+            "SELECT kind, count(*) FROM events WHERE at BETWEEN $1 AND $2 GROUP BY 1", since, until
+        )
     return Counter({row[0]: row[1] for row in rows})
