@@ -164,7 +164,8 @@ async def test_what_is_done_is_deleted_and_what_is_held_for_long_is_no_obstacle(
         monkeypatch.setattr(sweep, "APART", 0.0)
         await backend._sweeper.sweep()
         rows = await backend._groups._database.fetch(
-            "SELECT key FROM kafka_tasks JOIN kafka_groups USING (gid) WHERE fleet = $1",
+            "SELECT key FROM kafka_tasks JOIN kafka_groups USING (gid)"
+            " WHERE fleet = $1 AND name = 'g'",
             backend._groups._database.fleet,
         )
         assert [row["key"] for row in rows] == [held[0].message.key()]
