@@ -82,6 +82,14 @@ class WorkerProcesses:
         """The exit code of one that ends by itself."""
         return self._processes.pop(pid).wait(seconds)
 
+    def fallen(self) -> list[tuple[int, int]]:
+        """The id and exit code of each that has ended by itself since this was asked last."""
+        codes = {pid: _ended(process) for pid, process in self._processes.items()}
+        found = [(pid, code) for pid, code in codes.items() if code is not None]
+        for pid, _ in found:
+            del self._processes[pid]
+        return found
+
     def end(self) -> None:
         """End all that are left."""
         for process in self._processes.values():
@@ -108,6 +116,14 @@ class WorkerProcesses:
                 )
         self._processes[process.pid] = process
         return process.pid
+
+
+def _ended(process: Process) -> int | None:
+    """Its exit code; None while it runs."""
+    try:
+        return process.wait(0.0)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 @contextmanager
