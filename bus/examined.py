@@ -35,7 +35,9 @@ class Examined:
 
     `identity`: what no other server has. `ahead`: how far its clock is before ours, true to
     `doubt` either way. `used` of `limit`: what the fleet's tasks fill, and may fill. `storage`:
-    what this account may store, all fleets together; `stored` what it does. `route`: of a
+    what this account may store, all fleets together; `stored` what it does. `unseen`: what it shows
+    no client, and what breaks a promise only where somebody has changed it. `hides_sync`: it tells
+    no client whether it syncs every write, which it does not unless it is told to. `route`: of a
     fleet with two buses.
     """
 
@@ -48,5 +50,7 @@ class Examined:
     limit: int | None = None
     storage: int | None = None
     stored: int | None = None
-    dangers: Sequence[Danger] | None = None
+    dangers: Sequence[Danger] = ()
+    unseen: Sequence[Danger] = ()
+    hides_sync: bool = False
     route: Route | None = None

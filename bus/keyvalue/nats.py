@@ -6,8 +6,9 @@ reads become `$JS.API.STREAM.MSG.GET`, which the leader answers.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from math import ceil
+from typing import Any
 
 from bus.backends.nats.errors import WRONG_LAST, code_of, refusal, unreachable
 from bus.backends.nats.link import NatsLink
@@ -156,9 +157,13 @@ class NatsKeyValue:
 
 async def ensure_bucket(link: NatsLink) -> None:
     """Create the bucket's stream, or bring it up to date."""
-    name = link.names.bucket
+    await link.ensure(bucket_config(link.names.bucket))
+
+
+def bucket_config(name: str) -> Mapping[str, Any]:
+    """The stream of that name, as it is made."""
     root = f"$KV.{name.removeprefix('KV_')}"
-    config = {
+    return {
         "name": name,
         "subjects": [f"{root}.>"],
         "retention": "limits",
@@ -172,4 +177,3 @@ async def ensure_bucket(link: NatsLink) -> None:
         "subject_delete_marker_ttl": _MARKER_TTL * 1_000_000_000,
         "deny_delete": True,
     }
-    await link.ensure(config)

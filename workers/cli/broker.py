@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from bus.bus import Bus
 from bus.errors import BusError
-from bus.examined import Examined, Route
+from bus.examined import Danger, Examined, Route
 from bus.fullness import SHARE
 from bus.members import deserted, last_seen
 from contracts.clock import SystemClock
@@ -88,15 +88,16 @@ async def _fleet(connection: Bus) -> list[Check]:
 
 
 def _settings(loaded: Loaded, broker: Examined, url: str, monitor: str | None) -> list[Check]:
-    """Whether the broker is set so that it can keep its promises."""
-    if broker.dangers is None:
-        return [_sync(loaded, broker, url, monitor)]
-    if not broker.dangers:
-        return [Check("settings", State.OK, "no setting of the broker breaks a promise")]
-    return [
-        Check(it.name, State.WARN, it.said, it.do, why=it.why, promise=it.promise)
-        for it in broker.dangers
-    ]
+    """Whether the broker is set so that it can keep its promises, and what of that nobody sees."""
+    sync = [_sync(loaded, broker, url, monitor)] if broker.hides_sync else []
+    found = [_setting(State.WARN, it) for it in broker.dangers]
+    seen = " that it shows" if broker.unseen else ""
+    well = Check("settings", State.OK, f"no setting of the broker{seen} breaks a promise")
+    return [*sync, *(found or [well]), *(_setting(State.NOTE, it) for it in broker.unseen)]
+
+
+def _setting(state: State, danger: Danger) -> Check:
+    return Check(danger.name, state, danger.said, danger.do, why=danger.why, promise=danger.promise)
 
 
 def _sync(loaded: Loaded, broker: Examined, url: str, monitor: str | None) -> Check:

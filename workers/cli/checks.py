@@ -14,9 +14,11 @@ from workers.wiring import all_roles
 
 
 class State(StrEnum):
-    """How a check ended; only `fail` changes the exit code."""
+    """How a check ended; only `fail` changes the exit code. A `note` is what cannot be seen from
+    here, and is well unless somebody has changed it."""
 
     OK = "ok"
+    NOTE = "note"
     WARN = "warn"
     FAIL = "fail"
 

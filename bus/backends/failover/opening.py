@@ -71,9 +71,12 @@ async def _examine(sides: tuple[Side, Side], telling: Telling) -> Examined:
     if other.away:
         return found
     beside = await other.parts.examine()
-    if found.dangers is None and beside.dangers is None:
-        return found
-    return replace(found, dangers=(*(found.dangers or ()), *(beside.dangers or ())))
+    return replace(
+        found,
+        dangers=(*found.dangers, *beside.dangers),
+        unseen=(*found.unseen, *beside.unseen),
+        hides_sync=found.hides_sync or beside.hides_sync,
+    )
 
 
 def _where(url: str) -> str:

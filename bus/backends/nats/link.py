@@ -201,14 +201,17 @@ class NatsLink:
         return found
 
     async def ensure(self, config: Mapping[str, Any]) -> None:
-        """Create a stream, or bring one of that name up to date."""
-        name = config["name"]
+        """Create a stream, or bring one of that name up to date; how many servers have it is the
+        operator's to say."""
+        name, doing = config["name"], f"changing the stream {config['name']}"
         try:
             await self.api(f"STREAM.CREATE.{name}", config, doing=f"making the stream {name}")
         except BusError as error:
             if errors.code_of(error) != errors.NAME_TAKEN:
                 raise
-            await self.api(f"STREAM.UPDATE.{name}", config, doing=f"changing the stream {name}")
+            found = (await self.api(f"STREAM.INFO.{name}", doing=doing))["config"]
+            kept = {"num_replicas": found["num_replicas"], "placement": found.get("placement")}
+            await self.api(f"STREAM.UPDATE.{name}", {**config, **kept}, doing=doing)
 
     async def echo(self, doing: str = "waiting for the broker") -> None:
         """Return when all that was sent has reached the server and all it had sent before that

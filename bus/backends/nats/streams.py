@@ -26,8 +26,13 @@ async def ensure_streams(link: NatsLink) -> None:
     Interest or work-queue retention would remove a message at its acknowledgement, each with a
     sync of its own: 3 k/s. Here nothing is removed but by `sweep`, many at once.
     """
-    names = link.names
     limit = link.max_bytes or await _limit(link) or MAX_BYTES
+    for config in stream_configs(link.names, limit):
+        await link.ensure(config)
+
+
+def stream_configs(names: Names, limit: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The streams of what is new and of what comes back, as they are made; `limit` in bytes."""
     shared = {
         "storage": "file",
         "num_replicas": 1,
@@ -51,8 +56,7 @@ async def ensure_streams(link: NatsLink) -> None:
         "allow_msg_schedules": True,
         "allow_rollup_hdrs": True,
     }
-    for config in (tasks, later):
-        await link.ensure(config)
+    return tasks, later
 
 
 def task_consumers(names: Names, group: str, generation: Generation) -> list[str]:
