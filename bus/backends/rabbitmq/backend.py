@@ -30,6 +30,7 @@ class RabbitBackend:
         self._link = link
         self._ear = ear
         self._slices = terms.slices
+        self.lease = terms.lease
         self._bindings = Bindings(database)
         self._parking = Parking(database, terms.lease)
         feeds = Feeds(link)

@@ -7,7 +7,7 @@ from aiormq.exceptions import ChannelPreconditionFailed
 
 from bus.backends.rabbitmq.backend import RabbitBackend
 from bus.backends.rabbitmq.link import RabbitLink
-from bus.backends.rabbitmq.management import policies
+from bus.backends.rabbitmq.management import LOSING, Told, policies
 from bus.database.database import BusDatabase
 from bus.examined import Danger, Examined
 
@@ -31,8 +31,8 @@ async def examine(link: RabbitLink, backend: RabbitBackend, database: BusDatabas
         found.append(_unsynced(database))
     classic = [queue for queue in await backend.queues() if not await _is_quorum(link, queue)]
     found += [_classic(queue) for queue in classic[:3]]
-    limits = await policies(link)
-    found += [_policy(*each) for each in limits[:3]]
+    plugin = await policies(link)
+    found += [_policy(*each) for each in plugin.losing[:3]]
     return Examined(
         program="RabbitMQ",
         version=str(told.get("version", "unknown")),
@@ -42,6 +42,7 @@ async def examine(link: RabbitLink, backend: RabbitBackend, database: BusDatabas
         used=backend.gauge.used,
         limit=backend.gauge.limit,
         dangers=found,
+        unseen=[_timeout(backend.lease), *([_policies(plugin)] if plugin.silent else [])],
     )
 
 
@@ -100,5 +101,27 @@ def _policy(queue: str, policy: str, limits: Mapping[str, Any]) -> Danger:
         said=f"the policy {policy} gives {queue} {said}",
         why="messages that were accepted go without having run",
         do=f"`rabbitmqctl clear_policy {policy}`, or let its pattern not match ^muster\\.",
+        promise=1,
+    )
+
+
+def _timeout(lease: float) -> Danger:
+    """Neither clients nor the management plugin are shown it [3.10]."""
+    return Danger(
+        name="consumer_timeout",
+        said="no client is shown consumer_timeout, which is 30 minutes unless somebody changed it",
+        why=f"less than fleet.lease ({lease:g} s) takes from a worker what it runs",
+        do="`consumer_timeout = 1800000` in rabbitmq.conf; what it is: `rabbitmqctl environment`",
+        promise=13,
+    )
+
+
+def _policies(told: Told) -> Danger:
+    return Danger(
+        name="policies",
+        said=f"policies cannot be seen: no management plugin answers at {told.at} ({told.silent})",
+        why=f"one with {', '.join(sorted(LOSING))} drops what was accepted",
+        do="`rabbitmq-plugins enable rabbitmq_management`, and `?management=PORT` in bus.url where"
+        " that is not the usual one; or look yourself: `rabbitmqctl list_policies`",
         promise=1,
     )

@@ -3,8 +3,8 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from urllib.request import Request, urlopen
@@ -18,36 +18,56 @@ LOSING = frozenset({"delivery-limit", "max-length", "max-length-bytes", "message
 """What a policy may say that lets a queue drop what it has accepted."""
 
 
-async def policies(link: RabbitLink) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Queues of this fleet that drop messages by a policy: their names, the policy's, and by what.
-    Empty where the plugin does not answer; its port is `management=PORT` in the bus's address, else
-    the usual one."""
-    found = await asyncio.to_thread(_queues, link.url)
-    losing: list[tuple[str, str, Mapping[str, Any]]] = []
-    for queue in found:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the plugin `at` an address told. `losing`: queues of the fleet that drop messages by a
+    policy: their names, the policy's, and by what. `silent`: why it told nothing; empty if it did.
+    """
+
+    at: str
+    losing: tuple[tuple[str, str, Mapping[str, Any]], ...] = field(default=())
+    silent: str = ""
+
+
+async def policies(link: RabbitLink) -> Told:
+    """Asks the plugin; its port is `management=PORT` in the bus's address, else the usual one."""
+    at = _place(link.url)
+    try:
+        found = await asyncio.to_thread(_queues, at, link.url)
+    except (OSError, ValueError) as error:
+        return Told(at, silent=str(error))
+    return Told(at, tuple(_losing(found, f"{link.exchange}.")))
+
+
+def _losing(
+    queues: list[dict[str, Any]], prefix: str
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for queue in queues:
         name = str(queue.get("name", ""))
         limits = queue.get("effective_policy_definition") or {}
         bad = {k: v for k, v in limits.items() if k in LOSING} if isinstance(limits, dict) else {}
-        if name.startswith(f"{link.exchange}.") and bad:
+        if name.startswith(prefix) and bad:
             policy = queue.get("policy") or queue.get("operator_policy") or "of an operator"
-            losing.append((name, str(policy), bad))
-    return losing
+            yield name, str(policy), bad
 
 
-def _queues(url: str) -> list[dict[str, Any]]:
+def _place(url: str) -> str:
     parts = urlsplit(url)
     scheme, usual = _PORTS[parts.scheme]
     port = (parse_qs(parts.query).get("management") or [str(usual)])[0]
+    return f"{scheme}://{parts.hostname}:{port}"
+
+
+def _queues(at: str, url: str) -> list[dict[str, Any]]:
+    """Raises `OSError`, `ValueError`."""
+    parts = urlsplit(url)
     vhost = quote(unquote(parts.path[1:]) or "/", safe="")
     fields = "name,policy,operator_policy,effective_policy_definition"
-    address = f"{scheme}://{parts.hostname}:{port}/api/queues/{vhost}?columns={fields}"
     login = f"{unquote(parts.username or 'guest')}:{unquote(parts.password or 'guest')}"
-    request = Request(address)  # noqa: S310 - http or https
+    request = Request(f"{at}/api/queues/{vhost}?columns={fields}")  # noqa: S310 - http or https
     request.add_header("Authorization", f"Basic {b64encode(login.encode()).decode()}")
-    with (
-        suppress(OSError, ValueError),
-        urlopen(request, timeout=_PATIENCE) as answer,  # noqa: S310
-    ):
+    with urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310 - http or https
         found = json.load(answer)
-        return found if isinstance(found, list) else []
-    return []
+    if not isinstance(found, list):
+        raise ValueError("it answers no list of queues")  # noqa: TRY004 - what came, not who asked
+    return found
