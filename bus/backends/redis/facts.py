@@ -8,6 +8,9 @@ from bus.examined import Danger
 OLDEST = (7, 0)
 """The first server whose scripts can say that they make room (`flags=allow-oom`)."""
 
+_USUAL = 16 * 2**30 // 3
+"""Bytes of memory of a machine that does not tell: three quarters of it are 4 GiB."""
+
 SETTINGS = ("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
 
 
@@ -94,9 +97,16 @@ def _memory(facts: Facts) -> Iterator[Danger]:
             name="maxmemory",
             said="maxmemory is not set: only bus.max_bytes ends what tasks may fill",
             why="a server that runs out of memory is killed; one that is full drains",
-            do="CONFIG SET maxmemory to less than the machine has; CONFIG REWRITE",
+            do=f"CONFIG SET maxmemory {_most(facts.info)}; CONFIG REWRITE",
             promise=21,
         )
+
+
+def _most(info: Mapping[str, str]) -> str:
+    """What `maxmemory` may be: a quarter of the machine is left for what changes while the log is
+    rewritten, and for others."""
+    total = int(info.get("total_system_memory", 0)) or _USUAL
+    return f"{total * 3 // 4 // 2**20}mb"
 
 
 def _replication(facts: Facts) -> Iterator[Danger]:
