@@ -1,5 +1,6 @@
 """A real Kafka for tests: one broker that is its own controller, and a bus database beside it."""
 
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,18 @@ class KafkaServer(ServerProcess):
         """Where clients connect by TLS, with a name and a password."""
         return f"kafkas://{USER}:{PASSWORD}@localhost:{self._tls_port}"
 
+    def scram(self, user: str, password: str) -> None:
+        """Whoever logs in as this user by SCRAM-SHA-256 needs this password from now on: what
+        `kafka-configs.sh` does, by hand as an operator would."""
+        where = ("--bootstrap-server", f"{ports.LOOPBACK}:{self._port}")
+        secret = f"SCRAM-SHA-256=[password={password}]"
+        who = ("--entity-type", "users", "--entity-name", user)
+        words = ("kafka.admin.ConfigCommand", *where, "--alter", "--add-config", secret, *who)
+        command = kafka_server.locate().command(self.folder, *words)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stdout + done.stderr)
+
     @override
     def _prepared(self) -> Sequence[str | Path]:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +95,8 @@ class KafkaServer(ServerProcess):
 
     def _configuration(self) -> str:
         login = f"listener.name.login.plain.sasl.jaas.config={_JAAS}\n"
-        more = f"sasl.enabled.mechanisms=PLAIN\n{login}"
+        scram = f"listener.name.login.scram-sha-256.sasl.jaas.config={_SCRAM} required;\n"
+        more = f"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n{login}{scram}"
         listeners = {
             "PLAIN": Listener(self._port),
             "LOGIN": Listener(self._login_port, "SASL_PLAINTEXT"),
@@ -109,3 +123,4 @@ _JAAS = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required "
     f'username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}";'
 )
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"

@@ -24,7 +24,7 @@ class Proxy:
     `hang`: nothing passes any more in either direction, and nobody hears of it; what is sent
     meanwhile passes when `mend` is called. New connections stand, and hear nothing. `cut`: every
     connection is reset and new ones are refused until `mend`. `slow`: what the server says comes
-    late, piece by piece.
+    late, piece by piece. `made`: connections there ever were.
     """
 
     def __init__(self, url: str) -> None:
@@ -32,6 +32,7 @@ class Proxy:
         (self._folder,) = parse_qs(parts.query).get("host", [""])
         assert parts.port is not None or self._folder
         self.port = ports.free()
+        self.made = 0
         self._parts = parts._replace(query="") if self._folder else parts
         self._target = parts.port
         self._passing = asyncio.Event()
@@ -103,6 +104,7 @@ class Proxy:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pair = asyncio.current_task()
         assert pair is not None
+        self.made += 1
         self._pairs.add(pair)
         self._streams.add(writer)
         await self._tell()
