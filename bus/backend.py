@@ -11,6 +11,8 @@ Obligations on every implementation (the conformance suite in `tests/bus/` holds
   database beside it. A lease shorter than the broker can keep is refused when connecting.
 * Where two servers make one broker, `Unreachable` says in its details which of them is away, and
   is `DatabaseUnreachable` for the bus database.
+* A login that is refused when connecting again is `LockedOut` (`bus.lockout`), and is tried again:
+  whoever calls waits as for a broker that is away.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,6 +18,15 @@ class DatabaseUnreachable(Unreachable):
     """The bus database did not answer; the broker it lies beside may be there."""
 
 
+class LockedOut(Unreachable):
+    """The broker refuses the login that it took when this process connected: until somebody mends
+    that it is as if it were away. Whoever raises it has told it in the log, once."""
+
+
+class DatabaseLockedOut(DatabaseUnreachable, LockedOut):
+    """The same of the bus database."""
+
+
 class AccessDenied(BusError):
     """The broker refused the credentials or a permission; asking again will not help."""
 

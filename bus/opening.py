@@ -1,11 +1,12 @@
 """What opens a connection to a broker, and what comes of it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bus.backend import Backend
 from bus.examined import Examined
 from bus.keyvalue.protocol import KeyValue
+from bus.lockout import Lockouts
 from contracts.clock import Clock
 
 
@@ -17,7 +18,8 @@ class Terms:
     cut. `name`: what the broker may show of this process. `max_bytes`: what the fleet's tasks may
     fill; None leaves that as it is. `database`: the URL of the bus database, for brokers that need
     one. `patience`: seconds until a broker that does not answer is `Unreachable`. `fallback`: the
-    URL of a second bus for what the one at `url` cannot take.
+    URL of a second bus for what the one at `url` cannot take. `lockouts`: the process's, if it has
+    connections beside these.
     """
 
     url: str
@@ -30,6 +32,7 @@ class Terms:
     database: str | None = None
     patience: float = 5.0
     fallback: str | None = None
+    lockouts: Lockouts = field(default_factory=Lockouts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from math import inf
 
-from bus.errors import BusError, Closed
+from bus.errors import BusError, Closed, LockedOut
 from bus.keyvalue import keys
 from bus.keyvalue.protocol import Change, Current, KeyValue, Snapshot, Wish, Written
 from bus.stops import Kind, Mark, is_stopped, read
@@ -105,7 +105,8 @@ class StopView:
             except Closed:
                 return
             except BusError as error:
-                _log.warning("stops cannot be followed; trying again: %s", error)
+                level = logging.DEBUG if isinstance(error, LockedOut) else logging.WARNING
+                _log.log(level, "stops cannot be followed; trying again: %s", error)
             except Exception:  # noqa: BLE001 - without a view nothing would ever start again
                 _log.exception("stops cannot be followed; trying again")
             await self._clock.sleep(_AGAIN)

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from bus.backend import Delivery
 from bus.backends import choice
 from bus.bus import Bus
 from bus.errors import BusError, Unreachable
+from bus.lockout import Lockouts
 from bus.opening import Parts, Terms
 from bus.places import Places
 from contracts.clock import Clock, SystemClock
@@ -59,9 +60,11 @@ def bus_url(loaded: Loaded) -> str:
     return running.url
 
 
-async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
-    """Connect to this fleet's broker, or to both. Raises `Unreachable`, `AccessDenied`, `Unsafe`,
-    `SettingsError`."""
+async def open_parts(
+    loaded: Loaded, clock: Clock, name: str, *, lockouts: Lockouts | None = None
+) -> Parts:
+    """Connect to this fleet's broker, or to both. `lockouts`: of a process that has several
+    connections. Raises `Unreachable`, `AccessDenied`, `Unsafe`, `SettingsError`."""
     fleet, url, fallback = loaded.settings.fleet, bus_url(loaded), fallback_url(loaded)
     needed = fallback is not None or choice.BACKENDS[choice.scheme_of(url)].needs_database
     database = await asyncio.to_thread(bus_database_url, loaded) if needed else None
@@ -77,14 +80,17 @@ async def open_parts(loaded: Loaded, clock: Clock, name: str) -> Parts:
         name=name,
         max_bytes=loaded.settings.bus.max_bytes,
         database=database,
+        lockouts=lockouts or Lockouts(),
     )
     return await choice.open_parts(terms)
 
 
-async def open_bus(loaded: Loaded, *, source: str = "/muster/client") -> Bus:
-    """A bus on this fleet's broker; close it when done."""
+async def open_bus(
+    loaded: Loaded, *, source: str = "/muster/client", lockouts: Lockouts | None = None
+) -> Bus:
+    """A bus on this fleet's broker; close it when done. `lockouts`: see `open_parts`."""
     clock = SystemClock()
-    parts = await open_parts(loaded, clock, source)
+    parts = await open_parts(loaded, clock, source, lockouts=lockouts)
     if expected(loaded):
         await _keep_events(parts)
     return bus_over(parts, loaded, clock, source=source)
@@ -177,8 +183,10 @@ async def work(loaded: Loaded, roles: Sequence[Role], *, ready: Ready = _unheard
     watch = Watch(clock, give_up=loaded.settings.fleet.give_up, gave_up=gave_up)
     reporting = Reporting.of_worker(loaded, who, clock)
     with probed(loaded.settings.health, watch, reporting.scraping.page) as url:
-        bus = await open_bus(loaded, source=f"/muster/worker/{who.name}")
-        host = _host(loaded, roles, bus, who, reporting.telling)
+        lockouts = Lockouts()
+        bus = await open_bus(loaded, source=f"/muster/worker/{who.name}", lockouts=lockouts)
+        beside = partial(open_parts, loaded, SystemClock(), f"keeper/{who.name}", lockouts=lockouts)
+        host = _host(loaded, roles, bus, who, reporting.telling, beside=beside)
         watch.over(host, bus.contact)
         reporting.scraping.over(bus, [role.name for role in roles], host.figures)
         asyncio.get_running_loop().set_default_executor(ContextThreads())
@@ -195,10 +203,17 @@ async def work(loaded: Loaded, roles: Sequence[Role], *, ready: Ready = _unheard
             await reporting.telling.tracing.close()
 
 
-def _host(loaded: Loaded, roles: Sequence[Role], bus: Bus, who: Identity, telling: Telling) -> Host:
+def _host(
+    loaded: Loaded,
+    roles: Sequence[Role],
+    bus: Bus,
+    who: Identity,
+    telling: Telling,
+    *,
+    beside: Callable[[], Awaitable[Parts]],
+) -> Host:
     async def extender() -> Extender:
-        parts = await open_parts(loaded, SystemClock(), f"keeper/{who.name}")
-        return _Extending(parts, bus.places)
+        return _Extending(await beside(), bus.places)
 
     fleet = loaded.settings.fleet
     return Host(

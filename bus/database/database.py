@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from bus.database.address import described
-from bus.database.errors import closed, translated
+from bus.database.errors import closed, login_refused, translated
 from bus.database.migrating import SCHEMA, migrate
+from bus.errors import AccessDenied
+from bus.lockout import Lockouts
 from contracts.migrations import packaged
 
 if TYPE_CHECKING:
@@ -34,24 +36,28 @@ class BusDatabase:
     between transactions.
     """
 
-    def __init__(self, url: str, where: str, patience: float) -> None:
+    def __init__(self, url: str, where: str, patience: float, lockouts: Lockouts) -> None:
         self.where = where
         self.fleet = 0
         self.patience = patience
         self.on_close: list[Callable[[], None]] = []
         self._url = url
         self._closed = False
+        self._opened = False
+        self._lockout = lockouts.of(f"the bus database at {where}")
         self._sure = self._pool(sure=True)
         self._quick = self._pool(sure=False)
 
     @classmethod
-    async def open(cls, url: str, *, fleet: str, patience: float = 5.0) -> "BusDatabase":
+    async def open(
+        cls, url: str, *, fleet: str, patience: float = 5.0, lockouts: Lockouts | None = None
+    ) -> "BusDatabase":
         """The database at `url`, its tables made or brought up to date. `patience`: seconds until
-        a server that does not answer is `Unreachable`. Raises `Unreachable`, `AccessDenied`,
-        `Unsafe`."""
+        a server that does not answer is `Unreachable`; `lockouts`: see `Terms`. Raises
+        `Unreachable`, `AccessDenied`, `Unsafe`."""
         where = described(url)
         with translated(where, greeting=True):
-            database = cls(url, where, patience)
+            database = cls(url, where, patience, lockouts or Lockouts())
         try:
             with translated(where, greeting=True):
                 await database._sure
@@ -63,6 +69,7 @@ class BusDatabase:
                 if await link.fetchval(_FLEET, fleet) is None:
                     await link.execute(_NEW_FLEET, fleet)
                 database.fleet = await link.fetchval(_FLEET, fleet)
+            database._opened = True
         except BaseException:
             database.close()
             raise
@@ -85,6 +92,7 @@ class BusDatabase:
         except Exception as error:
             if self._closed:
                 raise closed(self.where) from error
+            self._check_lockout(error)
             raise
 
     async def fetch(self, sql: str, *arguments: Any, sure: bool = True) -> "list[Row]":
@@ -107,8 +115,14 @@ class BusDatabase:
         """A connection of its own beside the others, for what listens; its user ends it."""
         if self._closed:
             raise closed(self.where)
-        with translated(self.where):
-            return await asyncpg.connect(self._url, **self._terms(sure=True))
+        try:
+            with translated(self.where):
+                link: Apart = await asyncpg.connect(self._url, **self._terms(sure=True))
+        except AccessDenied as error:
+            self._check_lockout(error)
+            raise
+        await self._let_in(link)
+        return link
 
     def close(self) -> None:
         """Drop all connections; any call afterwards raises `Closed`."""
@@ -131,8 +145,18 @@ class BusDatabase:
             max_size=CONNECTIONS,
             max_inactive_connection_lifetime=_IDLE,
             reset=_as_it_is,
+            init=self._let_in,
             **self._terms(sure=sure),
         )
+
+    def _check_lockout(self, error: Exception) -> None:
+        """Raise what a refused login means that this server took before."""
+        if self._opened and isinstance(error, AccessDenied) and login_refused(error):
+            raise self._lockout.begun_of_database(error.details) from error.__cause__
+
+    async def _let_in(self, _link: object) -> None:
+        """A connection was made."""
+        self._lockout.over()
 
     def _terms(self, *, sure: bool) -> dict[str, Any]:
         return {

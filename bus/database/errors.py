@@ -37,6 +37,11 @@ def meaning(error: Exception, where: str) -> MusterError:
     )
 
 
+def login_refused(error: AccessDenied) -> bool:
+    """Whether it is the login that was refused, and no permission."""
+    return isinstance(error.__cause__, asyncpg.InvalidAuthorizationSpecificationError)
+
+
 def closed(where: str) -> Closed:
     """The error of every call on a database that was closed."""
     return Closed("the bus database was closed", details=where, actions=("connect again",))

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from bus.backend import Delivery
-from bus.errors import BusError
+from bus.errors import BusError, LockedOut
 from contracts.clock import Clock
 
 _log = structlog.get_logger("muster.keeper")
@@ -107,7 +107,8 @@ class Keeper:
             lost = await extender.extend([held.delivery for held in due])
         except BusError as error:
             self.trouble = str(error)
-            _log.warning("cannot renew leases; trying again", count=len(due), error=str(error))
+            say = _log.debug if isinstance(error, LockedOut) else _log.warning  # told already
+            say("cannot renew leases; trying again", count=len(due), error=str(error))
             return
         except Exception as error:  # noqa: BLE001 - one that ends would lose every lease unheard
             self.trouble = str(error) or type(error).__name__

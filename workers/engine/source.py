@@ -7,7 +7,7 @@ import structlog
 
 from bus.backend import Delivery
 from bus.bus import Bus
-from bus.errors import BusError, Closed, Unroutable
+from bus.errors import BusError, Closed, LockedOut, Unroutable
 from bus.suspects import Blame
 from contracts.clock import Clock
 from workers.engine.keeper import Keeper
@@ -81,7 +81,8 @@ class Source:
         except BusError as error:
             self.failed = str(error)
             self.errors += 1
-            _log.warning("cannot pull; trying again", role=self._role.name, error=str(error))
+            say = _log.debug if isinstance(error, LockedOut) else _log.warning  # told already
+            say("cannot pull; trying again", role=self._role.name, error=str(error))
             await self._clock.sleep(0.5)
         finally:
             self._ends = inf

@@ -32,7 +32,9 @@ async def open_parts(terms: Terms, halves: Sequence[Half]) -> Parts:
     """Connect to two buses, the one that is used first before the other. Raises `Unreachable` when
     both are away, or the bus database is; what else connecting to either raises."""
     address = needed(terms.database, "a fleet with two buses")
-    database = await BusDatabase.open(address, fleet=terms.fleet, patience=terms.patience)
+    database = await BusDatabase.open(
+        address, fleet=terms.fleet, patience=terms.patience, lockouts=terms.lockouts
+    )
     clock, hand_overs = terms.clock, HandOvers(database, terms.lease)
     first, second = (_side(n, half, terms, hand_overs) for n, half in enumerate(halves, 1))
     sides = (first, second)

@@ -46,7 +46,7 @@ def translated(where: str, doing: str) -> Iterator[None]:
 def meaning(error: BaseException, where: str, doing: str) -> BusError:
     """What an exception of the library says to a user of the bus."""
     said = str(error).strip().partition("\n")[0] or type(error).__name__
-    if isinstance(error, _DENIED):
+    if denied(error):
         return AccessDenied(
             f"Kafka refused access: {doing}",
             details=f"{where}: {said}",
@@ -65,6 +65,11 @@ def meaning(error: BaseException, where: str, doing: str) -> BusError:
             actions=("name the file of its authority: SSL_CERT_FILE=/path/to/ca.pem",),
         )
     return unreachable(where, doing, said)
+
+
+def denied(error: BaseException) -> bool:
+    """Whether it is about credentials or permissions."""
+    return isinstance(error, _DENIED)
 
 
 def unreachable(where: str, doing: str, why: str) -> Unreachable:

@@ -20,8 +20,9 @@ from aiokafka.errors import KafkaConnectionError, NotLeaderForPartitionError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from bus.backends.kafka.address import Address
-from bus.backends.kafka.errors import LIBRARY, refused, translated
-from bus.errors import Closed
+from bus.backends.kafka.errors import LIBRARY, denied, meaning, refused, translated
+from bus.errors import BusError, Closed
+from bus.lockout import Lockouts
 
 _ANSWER = 3.0
 """Seconds a broker may take to answer, beside those that it is asked to wait."""
@@ -42,7 +43,14 @@ class KafkaLink:
     """The Kafka at `address`. Safe to use concurrently, from one event loop. `patience`: seconds
     to connect; `name`: what its logs call this process."""
 
-    def __init__(self, address: Address, *, name: str = "muster", patience: float = 5.0) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        name: str = "muster",
+        patience: float = 5.0,
+        lockouts: Lockouts | None = None,
+    ) -> None:
         self.address = address
         self.where = address.shown
         self.cluster = ""
@@ -57,6 +65,7 @@ class KafkaLink:
         self._before: Mapping[int, tuple[str, int]] = {}
         self._writes = cycle((WRITE, Use("write beside it")))
         self._closed = False
+        self._lockout = (lockouts or Lockouts()).of(f"Kafka at {self.where}")
 
     @property
     def nodes(self) -> Iterable[int]:
@@ -183,12 +192,18 @@ class KafkaLink:
                 conn.close()
                 raise Closed("the connection to Kafka is closed", details=self.where)
             self._conns[node, use] = conn
+            self._lockout.over()
             return conn
         self._leaders.clear()
         if node in self._nodes:
             self._before, self._nodes = self._nodes, {}
-        with translated(self.where, doing):
-            raise why
+        raise self._failure(why, doing) from why
+
+    def _failure(self, why: BaseException, doing: str) -> BusError:
+        """The error to raise where no connection could be made."""
+        error = meaning(why, self.where, doing)
+        was_let_in = bool(self.cluster)
+        return self._lockout.begun(error.details) if was_let_in and denied(why) else error
 
     async def _introduce(self, conn: AIOKafkaConnection) -> int:
         """Ask who the brokers are; the number to keep this connection under."""

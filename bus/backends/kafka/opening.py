@@ -23,10 +23,11 @@ async def open_parts(terms: Terms) -> Parts:
     address, fleet = parsed(terms.url), checked(terms.fleet)
     url = needed(terms.database, "Kafka")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it tells, our errors say
-    link = KafkaLink(address, name=terms.name, patience=terms.patience)
+    known = terms.lockouts
+    link = KafkaLink(address, name=terms.name, patience=terms.patience, lockouts=known)
     try:
         await link.ready("connecting")
-        database = await BusDatabase.open(url, fleet=fleet, patience=terms.patience)
+        database = await BusDatabase.open(url, fleet=fleet, patience=terms.patience, lockouts=known)
     except BaseException:
         await link.close()
         raise

@@ -7,17 +7,21 @@ from urllib.parse import urlsplit, urlunsplit
 import nats.errors
 
 from bus.backends.nats.client import NatsClient
-from bus.backends.nats.errors import denied
+from bus.backends.nats.errors import denied, refuses_login
 from bus.backends.nats.link import NatsLink
 from bus.backends.nats.names import names_of
 from bus.errors import AccessDenied, BusError, Unreachable, Unsafe
 from bus.keyvalue.protocol import MAX_VALUE
+from bus.lockout import Lockouts
 from contracts.clock import Clock
 
 _OLDEST = (2, 12)
 """The first server with atomic batches, message TTL and message schedules."""
 
 _RECONNECT_EVERY = 0.25
+_REFUSED_EVERY = 1.0
+"""Seconds between two tries to connect, and where the server refuses the login."""
+
 _NEVER = 86_400
 """Seconds between the client library's own pings: `Keepalive` asks, sooner and less often."""
 
@@ -37,10 +41,11 @@ async def connect(
     name: str = "muster",
     connect_timeout: float = 5.0,
     max_bytes: int | None = None,
+    lockouts: Lockouts | None = None,
 ) -> NatsLink:
     """A link to the server at `url` (nats:// or tls://, with user:password@ or token@).
     `max_bytes`: what the fleet's tasks may fill there; None leaves that as it is. `slices`: how
-    many parts its lanes have (`Binder`).
+    many parts its lanes have (`Binder`). `lockouts`: see `Terms`.
 
     Raises `Unreachable` within `connect_timeout` seconds, `AccessDenied` at once, `Unsafe` when
     the server lacks what a promise needs. The caller closes the link, after the backend and the
@@ -53,7 +58,7 @@ async def connect(
     names = names_of(fleet)
     client = NatsClient()
     said: list[Exception] = []
-    link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock)
+    link = NatsLink(client, names, url=masked(url), lease=lease, clock=clock, lockouts=lockouts)
     link.slices, link.max_bytes = slices, max_bytes
     try:
         async with asyncio.timeout(connect_timeout):
@@ -77,13 +82,20 @@ async def _open(
         said.append(error)
         del said[:-5]
         _log.debug("NATS: %s", error)
+        if client.options["allow_reconnect"] and refuses_login(str(error)):
+            client.options["reconnect_time_wait"] = _REFUSED_EVERY
+            link.on_refused(str(error))
+
+    async def on_back() -> None:
+        client.options["reconnect_time_wait"] = _RECONNECT_EVERY
+        await link.on_back()
 
     await client.connect(
         url,
         name=name,
         error_cb=on_error,
         disconnected_cb=link.on_lost,
-        reconnected_cb=link.on_back,
+        reconnected_cb=on_back,
         allow_reconnect=False,
         max_reconnect_attempts=1,
         reconnect_time_wait=_RECONNECT_EVERY,  # type: ignore[arg-type]  # it sleeps so long

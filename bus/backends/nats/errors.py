@@ -77,8 +77,13 @@ def unreachable(doing: str, why: str) -> Unreachable:
 
 def denied(text: str) -> bool:
     """Whether an error text of the server is about credentials or permissions."""
+    return refuses_login(text) or "permissions violation" in text.lower()
+
+
+def refuses_login(text: str) -> bool:
+    """Whether it is about credentials; a server that had no time for them says nothing of them."""
     low = text.lower()
-    return "authorization" in low or "authentication" in low or "permissions violation" in low
+    return ("authorization" in low or "authentication" in low) and "timeout" not in low
 
 
 def of_client(error: Exception, doing: str) -> BusError:

@@ -21,6 +21,7 @@ from bus.backends.nats.names import Names
 from bus.backends.nats.pulse import Pulse
 from bus.backends.nats.wire import hpub, pub, status
 from bus.errors import BusError, Closed, Unreachable
+from bus.lockout import Lockouts
 from contracts.clock import Clock
 
 PATIENCE = 5.0
@@ -54,6 +55,7 @@ class NatsLink:
         url: str,
         lease: float,
         clock: Clock,
+        lockouts: Lockouts | None = None,
     ) -> None:
         self.client = client
         self.names = names
@@ -73,6 +75,8 @@ class NatsLink:
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._up = asyncio.Event()
         self._closed = False
+        self._lockout = (lockouts or Lockouts()).of(f"NATS at {url}")
+        self._refused = ""
 
     def start(self) -> None:
         """Begin to take answers; the connection stands."""
@@ -100,6 +104,8 @@ class NatsLink:
             async with asyncio.timeout(within):
                 await self._up.wait()
         except TimeoutError as error:
+            if self._refused:
+                raise self._lockout.begun(self._refused) from error
             raise errors.unreachable(doing, f"no connection to {self.url}") from error
         if self._closed:
             raise Closed("the connection to NATS is closed", details=doing)
@@ -246,10 +252,19 @@ class NatsLink:
         self._fail(errors.unreachable("waiting for an answer", "the connection was lost"))
         self._tell(self.lost)
 
+    def on_refused(self, why: str) -> None:
+        """The server says that it does not know us any more."""
+        if self._closed:
+            return
+        self._refused = why
+        self._lockout.begun(why)
+
     async def on_back(self) -> None:
         """The client says the connection stands again."""
         if self._closed:
             return
+        self._refused = ""
+        self._lockout.over()
         self.since = self.clock.monotonic()
         self._up.set()
         self._tell(self.back)

@@ -20,5 +20,6 @@ async def open_parts(terms: Terms) -> Parts:
         name=terms.name,
         connect_timeout=terms.patience,
         max_bytes=terms.max_bytes,
+        lockouts=terms.lockouts,
     )
     return Parts(NatsBackend(link), NatsKeyValue(link), link.close, partial(examine, link))

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import aiormq
 
 from bus.backends.rabbitmq.errors import closed, translated, unreachable
+from bus.errors import AccessDenied
+from bus.lockout import Lockouts
 from contracts.clock import Clock
 
 T = TypeVar("T")
@@ -90,7 +92,16 @@ class Pair:
 class RabbitLink:
     """Connects, and connects anew in the next call. `lost` is called when connections ended."""
 
-    def __init__(self, url: str, *, beat: int, patience: float, clock: Clock, name: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        beat: int,
+        patience: float,
+        clock: Clock,
+        name: str,
+        lockouts: Lockouts | None = None,
+    ) -> None:
         self.where = described(url)
         self.beat = beat
         self.patience = patience
@@ -102,6 +113,7 @@ class RabbitLink:
         self._url = with_heartbeat(url, beat)
         self._name = name
         self._pair: Pair | None = None
+        self._lockout = (lockouts or Lockouts()).of(f"RabbitMQ at {self.where}")
         self._linking = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connecting: asyncio.Task[None] | None = None
@@ -126,8 +138,14 @@ class RabbitLink:
             self.drop(self._pair)
         if self._connecting is None or self._connecting.done():
             self._connecting = self.spawn(self._connect())
-        with self.errors():
-            await self.run(_result(self._connecting))
+        try:
+            with self.errors():
+                await self.run(_result(self._connecting))
+        except AccessDenied as error:
+            if self._pair is None:
+                raise
+            raise self._lockout.begun(error.details) from error
+        self._lockout.over()
         if self._watching is None or self._watching.done():
             self._watching = self.spawn(self._watch())
 

@@ -30,14 +30,12 @@ async def open_parts(terms: Terms) -> Parts:
         )
     url = needed(terms.database, "RabbitMQ")
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it tells, our errors say
-    beat = int(terms.lease + 1) // 3
-    link = RabbitLink(
-        terms.url, beat=beat, patience=terms.patience, clock=terms.clock, name=terms.name
-    )
-    link.exchange = exchange_of(terms.fleet)
+    link = _link(terms)
     try:
         await link.pair()
-        database = await BusDatabase.open(url, fleet=terms.fleet, patience=terms.patience)
+        database = await BusDatabase.open(
+            url, fleet=terms.fleet, patience=terms.patience, lockouts=terms.lockouts
+        )
     except BaseException:
         await link.close()
         raise
@@ -55,3 +53,17 @@ async def open_parts(terms: Terms) -> Parts:
 
     store = PostgresKeyValue(database, ear, terms.clock)
     return Parts(backend, store, close, partial(examine, link, backend, database))
+
+
+def _link(terms: Terms) -> RabbitLink:
+    beat = int(terms.lease + 1) // 3
+    link = RabbitLink(
+        terms.url,
+        beat=beat,
+        patience=terms.patience,
+        clock=terms.clock,
+        name=terms.name,
+        lockouts=terms.lockouts,
+    )
+    link.exchange = exchange_of(terms.fleet)
+    return link

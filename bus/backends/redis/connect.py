@@ -36,6 +36,7 @@ async def connect(terms: Terms) -> RedisLink:
         lease=terms.lease,
         slices=terms.slices,
         clock=terms.clock,
+        lockouts=terms.lockouts,
     )
     try:
         async with asyncio.timeout(terms.patience):

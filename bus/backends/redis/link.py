@@ -16,6 +16,7 @@ from bus.backends.redis.errors import ClosedByUs, Lost, Refused
 from bus.backends.redis.scripts import Script
 from bus.backends.redis.wire import Argument, Wire
 from bus.errors import BusError, Closed
+from bus.lockout import Lockouts
 from contracts.clock import Clock
 
 BEAT = 0.5
@@ -37,7 +38,15 @@ class RedisLink:
     """
 
     def __init__(
-        self, address: Address, fleet: str, *, url: str, lease: float, slices: int, clock: Clock
+        self,
+        address: Address,
+        fleet: str,
+        *,
+        url: str,
+        lease: float,
+        slices: int,
+        clock: Clock,
+        lockouts: Lockouts | None = None,
     ) -> None:
         self.prefix = f"{{muster:{fleet}}}"
         self.url = url
@@ -51,6 +60,7 @@ class RedisLink:
         self._connecting: asyncio.Task[Wire] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._lockout = (lockouts or Lockouts()).of(f"Redis at {url}")
 
     def start(self, wire: Wire) -> None:
         """Begin with a connection for commands that stands."""
@@ -98,7 +108,7 @@ class RedisLink:
         try:
             return await asyncio.shield(self._connecting)
         except (OSError, Lost, Refused, TimeoutError) as error:
-            raise self.failure(error, doing) from error
+            raise self._no_connection(error, doing) from error
         except asyncio.CancelledError:
             if self._closed:
                 raise Closed("the connection to Redis was closed", details=doing) from None
@@ -113,7 +123,7 @@ class RedisLink:
         try:
             return await self._dial(silence, push)
         except (OSError, Lost, Refused, TimeoutError) as error:
-            raise self.failure(error, doing) from error
+            raise self._no_connection(error, doing) from error
 
     async def drained(self) -> None:
         """Wait while too much is unsent."""
@@ -143,6 +153,12 @@ class RedisLink:
         why = str(error) or "no answer in time"
         return errors.unreachable(doing, f"{self.url}: {why}")
 
+    def _no_connection(self, error: Exception, doing: str) -> BusError:
+        """The same for a connection that could not be made."""
+        if isinstance(error, Refused) and errors.denied(error):
+            return self._lockout.begun(str(error))
+        return self.failure(error, doing)
+
     def _refusal(self, error: Refused, doing: str) -> BusError:
         """The error for an answer. One that says that another server is asked makes us connect
         anew: to that one, or to whoever has the name now."""
@@ -168,6 +184,7 @@ class RedisLink:
             wire.drop()
             raise ClosedByUs("it was closed")
         self._wires.add(wire)
+        self._lockout.over()
         return wire
 
     def gone(self, wire: Wire) -> None:
