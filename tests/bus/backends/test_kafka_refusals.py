@@ -1,5 +1,6 @@
 """Credentials, TLS, and which of the two servers is away: each refusal is one clear error, soon."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from contracts.errors import InvalidValue
 from deploy import ports
 from tests.bus.conformance.steps import ORDER, ids, task
 from tests.certificates import issued
-from tests.kafka_server import KafkaServer
+from tests.kafka_server import PASSWORD, USER, KafkaServer
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.kafka
@@ -77,6 +78,21 @@ async def test_a_name_and_a_password_are_enough_without_tls(
     secured: tuple[KafkaServer, Path],
 ) -> None:
     await works(terms(secured[0], secured[0].login_url))
+
+
+async def test_a_password_that_is_no_secret_of_the_server_file_is_enough(
+    secured: tuple[KafkaServer, Path],
+) -> None:
+    """SCRAM: an operator has set it while the server ran, and sets another."""
+    server, _ = secured
+    url = f"{server.login_url.replace(f'{USER}:{PASSWORD}', 'ada:r1ght')}?login=SCRAM-SHA-256"
+    await asyncio.to_thread(server.scram, "ada", "r1ght")
+    await works(terms(server, url))
+    await asyncio.to_thread(server.scram, "ada", "an0ther")
+    with pytest.raises(AccessDenied) as caught:
+        await open_parts(terms(server, url))
+    assert "r1ght" not in " ".join(caught.value.lines())
+    await works(terms(server, url.replace("r1ght", "an0ther")))
 
 
 async def test_a_wrong_password_is_refused_at_once(

@@ -9,6 +9,7 @@ from bus.backends.nats.backend import NatsBackend
 from bus.backends.nats.connect import connect
 from bus.errors import AccessDenied, Unreachable
 from contracts.clock import SystemClock
+from tests.bus.conformance.steps import ORDER, ids, task, total
 from tests.certificates import issued
 from tests.servers import NatsServer
 
@@ -41,8 +42,12 @@ async def test_a_trusted_server_carries_tasks(
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     link = await connect(address(server, "tls", "secret"), fleet="t", clock=SystemClock())
     backend = NatsBackend(link)
-    await backend.bind("g", ["a.#"])
-    assert not any(lag.waiting for lag in (await backend.lag("g")).values())
+    await backend.bind("g", ["work.#"])
+    await backend.publish([task("a")])
+    held = await backend.pull("g", ORDER, limit=1, wait=5.0)
+    assert ids(held) == ["a"]
+    assert await backend.settle(held) == []
+    assert total(await backend.lag("g"), "waiting") == 0
     await backend.close()
     await link.close()
 

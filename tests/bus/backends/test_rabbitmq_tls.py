@@ -11,6 +11,7 @@ from bus.errors import AccessDenied, Unreachable
 from bus.opening import Terms
 from contracts.clock import SystemClock
 from deploy import ports
+from tests.bus.conformance.steps import ORDER, ids, task, total
 from tests.certificates import issued
 from tests.rabbitmq_server import PASSWORD, USER, RabbitServer, program, running
 from tests.servers import PostgresServer
@@ -50,8 +51,12 @@ def terms(secured: tuple[RabbitServer, int, Path], password: str, query: str = "
 async def test_a_trusted_server_carries_tasks(secured: tuple[RabbitServer, int, Path]) -> None:
     """Its authority is named in the address."""
     parts = await open_parts(terms(secured, PASSWORD, f"?cafile={secured[2]}"))
-    await parts.backend.bind("g", ["a.#"])
-    assert not any(lag.waiting for lag in (await parts.backend.lag("g")).values())
+    await parts.backend.bind("g", ["work.#"])
+    await parts.backend.publish([task("a")])
+    held = await parts.backend.pull("g", ORDER, limit=1, wait=5.0)
+    assert ids(held) == ["a"]
+    assert await parts.backend.settle(held) == []
+    assert total(await parts.backend.lag("g"), "waiting") == 0
     await parts.backend.close()
     await parts.store.close()
     await parts.close()

@@ -144,7 +144,9 @@ async def test_a_trusted_server_carries_tasks(
     async with opened(terms(address(server, ":secret"))) as (_, backend):
         await backend.bind("g", ["work.#"])
         await backend.publish(messages(2, body=bytes(900 * 1024)))
-        assert len(await backend.pull("g", LANES, limit=2, wait=1)) == 2
+        held = await backend.pull("g", LANES, limit=2, wait=1)
+        assert len(held) == 2
+        assert await backend.settle(held) == []
 
 
 async def test_a_certificate_nobody_trusts_is_named_soon(
