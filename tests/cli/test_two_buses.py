@@ -33,6 +33,19 @@ def test_doctor_and_ps_show_which_bus_is_in_use_and_for_how_long(
     assert _bus(muster)["state"] == "ok"
 
 
+@pytest.mark.promise(1)
+def test_doctor_asks_of_both_whether_they_sync(pair: Pair, tmp_path: Path) -> None:
+    """1: NATS tells no client. The one in use is asked by its monitoring, the other is named."""
+    name = f"two-{secrets.token_hex(4)}"
+    muster = Muster(tmp_path, MUSTER_BUS_URL=pair.url, MUSTER_FLEET_NAME=name)
+    checks = {check["what"]: check for check in muster("doctor", "--json").json["checks"]}
+    nats = [url.startswith("nats://") for url in (pair.url, pair.fallback)]
+    assert ["sync" in checks, "sync beside" in checks] == nats
+    if nats[1]:
+        assert pair.fallback in checks["sync beside"]["said"]
+        assert checks["sync beside"]["state"] == "note"
+
+
 def _bus(muster: Muster) -> dict[str, str]:
     checks = muster("doctor", "--json").json["checks"]
     found: dict[str, str] = next(check for check in checks if check["what"] == "bus")

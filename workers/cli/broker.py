@@ -89,10 +89,11 @@ async def _fleet(connection: Bus) -> list[Check]:
 
 def _settings(loaded: Loaded, broker: Examined, url: str, monitor: str | None) -> list[Check]:
     """Whether the broker is set so that it can keep its promises, and what of that nobody sees."""
-    sync = [_sync(loaded, broker, url, monitor)] if broker.hides_sync else []
+    used = url if broker.route is None else broker.route.used
+    sync = [_sync(loaded, broker, used, monitor)] if broker.hides_sync else []
     found = [_setting(State.WARN, it) for it in broker.dangers]
-    seen = " that it shows" if broker.unseen else ""
-    well = Check("settings", State.OK, f"no setting of the broker{seen} breaks a promise")
+    other, seen = "other " * broker.hides_sync, " that it shows" * bool(broker.unseen)
+    well = Check("settings", State.OK, f"no {other}setting of the broker{seen} breaks a promise")
     return [*sync, *(found or [well]), *(_setting(State.NOTE, it) for it in broker.unseen)]
 
 

@@ -1,7 +1,7 @@
 """Opens two buses as one, with the bus database beside them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from bus.backends.failover.telling import Telling
 from bus.database.address import needed
 from bus.database.database import BusDatabase
 from bus.database.ear import Ear
-from bus.examined import Examined
+from bus.examined import Danger, Examined
 from bus.keyvalue.postgres import PostgresKeyValue
 from bus.opening import Parts, Terms
 
@@ -76,9 +76,20 @@ async def _examine(sides: tuple[Side, Side], telling: Telling) -> Examined:
     return replace(
         found,
         dangers=(*found.dangers, *beside.dangers),
-        unseen=(*found.unseen, *beside.unseen),
-        hides_sync=found.hides_sync or beside.hides_sync,
+        unseen=(*found.unseen, *beside.unseen, *_unsynced(beside, other.where)),
     )
+
+
+def _unsynced(beside: Examined, where: str) -> Iterator[Danger]:
+    """Of a bus beside the one in use, whose own monitoring nobody asks."""
+    if beside.hides_sync:
+        yield Danger(
+            name="sync beside",
+            said=f"whether {where} syncs every write is looked at while it is the one in use",
+            why="what it accepts survives a machine that stops only if each write is synced",
+            do="look for `jetstream { sync_interval: always }` in its server's file",
+            promise=1,
+        )
 
 
 def _where(url: str) -> str:
