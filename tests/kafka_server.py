@@ -95,8 +95,11 @@ class KafkaServer(ServerProcess):
 
     def _configuration(self) -> str:
         login = f"listener.name.login.plain.sasl.jaas.config={_JAAS}\n"
-        scram = f"listener.name.login.scram-sha-256.sasl.jaas.config={_SCRAM} required;\n"
-        more = f"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n{login}{scram}"
+        scram = (
+            "listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n"
+            f"listener.name.login.scram-sha-256.sasl.jaas.config={_SCRAM} required;\n"
+        )
+        more = f"sasl.enabled.mechanisms=PLAIN\n{login}{scram}"
         listeners = {
             "PLAIN": Listener(self._port),
             "LOGIN": Listener(self._login_port, "SASL_PLAINTEXT"),

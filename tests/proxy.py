@@ -143,9 +143,9 @@ class Proxy:
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
             self._streams.discard(to_server)
-            to_server.close()
+            to_server.close()  # first: `close` may cut off what is waited for
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _one_way(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, said: bool = False
