@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -24,7 +25,8 @@ class Proxy:
     `hang`: nothing passes any more in either direction, and nobody hears of it; what is sent
     meanwhile passes when `mend` is called. New connections stand, and hear nothing. `cut`: every
     connection is reset and new ones are refused until `mend`. `slow`: what the server says comes
-    late, piece by piece. `made`: connections there ever were.
+    late, piece by piece. `made`: connections there ever were; `latest`: when the last of them came,
+    by the monotonic clock.
     """
 
     def __init__(self, url: str) -> None:
@@ -33,6 +35,7 @@ class Proxy:
         assert parts.port is not None or self._folder
         self.port = ports.free()
         self.made = 0
+        self.latest = 0.0
         self._parts = parts._replace(query="") if self._folder else parts
         self._target = parts.port
         self._passing = asyncio.Event()
@@ -105,6 +108,7 @@ class Proxy:
         pair = asyncio.current_task()
         assert pair is not None
         self.made += 1
+        self.latest = time.monotonic()
         self._pairs.add(pair)
         self._streams.add(writer)
         await self._tell()

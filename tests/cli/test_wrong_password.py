@@ -13,7 +13,7 @@ from tests import brokers
 from tests.cli.letters import on_bus, replayed
 from tests.cli.running import GREETER, Ended, Muster
 from tests.guarded import RIGHT, WRONG, guard, guarded
-from tests.proxy import proxied
+from tests.proxy import Proxy, proxied
 from tests.servers import PostgresServer
 
 COMMANDS = (
@@ -46,12 +46,15 @@ def with_one_task(folder: Path, url: str, database: str | None) -> Muster:
     return muster
 
 
-async def refused(muster: Muster, words: tuple[str, ...], code: int) -> Ended:
-    """The command ends within five seconds with its code and three lines, and says no password."""
-    began = time.monotonic()
+async def refused(muster: Muster, proxy: Proxy, words: tuple[str, ...], code: int) -> Ended:
+    """The command ends within five seconds of its one connection, with its code and three lines,
+    and says no password. Starting Python, which `--detach` does, is not counted: that takes as long
+    as the machine is busy."""
+    made = proxy.made
     ended = await asyncio.to_thread(muster, *words)
-    took = time.monotonic() - began
-    assert (ended.code, took < 5.0) == (code, True), (took, ended.err)
+    took = time.monotonic() - proxy.latest
+    assert (ended.code, proxy.made - made) == (code, 1), (words, ended.err)
+    assert took < 5.0, words
     what, _, do = ended.lines
     assert "refused" in what
     assert "password" in do
@@ -79,9 +82,7 @@ async def test_a_wrong_password_is_refused_once_by_every_command(
     async with proxied(server.server) as proxy:
         muster.environment["MUSTER_BUS_URL"] = server.url(WRONG, proxy.url)
         for words, code in COMMANDS:
-            made = proxy.made
-            await refused(muster, words, code)
-            assert proxy.made - made == 1, words
+            await refused(muster, proxy, words, code)
     muster.environment["MUSTER_BUS_URL"] = right
     assert set(await asyncio.to_thread(replayed, muster, 1)) == {"kept"}
 
@@ -101,9 +102,7 @@ async def test_and_so_is_a_wrong_password_of_the_bus_database(
     async with proxied(database.url(WRONG)) as proxy:
         muster.environment["MUSTER_BUS_DATABASE"] = proxy.url
         for words, code in COMMANDS:
-            made = proxy.made
-            ended = await refused(muster, words, code)
+            ended = await refused(muster, proxy, words, code)
             assert "the bus database" in ended.lines[0]
-            assert proxy.made - made == 1, words
     muster.environment["MUSTER_BUS_DATABASE"] = right
     assert set(await asyncio.to_thread(replayed, muster, 1)) == {"kept"}
