@@ -80,8 +80,9 @@ def _folders() -> Sequence[Path]:
     return [*(folder / "libs" for folder in homes), fetched()]
 
 
-def lay(program: Program, folder: Path, text: str) -> list[str]:
-    """Put configuration and log into `folder`, which is there; what starts the server. Raises
+def lay(program: Program, folder: Path, text: str, *, logins: Sequence[str] = ()) -> list[str]:
+    """Put configuration and log into `folder`, which is there; what starts the server. `logins`:
+    users it knows by SCRAM from its first start on, as `kafka-storage --add-scram` has them. Raises
     `ServerMissing` for a Java that is too old, `ServerFailed` where a log cannot be made."""
     config = folder / "server.conf"
     write(config, text)
@@ -89,7 +90,8 @@ def lay(program: Program, folder: Path, text: str) -> list[str]:
     if not (folder / "data" / "meta.properties").exists():
         cluster = "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
         words = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster)
-        command = program.command(folder, *words, "--config", str(config))
+        users = [word for login in logins for word in ("--add-scram", login)]
+        command = program.command(folder, *words, "--config", str(config), *users)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if _TOO_OLD in done.stderr:
             reason = f"{program.java} is too old for {NAME} {program.version}"

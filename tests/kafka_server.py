@@ -16,6 +16,14 @@ from tests.servers import PostgresServer, missing
 USER, PASSWORD = "muster", "s3cret"
 """Who may use the listener with a login."""
 
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+"""How they may prove it there, beside `PLAIN`."""
+
+_GROUPS = "group.initial.rebalance.delay.ms=0\n"
+"""The first consumer of a group need not wait three seconds for others."""
+
+_SCRAM = tuple(f"{each}=[name={USER},password={PASSWORD}]" for each in SCRAM)
+
 
 class KafkaServer(ServerProcess):
     """One Kafka broker whose log lies under `folder`; `database` is the URL of an empty database on
@@ -83,7 +91,8 @@ class KafkaServer(ServerProcess):
     def _prepared(self) -> Sequence[str | Path]:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            return kafka_server.lay(kafka_server.locate(), self.folder, self._configuration())
+            program, text = kafka_server.locate(), self._configuration()
+            return kafka_server.lay(program, self.folder, text, logins=_SCRAM)
         except ServerMissing as error:
             missing("kafka", str(error))
         except ServerFailed as error:
@@ -94,12 +103,7 @@ class KafkaServer(ServerProcess):
         return kafka_server.answers(self._port)
 
     def _configuration(self) -> str:
-        login = f"listener.name.login.plain.sasl.jaas.config={_JAAS}\n"
-        scram = (
-            "listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n"
-            f"listener.name.login.scram-sha-256.sasl.jaas.config={_SCRAM} required;\n"
-        )
-        more = f"sasl.enabled.mechanisms=PLAIN\n{login}{scram}"
+        more = _GROUPS + f"sasl.enabled.mechanisms=PLAIN,{','.join(SCRAM)}\n{_logins('login')}"
         listeners = {
             "PLAIN": Listener(self._port),
             "LOGIN": Listener(self._login_port, "SASL_PLAINTEXT"),
@@ -111,7 +115,7 @@ class KafkaServer(ServerProcess):
                 "listener.name.tls.ssl.keystore.type=PEM\n"
                 f"listener.name.tls.ssl.keystore.key={key}\n"
                 f"listener.name.tls.ssl.keystore.certificate.chain={chain}\n"
-                f"listener.name.tls.plain.sasl.jaas.config={_JAAS}\n"
+                f"{_logins('tls')}"
             )
         data = self.folder / "data"
         return properties(data, listeners, controller=self._controller, more=more + self._more)
@@ -122,8 +126,11 @@ def _one_line(file: Path) -> str:
     return file.read_text(encoding="utf-8").strip().replace("\n", "\\n")
 
 
-_JAAS = (
-    "org.apache.kafka.common.security.plain.PlainLoginModule required "
-    f'username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}";'
-)
-_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
+def _logins(listener: str) -> str:
+    """Lines that let the listener take every kind of login."""
+    prefix, classes = f"listener.name.{listener}", "org.apache.kafka.common.security"
+    plain = f'username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}"'
+    modules = {"plain": f"{classes}.plain.PlainLoginModule required {plain};"}
+    for each in SCRAM:
+        modules[each.lower()] = f"{classes}.scram.ScramLoginModule required;"
+    return "".join(f"{prefix}.{kind}.sasl.jaas.config={it}\n" for kind, it in modules.items())

@@ -234,9 +234,11 @@ async def _nats(url: str) -> AsyncIterator[OnNats]:
 
 _KINDS: Mapping[str, Callable[[str], AbstractAsyncContextManager[Any]]] = {
     "redis": _redis,
+    "rediss": _redis,
     "kafka": _kafka,
     "amqp": _rabbit,
     "nats": _nats,
+    "tls": _nats,
 }
 
 

@@ -1,6 +1,7 @@
 """What crosses a bridge: JSON, and CloudEvents in both modes."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -99,9 +100,37 @@ def test_ends_that_cannot_be_joined_are_refused(source: str, target: str) -> Non
 
 
 def test_a_place_keeps_its_password_to_itself() -> None:
-    assert "hidden" not in repr(crossing("kafka://ada:hidden@bus:9092/orders", "support.order"))
-    with pytest.raises(InvalidValue, match="password") as refused:
-        Foreign(place_of("kafka://ada:hidden@bus:9092/orders"), "g")
+    found = crossing("kafka://ada:hidden@bus:9092,other/orders", "support.order")
+    assert "hidden" not in repr(found)
+    assert found.place.shown == "kafka://bus:9092,other/orders"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nats://ada:hidden@bus/a?steam=S", "did you mean stream=?"),
+        ("amqp://ada:hidden@bus/a?heartbeat=9", "known: nothing"),
+        ("kafka://ada:hidden@bus/a?cafile=x", "no option 'cafile'"),
+        ("kafka://ada:hidden@bus:9092,other:no/a", "port"),
+    ],
+)
+def test_what_a_place_does_not_have_is_refused(url: str, why: str) -> None:
+    with pytest.raises(InvalidValue, match=re.escape(why)) as refused:
+        place_of(url)
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kafka://ada:hidden@bus/orders?login=GSSAPI",
+        "kafkas://ada:hidden@bus/orders?cafile=/nowhere/ca.pem",
+        "rediss://ada:hidden@bus/orders?cafile=/nowhere/ca.pem",
+    ],
+)
+def test_an_option_that_cannot_be_kept_is_refused(url: str) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        Foreign(place_of(url), "g")
     assert "hidden" not in str(refused.value)
 
 

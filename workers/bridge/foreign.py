@@ -11,10 +11,10 @@ from typing import Any
 
 import structlog
 
-from bus.errors import Unreachable
-from workers.bridge.errors import BridgeError, ExtraMissing
+from workers.bridge.errors import ExtraMissing
 from workers.bridge.messages import Arrived, Leaving
 from workers.bridge.places import Place
+from workers.bridge.refusing import meaning
 from workers.bridge.wire import SIGN_EVERY, Wire
 from workers.bridge.wires import WIRES
 
@@ -41,19 +41,19 @@ class Foreign:
 
     async def start(self, take: Take | None = None) -> None:
         """Connect; with `take`, give it every message, and let the broker forget those for which it
-        says so. Raises `Unreachable`, `BridgeError`."""
+        says so. Raises `Unreachable`, `AccessDenied`, `BridgeError`."""
         if take is not None:
             for subscriber in self._wire.subscribe():
                 subscriber(self._handler(take))
         try:
+            if self._wire.knock is not None:
+                async with asyncio.timeout(CONNECT):
+                    await self._wire.knock()
             async with asyncio.timeout(CONNECT):
                 await self._wire.broker.start()
-        except (OSError, TimeoutError) as error:
-            await self.stop()
-            raise self._away(error) from error
         except Exception as error:
             await self.stop()
-            raise self._refusal(error) from error
+            raise meaning(error, self._place, self._wire) from error
 
     async def stop(self) -> None:
         """Take nothing new, finish what is being taken, and let go; the broker may be away."""
@@ -105,20 +105,6 @@ class Foreign:
             await asyncio.sleep(SIGN_EVERY)
             with suppress(Exception):
                 await self._wire.sign(message)
-
-    def _away(self, error: BaseException) -> Unreachable:
-        return Unreachable(
-            f"the broker outside does not answer: {self._place.shown}",
-            details=repr(error) if not isinstance(error, TimeoutError) else f"for {CONNECT:g} s",
-            actions=("start it", "or correct the address"),
-        )
-
-    def _refusal(self, error: BaseException) -> BridgeError:
-        return BridgeError(
-            f"the broker outside refuses: {self._place.shown}",
-            details=f"{type(error).__name__}: {error}",
-            actions=("see that the place is there and may be used, then start the bridge again",),
-        )
 
 
 def _wire(place: Place, group: str) -> Wire:

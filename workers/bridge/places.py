@@ -1,20 +1,43 @@
 """Places outside the fleet: a broker's address with the name of a subject, topic, queue or stream.
 
-`nats://HOST:PORT/SUBJECT?stream=NAME`, `kafka://HOST:PORT/TOPIC`, `amqp://HOST:PORT/VHOST/QUEUE`
-(the virtual host may be left out), `redis://HOST:PORT/DATABASE/STREAM` (so may the database).
+`nats://HOST:PORT/SUBJECT?stream=NAME`, `kafka://HOST:PORT[,HOST:PORT …]/TOPIC`,
+`amqp://HOST:PORT/VHOST/QUEUE` (the virtual host may be left out), `redis://HOST:PORT/DATABASE/STREAM`
+(so may the database). Before the host may stand `USER:PASSWORD@`; `tls`, `kafkas`, `amqps` and
+`rediss` are the same by TLS.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from contracts.errors import InvalidValue
 from contracts.topics import check_group, check_pattern, near, publishable
 
-SCHEMES = ("nats", "tls", "kafka", "amqp", "amqps", "redis", "rediss")
+_NATS, _KAFKA, _REDIS = ("stream", "durable"), ("group", "login"), ("group",)
+_TRUST = "cafile"
+
+_OPTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "nats": (*_NATS, _TRUST),  # the server says whether it wants TLS
+        "tls": (*_NATS, _TRUST),
+        "kafka": _KAFKA,
+        "kafkas": (*_KAFKA, _TRUST),
+        "amqp": (),
+        "amqps": (_TRUST,),
+        "redis": _REDIS,
+        "rediss": (*_REDIS, _TRUST),
+    }
+)
+"""What may stand behind `?`, by what a place begins with."""
+
+SCHEMES = tuple(_OPTIONS)
 """What a place may begin with."""
+
+_TLS = ("tls", "kafkas", "amqps", "rediss")
 
 _NO_NAME = re.compile(r"[^a-z0-9]+")
 
@@ -35,6 +58,21 @@ class Place:
         parts = urlsplit(self.server)
         host = parts.netloc.rpartition("@")[2]
         return f"{self.scheme}://{host}{parts.path.rstrip('/')}/{self.name}"
+
+    def context(self) -> ssl.SSLContext | None:
+        """How the server is known, by the authorities of the system or of `SSL_CERT_FILE`, or those
+        in the file `?cafile=`; None where nothing asks for it. Raises `InvalidValue`."""
+        file = self.options.get(_TRUST)
+        if file is None and self.scheme not in _TLS:
+            return None
+        try:
+            return ssl.create_default_context(cafile=file)
+        except OSError as error:
+            raise InvalidValue(
+                f"the certificates in {file} cannot be read",
+                details=str(error),
+                actions=("name a PEM file with those of the authority: ?cafile=/path/to/ca.pem",),
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +120,31 @@ def place_of(url: str) -> Place:
         raise _wrong(f"did you mean {close[0]}://?" if close else f"known: {', '.join(SCHEMES)}")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        at = parts.netloc.rpartition("@")[2]
+        named = all(map(_is_host, at.split(",") if scheme.startswith("kafka") else [at]))
     except ValueError:
         raise _wrong("its host or port cannot be read") from None
     above, _, name = parts.path.strip("/").rpartition("/")
-    if not host or not name:
-        raise _wrong("it names no host" if not host else "it names nothing on that broker")
+    if not named or not name:
+        raise _wrong("it names nothing on that broker" if named else "it names no host")
     path = "/" + above if above else ""
     server = urlunsplit((scheme, parts.netloc, path, "", ""))
-    return Place(scheme, server, unquote(name), dict(parse_qsl(parts.query)))
+    return Place(scheme, server, unquote(name), _options(scheme, parts.query))
+
+
+def _is_host(text: str) -> bool:
+    """Whether this names one. Raises `ValueError` for a port that is none."""
+    parts = urlsplit(f"//{text}")
+    return bool(parts.hostname) and parts.port != 0
+
+
+def _options(scheme: str, query: str) -> Mapping[str, str]:
+    found, known = dict(parse_qsl(query)), _OPTIONS[scheme]
+    for name in found.keys() - known:
+        close = near(name, known, limit=1)
+        said = f"did you mean {close[0]}=?" if close else f"known: {', '.join(known) or 'nothing'}"
+        raise _wrong(f"{scheme}:// has no option {name!r}; {said}")
+    return found
 
 
 def _wrong(why: str) -> InvalidValue:

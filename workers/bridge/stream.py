@@ -40,6 +40,11 @@ class Stream:
         body = fields[_BODY.encode()]
         return Arrived(body=body, headers=headers, own_id=self.own_id(message))
 
+    async def ping(self) -> None:
+        """Return when the server has let us in."""
+        client = await self._connect()
+        await client.ping()
+
     async def send(self, headers: dict[str, str], body: bytes, _event: str) -> None:
         """One entry more."""
         client = await self._connect()

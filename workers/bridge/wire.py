@@ -35,3 +35,6 @@ class Wire:
     alive: Callable[[], Awaitable[bool]] | None = None
     close: Callable[[], Awaitable[object]] | None = None
     abandon: Callable[[], Awaitable[object]] | None = None
+    knock: Callable[[], Awaitable[object]] | None = None
+    denials: tuple[type[Exception], ...] = ()
+    absences: tuple[type[Exception], ...] = ()

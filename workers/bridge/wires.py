@@ -7,9 +7,11 @@ queues have to be there.
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-from contracts.errors import InvalidValue
+from nats.errors import NoServersError
+
+from bus.backends.kafka.address import parsed
+from workers.bridge.knocking import Denied, knock
 from workers.bridge.messages import Arrived
 from workers.bridge.places import Place
 from workers.bridge.stream import Stream
@@ -49,9 +51,12 @@ def _text(value: Any) -> str:
 def nats(place: Place, group: str) -> Wire:
     """JetStream where `?stream=` names one, else core NATS, which keeps nothing."""
     from faststream.nats import NatsBroker
+    from faststream.security import BaseSecurity
 
     again: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": 1}
-    broker: Any = NatsBroker(place.server, **again, **_SAME)
+    context = place.context()
+    trust: dict[str, Any] = {} if context is None else {"security": BaseSecurity(context)}
+    broker: Any = NatsBroker(place.server, **again, **trust, **_SAME)
     stream = place.options.get("stream")
     kept = _kept(stream, place.options.get("durable", group)) if stream else {"queue": group}
 
@@ -78,6 +83,9 @@ def nats(place: Place, group: str) -> Wire:
         prefix="ce-",
         sign=(lambda message: message.in_progress()) if stream else None,
         abandon=abandon,
+        knock=lambda: knock(place.server, context),
+        denials=(Denied,),
+        absences=(NoServersError,),
     )
 
 
@@ -101,14 +109,18 @@ def kafka(place: Place, group: str) -> Wire:
     from faststream import AckPolicy
     from faststream.kafka import KafkaBroker
 
-    servers = urlsplit(place.server).netloc
-    if "@" in servers:
-        raise InvalidValue(
-            "a bridge cannot give Kafka a password yet",
-            details=f"the address of {place.shown} has one",
-            actions=("use a listener without one, on a network you trust",),
-        )
-    broker: Any = KafkaBroker(servers, acks="all", **_SAME)
+    from workers.bridge.kafka import ABSENCES, DENIALS, knock_at, security
+
+    login = place.options.get("login")
+    address = parsed(f"{place.server}?login={login}" if login else place.server)
+    who = security(address, place.context())
+    broker: Any = KafkaBroker(
+        [f"{host}:{port}" for host, port in address.hosts],
+        acks="all",
+        security=who,
+        allow_auto_create_topics=False,
+        **_SAME,
+    )
     member: dict[str, Any] = {
         "group_id": place.options.get("group", group),
         "auto_offset_reset": "earliest",
@@ -128,6 +140,9 @@ def kafka(place: Place, group: str) -> Wire:
             body, topic=place.name, key=event.encode(), headers=headers
         ),
         prefix="ce_",
+        knock=lambda: knock_at(address, who, place.name),
+        denials=DENIALS,
+        absences=ABSENCES,
     )
 
 
@@ -136,13 +151,19 @@ def rabbit(place: Place, _group: str) -> Wire:
     without an id of its publisher's has no name: coming twice, it is two tasks."""
     from faststream import AckPolicy
     from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
+    from faststream.security import BaseSecurity
 
-    from workers.bridge.amqp import Sender
+    from workers.bridge.amqp import DENIALS, Sender
 
+    context = place.context()
     broker: Any = RabbitBroker(
-        place.server, default_channel=Channel(prefetch_count=_AT_ONCE), **_SAME
+        place.server,
+        default_channel=Channel(prefetch_count=_AT_ONCE),
+        security=BaseSecurity(context),
+        **_SAME,
     )
-    queue, sender = RabbitQueue(place.name, declare=False), Sender(place.server, place.name)
+    queue = RabbitQueue(place.name, declare=False)
+    sender = Sender(place.server, place.name, context)
 
     def own_id(message: Any) -> str:
         named = message.raw_message.message_id
@@ -156,6 +177,8 @@ def rabbit(place: Place, _group: str) -> Wire:
         prefix="cloudEvents_",
         alive=sender.alive,
         close=sender.close,
+        knock=sender.knock,
+        denials=DENIALS,
     )
 
 
@@ -165,8 +188,10 @@ def redis(place: Place, group: str) -> Wire:
     bridge has left."""
     from faststream import AckPolicy
     from faststream.redis import RedisBroker, StreamSub
+    from faststream.security import BaseSecurity
+    from redis import exceptions as theirs
 
-    broker: Any = RedisBroker(place.server, **_SAME)
+    broker: Any = RedisBroker(place.server, security=BaseSecurity(place.context()), **_SAME)
     unsigned = int(_UNSIGNED * 1000)
     stream = Stream(broker.connect, place.name, place.options.get("group", group), group)
     member: dict[str, Any] = {"group": stream.group, "consumer": group}
@@ -189,6 +214,9 @@ def redis(place: Place, group: str) -> Wire:
         prefix="ce-",
         give_back=lambda message: stream.idle(message, unsigned),
         sign=lambda message: stream.idle(message, 0),
+        knock=stream.ping,
+        denials=(theirs.AuthenticationError, theirs.AuthorizationError, theirs.NoPermissionError),
+        absences=(theirs.ConnectionError, theirs.TimeoutError),
     )
 
 
@@ -197,6 +225,7 @@ WIRES: Mapping[str, Callable[[Place, str], Wire]] = MappingProxyType(
         "nats": nats,
         "tls": nats,
         "kafka": kafka,
+        "kafkas": kafka,
         "amqp": rabbit,
         "amqps": rabbit,
         "redis": redis,
