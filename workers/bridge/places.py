@@ -37,6 +37,9 @@ _OPTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 SCHEMES = tuple(_OPTIONS)
 """What a place may begin with."""
 
+BRIDGE = "bridge-"
+"""How the group of a bridge begins."""
+
 _TLS = ("tls", "kafkas", "amqps", "rediss")
 
 _NO_NAME = re.compile(r"[^a-z0-9]+")
@@ -99,7 +102,7 @@ def crossing(source: str, target: str, name: str | None = None, *, tasks: bool =
     place = place_of(source if inward else target)
     topic = publishable(target) if inward else check_pattern(source)
     group = (
-        check_group(f"bridge-{name}")
+        check_group(BRIDGE + name)
         if name
         else _group(place, topic, "in" if inward else "tasks" if tasks else "ends")
     )
@@ -109,7 +112,7 @@ def crossing(source: str, target: str, name: str | None = None, *, tasks: bool =
 def _group(place: Place, topic: str, what: str) -> str:
     """The same name at every start, another one for everything else that is joined."""
     digest = hashlib.sha256(f"{what}\n{place.shown}\n{topic}".encode()).hexdigest()
-    return f"bridge-{_NO_NAME.sub('-', topic.lower()).strip('-')[:40]}-{digest[:8]}"
+    return f"{BRIDGE}{_NO_NAME.sub('-', topic.lower()).strip('-')[:40]}-{digest[:8]}"
 
 
 def place_of(url: str) -> Place:

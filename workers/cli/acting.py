@@ -27,7 +27,8 @@ _ERRORS_SHOWN = 5
 class Order:
     """What to do with each letter: its name, what is said of it afterwards, the deed. `options`
     are those a person has to type again to go on; `guard`: letters replayed often are refused;
-    `asks`: a person is asked before many are done."""
+    `asks`: a person is asked before many are done; `waits`: afterwards they wait for whoever
+    works on their group."""
 
     name: str
     done: str
@@ -37,6 +38,7 @@ class Order:
     options: str = ""
     guard: bool = False
     asks: bool = False
+    waits: bool = False
 
 
 def do_with(
@@ -65,9 +67,22 @@ def do_with(
             resume = "" if tasks else f" {choice.until(began).options()}"
             raise _interrupted(tally, order, resume)
         teller.sum_up(tally, many=not tasks)
+        if order.waits and tally.done and not given.json:
+            await _tell_who_waits(bus, found)
         return teller.code
 
     return with_bus(given, run)
+
+
+async def _tell_who_waits(bus: "Bus", found: "Sequence[DeadLetter]") -> None:
+    """Only a bridge of the same name takes back what was refused by one."""
+    from workers.bridge.places import BRIDGE
+    from workers.fleet.presence import present
+
+    groups = {letter.group for letter in found if letter.group.startswith(BRIDGE)}
+    working = {one.role for one in await present(bus.store)} if groups else set()
+    for group in sorted(groups - working):
+        output.note(f"{group} does not run: what it is given back waits until it does")
 
 
 async def _none(bus: "Bus", choice: Choice) -> "list[DeadLetter]":

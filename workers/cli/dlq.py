@@ -161,7 +161,9 @@ def replay(
 
     pace = parse_rate(rate) if rate is not None else None
     options = " --force" * force + (f" --rate {rate}" if rate else "")
-    order = Order("replay", "replayed", act, rate=pace, options=options, guard=not force)
+    order = Order(
+        "replay", "replayed", act, rate=pace, options=options, guard=not force, waits=True
+    )
     return do_with(Given.of(ctx), tasks or [], choice, order, dry_run=dry_run)
 
 
