@@ -4,9 +4,7 @@ The foreign broker is told only afterwards, so that a message is never lost. Wha
 one task: its key is what the CloudEvent or the foreign broker calls it.
 """
 
-import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
@@ -17,10 +15,11 @@ from contracts.clock import Clock
 from contracts.errors import MusterError
 from contracts.outcomes import Reason
 from workers.bridge.errors import NotFit
-from workers.bridge.holding import all_of, held, pulled, staying
+from workers.bridge.holding import Group
 from workers.bridge.letters import arrived_of, letter_of
 from workers.bridge.messages import Arrived, Incoming, read
 from workers.bridge.places import Crossing
+from workers.bridge.showing import Counts
 from workers.fleet.client import FleetClient
 from workers.sdk.errors import InvalidPayload
 
@@ -53,19 +52,23 @@ class Inward:
         self._clock = clock
         self._fleet = fleet
         self._check = check
-        self._lease = lease
         self._patience = patience
-        self._stopping = asyncio.Event()
+        self.group = Group(self._bus, crossing.group, (), clock, lease)
         self.published = 0
         self.refused = 0
 
     async def bind(self) -> None:
         """Be reachable for dead letters that come back."""
-        await self._bus.join(self._crossing.group, ())
+        await self.group.bind()
 
     def stop(self) -> None:
         """What cannot be published at once is left to the foreign broker from now on."""
-        self._stopping.set()
+        self.group.stop()
+
+    @property
+    def counts(self) -> Counts:
+        """What it has done."""
+        return Counts(done=self.published, refused=self.refused)
 
     async def take(self, arrived: Arrived) -> bool:
         """Whether the foreign broker may forget `arrived`: it is a task or a dead letter, safe on
@@ -74,19 +77,7 @@ class Inward:
 
     async def run(self) -> None:
         """Take back what is replayed from the dead letters, until stopped."""
-        async with staying(self._bus, self._crossing.group, (), self._clock):
-            await self._run()
-
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                found = await pulled(self._bus, self._crossing.group, self._stopping)
-                async with held(self._bus, found, self._lease, self._clock):
-                    await all_of(map(self._take_back, found))
-            except Unroutable:  # somebody has retired the group
-                await self.bind()
-            except BusError:
-                await self._clock.sleep(_AGAIN)
+        await self.group.run(self._take_back)
 
     async def _take_back(self, delivery: Delivery) -> None:
         arrived = arrived_of(delivery.message)
@@ -116,7 +107,7 @@ class Inward:
                     reason = Reason.REJECTED if isinstance(error, BusError) else Reason.INVALID
                     return await self._bury(arrived, back, reason, str(error))
                 _log.warning("waits for the bus", error=str(error))
-            if await self._stopped_after(_AGAIN):
+            if await self.group.stopped_after(_AGAIN):
                 return False
 
     async def _publish(self, arrived: Arrived) -> None:
@@ -150,18 +141,12 @@ class Inward:
             try:
                 await self._bus.dead.put(letter)
             except Unreachable:
-                if await self._stopped_after(_AGAIN):
+                if await self.group.stopped_after(_AGAIN):
                     return False
                 continue
             self.refused += 1
             _log.warning("refused", dead_letter=letter.id, reason=reason.value, error=error)
             return True
-
-    async def _stopped_after(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        return self._stopping.is_set()
 
 
 def refuses_nothing(_payload: object) -> None:

@@ -4,9 +4,7 @@ Each leaves at least once: the fleet forgets it when the foreign broker has answ
 event is the same each time.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Protocol
 
@@ -15,17 +13,17 @@ import structlog
 from bus.backend import Delivery, Message
 from bus.bus import Bus
 from bus.deadletters import DeadLetter
-from bus.errors import BusError, Unroutable
 from bus.replays import replays_in
 from contracts.clock import Clock
 from contracts.errors import DecodeError
 from contracts.ids import content_id
 from contracts.outcomes import Reason
 from contracts.topics import EVENTS
-from workers.bridge.holding import all_of, held, pulled, staying
+from workers.bridge.holding import Group
 from workers.bridge.leaving import ended, task_out
 from workers.bridge.messages import Leaving
 from workers.bridge.places import Crossing
+from workers.bridge.showing import Counts
 
 REFUSALS = 5
 """Times a broker that is there refuses one message before it is a dead letter."""
@@ -76,36 +74,28 @@ class Outward:
         self._clock = clock
         self._fleet = fleet
         self._tasks = tasks
-        self._patterns = [crossing.topic] if tasks else [EVENTS]
-        self._lease = lease
-        self._stopping = asyncio.Event()
+        self.group = Group(
+            bus, crossing.group, [crossing.topic] if tasks else [EVENTS], clock, lease
+        )
         self.sent = 0
         self.refused = 0
 
     async def bind(self) -> None:
         """From now on everything is kept for the bridge, whether or not it runs."""
-        await self._bus.join(self._crossing.group, self._patterns)
+        await self.group.bind()
 
     def stop(self) -> None:
         """Finish what is being sent, and give back the rest."""
-        self._stopping.set()
+        self.group.stop()
+
+    @property
+    def counts(self) -> Counts:
+        """What it has done."""
+        return Counts(done=self.sent, refused=self.refused)
 
     async def run(self) -> None:
         """Send until stopped."""
-        async with staying(self._bus, self._crossing.group, self._patterns, self._clock):
-            await self._run()
-
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                found = await pulled(self._bus, self._crossing.group, self._stopping)
-                async with held(self._bus, found, self._lease, self._clock):
-                    await all_of(map(self._send_all, found))
-            except Unroutable:  # somebody has retired the group
-                await self.bind()
-            except BusError as error:
-                _log.warning("waits for the bus", error=str(error))
-                await self._clock.sleep(_FIRST_WAIT)
+        await self.group.run(self._send_all)
 
     async def _send_all(self, delivery: Delivery) -> None:
         try:
@@ -142,7 +132,7 @@ class Outward:
             else:
                 self.sent += 1
                 return True
-            if await _stopped_after(self._stopping.wait, wait):
+            if await self.group.stopped_after(wait):
                 return False
             wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -165,11 +155,3 @@ class Outward:
         await self._bus.dead.put(letter)
         self.refused += 1
         return True
-
-
-async def _stopped_after(stopped: Callable[[], Awaitable[object]], seconds: float) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stopped()
-            return True
-    return False

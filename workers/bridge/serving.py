@@ -2,37 +2,39 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
-from workers.bridge.foreign import Foreign
-from workers.bridge.inward import Inward
-from workers.bridge.outward import Outward
+from workers.bridge.foreign import Foreign, Take
+from workers.bridge.showing import Bridge
+from workers.fleet.presence import Presence
 
 
-async def serve_inward(inward: Inward, foreign: Foreign, ready: Callable[[], None]) -> None:
-    """Take what arrives until asked to stop. Raises as `Foreign.start` and `Inward.bind`."""
-    await inward.bind()
-    await foreign.start(inward.take)
+async def serve(
+    bridge: Bridge, foreign: Foreign, shown: Presence, take: Take | None = None
+) -> None:
+    """Run `bridge` until asked to stop; what arrives at `foreign` goes to `take`. Raises as
+    `Bridge.bind` and `Foreign.start`."""
+    await bridge.bind()
+    await foreign.start(take)
+    async with _seen(shown):
+        try:
+            with _ended_by_signal(bridge.stop):
+                await bridge.run()
+        finally:
+            bridge.stop()
+            await foreign.stop()
+
+
+@asynccontextmanager
+async def _seen(shown: Presence) -> AsyncIterator[None]:
+    """Others see it inside the block."""
+    showing = asyncio.create_task(shown.run())
     try:
-        with _ended_by_signal(inward.stop):
-            ready()
-            await inward.run()
+        yield
     finally:
-        inward.stop()
-        await foreign.stop()
-
-
-async def serve_outward(outward: Outward, foreign: Foreign, ready: Callable[[], None]) -> None:
-    """Send what leaves until asked to stop. Raises as `Foreign.start` and `Outward.bind`."""
-    await outward.bind()
-    await foreign.start()
-    try:
-        with _ended_by_signal(outward.stop):
-            ready()
-            await outward.run()
-    finally:
-        await foreign.stop()
+        shown.stop()
+        await showing
 
 
 @contextmanager

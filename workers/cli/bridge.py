@@ -72,7 +72,8 @@ async def _run(loaded: "Loaded", found: "Crossing", foreign: "Foreign", *, tasks
 async def _inward(loaded: "Loaded", found: "Crossing", foreign: "Foreign", bus: "Bus") -> None:
     from contracts.clock import SystemClock
     from workers.bridge.inward import Inward, check_by
-    from workers.bridge.serving import serve_inward
+    from workers.bridge.serving import serve
+    from workers.bridge.showing import shown_as
     from workers.fleet.client import FleetClient
 
     clock, fleet = SystemClock(), loaded.settings.fleet
@@ -84,9 +85,9 @@ async def _inward(loaded: "Loaded", found: "Crossing", foreign: "Foreign", bus: 
         check=check_by(_readers(loaded, found.topic)),
         lease=fleet.lease,
     )
-    await serve_inward(
-        inward, foreign, lambda: _ready(found, f"{found.place.shown} → {found.topic}")
-    )
+    told = f"{found.place.shown} → {found.topic}"
+    shown = shown_as(inward, bus, clock, lambda: _ready(found, told))
+    await serve(inward, foreign, shown, inward.take)
     output.note(f"{inward.published} published, {inward.refused} dead letters")
 
 
@@ -95,15 +96,13 @@ async def _outward(
 ) -> None:
     from contracts.clock import SystemClock
     from workers.bridge.outward import Outward
-    from workers.bridge.serving import serve_outward
+    from workers.bridge.serving import serve
+    from workers.bridge.showing import shown_as
 
-    fleet = loaded.settings.fleet
-    outward = Outward(
-        found, bus, foreign, SystemClock(), fleet=fleet.name, tasks=tasks, lease=fleet.lease
-    )
-    what = "tasks" if tasks else "ends"
-    told = f"{what} of {found.topic} → {found.place.shown}"
-    await serve_outward(outward, foreign, lambda: _ready(found, told))
+    clock, fleet = SystemClock(), loaded.settings.fleet
+    outward = Outward(found, bus, foreign, clock, fleet=fleet.name, tasks=tasks, lease=fleet.lease)
+    told = f"{'tasks' if tasks else 'ends'} of {found.topic} → {found.place.shown}"
+    await serve(outward, foreign, shown_as(outward, bus, clock, lambda: _ready(found, told)))
     output.note(f"{outward.sent} sent, {outward.refused} dead letters")
 
 
