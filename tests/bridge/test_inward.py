@@ -8,9 +8,9 @@ from bus.backend import MAX_BODY
 from bus.backends.memory import MemoryBroker
 from bus.bus import Bus
 from bus.deadletters import DeadLetter
-from contracts.clock import SystemClock
+from contracts.clock import ManualClock, SystemClock
 from contracts.outcomes import Reason
-from workers.bridge.inward import Inward, check_by, refuses_nothing
+from workers.bridge.inward import Absence, Inward, check_by, refuses_nothing
 from workers.bridge.messages import Arrived
 from workers.bridge.places import crossing
 from workers.fleet.client import FleetClient
@@ -147,6 +147,27 @@ async def test_a_topic_without_a_role_is_waited_for_and_then_given_up() -> None:
     async with room(group="", patience=0.0) as (inward, bus):
         assert await inward.take(arrived())
         assert (await letters(bus))[0].reason is Reason.REJECTED
+
+
+async def test_those_behind_one_that_waited_in_vain_wait_no_longer_than_it() -> None:
+    """Until there is a role, or nobody has asked for a while."""
+    clock = ManualClock(1000.0)
+    absence = Absence(clock, 60.0)
+    assert await told(absence, clock, 60) == [False] * 60
+    assert await told(absence, clock, 30) == [True] * 30
+    absence.over()
+    assert await told(absence, clock, 61) == [*[False] * 60, True]
+    await clock.advance(60.0)
+    assert not absence.too_long()
+
+
+async def told(absence: Absence, clock: ManualClock, seconds: int) -> list[bool]:
+    """Whether it is too long, asked once a second."""
+    found: list[bool] = []
+    for _ in range(seconds):
+        found.append(absence.too_long())
+        await clock.advance(1.0)
+    return found
 
 
 async def test_what_waits_when_the_bridge_stops_is_left_to_the_foreign_broker() -> None:

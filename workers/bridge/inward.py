@@ -52,7 +52,7 @@ class Inward:
         self._clock = clock
         self._fleet = fleet
         self._check = check
-        self._patience = patience
+        self._absence = Absence(clock, patience)
         self.group = Group(self._bus, crossing.group, (), clock, lease)
         self.published = 0
         self.refused = 0
@@ -93,14 +93,14 @@ class Inward:
             await self._bus.hand_back(delivery, None)
 
     async def _take(self, arrived: Arrived, back: Delivery | None) -> bool:
-        began = self._clock.monotonic()
         while True:
             try:
                 await self._publish(arrived)
                 self.published += 1
+                self._absence.over()
                 return True
             except Unroutable as error:
-                if self._clock.monotonic() - began > self._patience:
+                if self._absence.too_long():
                     return await self._bury(arrived, back, Reason.REJECTED, str(error))
             except MusterError as error:
                 if not error.retryable:
@@ -147,6 +147,30 @@ class Inward:
             self.refused += 1
             _log.warning("refused", dead_letter=letter.id, reason=reason.value, error=error)
             return True
+
+
+class Absence:
+    """How long the topic has had no role. Each message that waits notes that it has none; those
+    that come after `patience` seconds of it wait no more, unless nobody has asked for as long: the
+    role may have come and gone meanwhile."""
+
+    def __init__(self, clock: Clock, patience: float) -> None:
+        self._clock = clock
+        self._patience = patience
+        self._since: float | None = None
+        self._noted = 0.0
+
+    def over(self) -> None:
+        """There is a role."""
+        self._since = None
+
+    def too_long(self) -> bool:
+        """There is none now: whether that is so for longer than one waits."""
+        now = self._clock.monotonic()
+        if self._since is None or now - self._noted > max(self._patience, 2 * _AGAIN):
+            self._since = now
+        self._noted = now
+        return now - self._since >= self._patience
 
 
 def refuses_nothing(_payload: object) -> None:
