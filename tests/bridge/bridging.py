@@ -13,8 +13,8 @@ SECONDS = 20.0
 
 
 @contextmanager
-def bridged(muster: Muster, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """The command, until the block ends; then it drains and says what it has done."""
+def begun(muster: Muster, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command, once it says that it runs; killed if it does when the block ends."""
     with muster.start("bridge", *arguments) as process:
         said: list[str] = []
         try:
@@ -27,7 +27,19 @@ def bridged(muster: Muster, *arguments: str) -> Iterator["subprocess.Popen[str]"
                 pytest.fail(f"the bridge ended at once: {''.join(said)}")
             yield process
         finally:
+            process.kill()
+
+
+@contextmanager
+def bridged(muster: Muster, *arguments: str) -> Iterator[list[str]]:
+    """The command, until the block ends; then it drains and says what it has done, which stands in
+    the list afterwards."""
+    told: list[str] = []
+    with begun(muster, *arguments) as process:
+        try:
+            yield told
+        finally:
             process.send_signal(signal.SIGTERM)
-            said.append(process.communicate(timeout=SECONDS)[1])
-        assert process.returncode == 0, said
-        assert "dead letters" in said[-1]
+            told += process.communicate(timeout=SECONDS)[1].splitlines()
+        assert process.returncode == 0, told
+        assert "dead letters" in told[-1]

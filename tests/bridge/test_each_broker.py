@@ -79,9 +79,9 @@ async def pulled(bus: Bus, wait: float) -> list[Delivery]:
     return found
 
 
-async def until_left(place: Outside, group: str, wanted: int) -> None:
+async def until_left(place: Outside, group: str, wanted: int, seconds: float = SECONDS) -> None:
     """Wait until the broker has so many that nobody has answered for."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while await place.left(group) != wanted:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.05)
 
