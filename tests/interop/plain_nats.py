@@ -1,6 +1,7 @@
 """A program that knows nats-py and docs/brokers/nats.md, and nothing of muster.
 
-Arguments: the server's URL, the fleet, the topic, a payload. Prints the outcome.
+Arguments: the server's URL, the fleet, the topic, a stream of its own and a subject of it where a
+bridge puts events, a payload. Prints the outcome, and the event's type and data.
 """
 
 import asyncio
@@ -10,10 +11,14 @@ import uuid
 from datetime import UTC, datetime
 
 import nats
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+SECONDS = 20
 
 
-async def main(url: str, fleet: str, topic: str, payload: str) -> None:
-    """Publish a task and wait for its end."""
+async def main(url: str, fleet: str, topic: str, stream: str, subject: str, payload: str) -> None:
+    """Publish a task twice, wait for its end, and hear of it."""
     client = await nats.connect(url)
     js = client.jetstream()
     task = reply = str(uuid.uuid4())
@@ -27,20 +32,36 @@ async def main(url: str, fleet: str, topic: str, payload: str) -> None:
         "muster-reply": reply,
         "Nats-Msg-Id": f"{task}/*/0",
     }
-    subject = f"muster.{fleet}.t.normal.0.{topic}"
-    first = await js.publish(subject, payload.encode(), headers=headers)
-    again = await js.publish(subject, payload.encode(), headers=headers)
+    target = f"muster.{fleet}.t.normal.0.{topic}"
+    first = await js.publish(target, payload.encode(), headers=headers)
+    again = await js.publish(target, payload.encode(), headers=headers)
     assert first.stream == f"MUSTER_{fleet}_TASKS"
     assert again.duplicate  # known by its Nats-Msg-Id
 
-    bucket = await js.key_value(f"MUSTER_{fleet}")
-    watcher = await bucket.watch(f"outcome.{reply}.{task}")
-    async with asyncio.timeout(20):
-        async for entry in watcher:
-            if entry is not None and entry.value:
-                print(json.dumps(json.loads(entry.value)))
-                break
+    async with asyncio.timeout(SECONDS):
+        outcome = await end_of(js, f"MUSTER_{fleet}", f"outcome.{reply}.{task}")
+        event = await event_of(js, stream, subject, task)
+    said = {"type": (event.headers or {})["ce-type"], "data": json.loads(event.data)}
+    print(json.dumps({"outcome": outcome, "event": said}))
     await client.close()
+
+
+async def end_of(js: JetStreamContext, bucket: str, key: str) -> object:
+    """The outcome, once it is there."""
+    watcher = await (await js.key_value(bucket)).watch(key)
+    async for entry in watcher:
+        if entry is not None and entry.value:
+            return json.loads(entry.value)
+    raise RuntimeError("the bucket is gone")
+
+
+async def event_of(js: JetStreamContext, stream: str, subject: str, task: str) -> Msg:
+    """The event about this task, once it is there."""
+    reader = await js.subscribe(subject, stream=stream, ordered_consumer=True)
+    while True:
+        event: Msg = await reader.next_msg(SECONDS)
+        if (event.headers or {})["ce-subject"] == task:
+            return event
 
 
 asyncio.run(main(*sys.argv[1:]))

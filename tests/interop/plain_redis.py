@@ -16,13 +16,13 @@ SECONDS = 30
 
 
 async def main(url: str, fleet: str, topic: str, place: str, count: str) -> None:
-    """Publish tasks, then wait for the event and the outcome of each."""
+    """Publish tasks, each twice, then wait for the event and the outcome of each."""
     client: Any = Redis.from_url(url)
     prefix, reply = f"{{muster:{fleet}}}", str(uuid.uuid4())
     heard = client.pubsub()
     await heard.psubscribe(f"{prefix}:kv:outcome/{reply}/*")
     tasks = {str(uuid.uuid4()): number for number in range(int(count))}
-    for task, number in tasks.items():
+    for task, number in [*tasks.items(), *tasks.items()]:
         fields = {"ce-id": task, "ce-type": topic, "ce-source": "/shop/plain"}
         payload = json.dumps({"name": f"number {number}"})
         await client.xadd(f"{prefix}:in", {**fields, "muster-reply": reply, "data": payload})

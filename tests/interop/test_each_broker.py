@@ -42,7 +42,7 @@ async def test_it_publishes_tasks_and_hears_of_their_ends(
     place_name = urlsplit(place.place).path.rpartition("/")[2]
     with worked(broker.url, tmp_path, "greeter", GREETER) as fleet:
         name = fleet.environment["MUSTER_FLEET_NAME"]
-        with bridged(fleet, "--from", "greeter.other", "--to", place.place):
+        with bridged(fleet, "--from", "greeter.other", "--to", place.place) as told:
             arguments = (broker.url, name, "greeter.other", place_name, str(COUNT))
             more = (broker.database or "",) if program == "plain_kafka.py" else ()
             ended = await ran(program, *arguments, *more)
@@ -51,6 +51,7 @@ async def test_it_publishes_tasks_and_hears_of_their_ends(
     said = sorted(each["data"]["text"] for each in ended)
     assert said == [f"Hello, number {number}" for number in range(COUNT)]
     assert again == []
+    assert told[-1] == f"{COUNT} sent, 0 dead letters"  # each ran once
 
 
 async def ran_out(fleet: Muster) -> list[str]:

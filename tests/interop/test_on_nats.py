@@ -1,11 +1,11 @@
-"""Programs that know only the documented layout on NATS publish tasks and get their ends."""
+"""Programs that know only the documented layout on NATS publish tasks and hear of their ends."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
-import nats
 import pytest
 
 from tests.bridge.bridging import bridged
+from tests.bridge.outside import Outside, outside
 from tests.cli.running import GREETER, Muster, worked
 from tests.interop.running import ran
 from tests.servers import NatsServer
@@ -21,31 +21,44 @@ def fleet(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> 
         yield muster
 
 
-async def test_a_plain_client_publishes_a_task_and_reads_its_outcome(
-    fleet: Muster, nats_server: NatsServer
+@pytest.fixture
+async def place(nats_server: NatsServer) -> AsyncIterator[Outside]:
+    """A stream of somebody else's."""
+    async with outside(nats_server.url) as made:
+        yield made
+
+
+async def test_a_plain_client_publishes_a_task_reads_its_outcome_and_hears_of_its_end(
+    fleet: Muster, nats_server: NatsServer, place: Outside
 ) -> None:
     name = fleet.environment["MUSTER_FLEET_NAME"]
-    arguments = (nats_server.url, name, "greeter.plain")
-    ended = await ran("plain_nats.py", *arguments, '{"name": "Ada"}')
-    assert (ended["status"], ended["value"]) == ("succeeded", {"text": "Hello, Ada"})
-    ended = await ran("plain_nats.py", *arguments, '{"name": "nobody"}')
-    assert (ended["status"], ended["reason"]) == ("failed", "rejected")
-    ended = await ran("plain_nats.py", *arguments, '{"no": "name"}')
-    assert (ended["status"], ended["reason"]) == ("failed", "invalid")
+    own = (place.name, f"{place.name}.new")
+    arguments = ("plain_nats.py", nats_server.url, name, "greeter.plain", *own)
+    with bridged(fleet, "--from", "greeter.plain", "--to", place.place) as told:
+        done, refused, unfit = [
+            await ran(*arguments, payload)
+            for payload in ('{"name": "Ada"}', '{"name": "nobody"}', '{"no": "name"}')
+        ]
+    assert (done["outcome"]["status"], done["outcome"]["value"]) == (
+        "succeeded",
+        {"text": "Hello, Ada"},
+    )
+    assert done["event"] == {"type": "muster.task.succeeded", "data": {"text": "Hello, Ada"}}
+    for ended, reason in ((refused, "rejected"), (unfit, "invalid")):
+        assert (ended["outcome"]["status"], ended["outcome"]["reason"]) == ("failed", reason)
+        assert ended["event"]["type"] == "muster.task.failed"
+        assert ended["event"]["data"]["reason"] == reason
+    assert told[-1] == "3 sent, 0 dead letters"  # each ran once
 
 
 async def test_a_faststream_application_publishes_tasks_and_hears_of_their_ends(
-    fleet: Muster, nats_server: NatsServer
+    fleet: Muster, nats_server: NatsServer, place: Outside
 ) -> None:
-    client = await nats.connect(nats_server.url)
     name = fleet.environment["MUSTER_FLEET_NAME"]
-    stream = f"SHOP-{name}"
-    await client.jetstream().add_stream(name=stream, subjects=[f"{stream}.>"])
-    target = f"{nats_server.url}/{stream}.ended?stream={stream}"
-    with bridged(fleet, "--from", "greeter.app", "--to", target):
-        arguments = (nats_server.url, name, "greeter.app", stream, f"{stream}.ended", "5")
-        ended = await ran("faststream_nats.py", *arguments)
+    with bridged(fleet, "--from", "greeter.app", "--to", place.place) as told:
+        own = (place.name, f"{place.name}.new")
+        ended = await ran("faststream_nats.py", nats_server.url, name, "greeter.app", *own, "5")
     assert {each["type"] for each in ended} == {"muster.task.succeeded"}
     said = {f"Hello, number {number}" for number in range(5)}
     assert {each["data"]["text"] for each in ended} == said
-    await client.close()
+    assert told[-1] == "5 sent, 0 dead letters"
