@@ -14,6 +14,7 @@ from tests.bridge.test_outward import bridge, event
 from tests.redis_server import RedisServer
 from workers.bridge.foreign import Foreign
 from workers.bridge.inward import Inward, refuses_nothing
+from workers.bridge.messages import Arrived
 from workers.bridge.places import crossing
 from workers.fleet.client import FleetClient
 from workers.testing.process import connect
@@ -59,6 +60,28 @@ async def test_entries_become_tasks_and_are_acknowledged(
     inward.stop()
     await foreign.stop()
     await bus.close()
+
+
+async def test_a_long_stream_is_taken_in_parts(redis_server: RedisServer, outside: Any) -> None:
+    """What lies in a bridge that waits is given to nobody else for a while, and takes memory."""
+    stream = f"orders-{secrets.token_hex(4)}"
+    found = crossing(f"{redis_server.url}/{stream}", "a.order", "test")
+    taken, going_on = asyncio.Event(), asyncio.Event()
+
+    async def take(_: Arrived) -> bool:
+        taken.set()
+        return await going_on.wait()
+
+    await outside.xgroup_create(stream, found.group, id="0", mkstream=True)
+    for _ in range(500):
+        await outside.xadd(stream, {"data": "1"})
+    foreign = Foreign(found.place, found.group)
+    await foreign.start(take)
+    async with asyncio.timeout(SECONDS):
+        await taken.wait()
+    assert (await outside.xpending(stream, found.group))["pending"] == 200
+    going_on.set()
+    await foreign.stop()
 
 
 async def test_ends_of_tasks_become_entries(redis_server: RedisServer, outside: Any) -> None:

@@ -197,7 +197,7 @@ def redis(place: Place, group: str) -> Wire:
     member: dict[str, Any] = {"group": stream.group, "consumer": group}
 
     def subscribe() -> list[Any]:
-        new = StreamSub(place.name, last_id=">", **member)
+        new = StreamSub(place.name, last_id=">", max_records=_AT_ONCE, **member)
         left = StreamSub(place.name, min_idle_time=unsigned, **member)
         how: dict[str, Any] = {"ack_policy": AckPolicy.MANUAL, "no_reply": True}
         return [broker.subscriber(stream=each, **how) for each in (new, left)]
