@@ -58,6 +58,11 @@ def security(address: Address, context: ssl.SSLContext | None) -> BaseSecurity:
     return found
 
 
+def servers(address: Address) -> list[str]:
+    """As the client takes them."""
+    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in address.hosts]
+
+
 async def knock_at(address: Address, who: BaseSecurity, topic: str) -> None:
     """Return when one of the brokers has let us in and knows `topic`. Raises what the client does;
     its own start only says that it could not."""

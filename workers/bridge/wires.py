@@ -109,13 +109,13 @@ def kafka(place: Place, group: str) -> Wire:
     from faststream import AckPolicy
     from faststream.kafka import KafkaBroker
 
-    from workers.bridge.kafka import ABSENCES, DENIALS, knock_at, security
+    from workers.bridge.kafka import ABSENCES, DENIALS, knock_at, security, servers
 
     login = place.options.get("login")
     address = parsed(f"{place.server}?login={login}" if login else place.server)
     who = security(address, place.context())
     broker: Any = KafkaBroker(
-        [f"{host}:{port}" for host, port in address.hosts],
+        servers(address),
         acks="all",
         security=who,
         allow_auto_create_topics=False,

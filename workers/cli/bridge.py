@@ -35,7 +35,8 @@ def bridge(
     """Move messages between a topic and a subject, topic, queue or stream outside.
 
     One end is a topic, the other a URL: nats://HOST:PORT/SUBJECT?stream=NAME,
-    kafka://HOST:PORT/TOPIC, amqp://HOST:PORT/QUEUE, redis://HOST:PORT/STREAM. In: JSON and
+    kafka://HOST:PORT/TOPIC, amqp://HOST:PORT/QUEUE, redis://HOST:PORT/STREAM; USER:PASSWORD@ may
+    stand before the host, and tls://, kafkas://, amqps:// and rediss:// are encrypted. In: JSON and
     CloudEvents become tasks; what does not fit is a dead letter of the bridge. Out: how the tasks
     of a topic ended leaves as CloudEvents, at least once. Runs until Ctrl-C or SIGTERM.
     """
