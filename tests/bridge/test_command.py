@@ -3,9 +3,11 @@
 import asyncio
 import json
 import secrets
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,12 +113,12 @@ async def test_bridges_that_are_killed_lose_nothing_and_double_no_task(
         await bus.bind("taker", ["orders.#"])
         for number in range(COUNT):
             await shop.put(json.dumps(number).encode())
-        with begun(muster, *out) as second, begun(muster, *into) as first:
+        async with aside(begun(muster, *out)) as second, aside(begun(muster, *into)) as first:
             found = await taken(bus, 1)
             first.kill()
             await back.heard(1)
             second.kill()
-        with bridged(muster, *out), bridged(muster, *into):
+        async with aside(bridged(muster, *out)), aside(bridged(muster, *into)):
             found += await taken(bus, COUNT - len(found))
             left = await until_heard(back, {each.message.id for each in found})
             await until_left(shop, "bridge-in", 0, TAKEN_OVER)
@@ -124,6 +126,16 @@ async def test_bridges_that_are_killed_lose_nothing_and_double_no_task(
         assert await shop.left("bridge-in") == 0
     assert sorted(json.loads(each.message.body) for each in found) == list(range(COUNT))
     assert set(left) == set(range(COUNT))
+
+
+@asynccontextmanager
+async def aside(context: AbstractContextManager[Any]) -> AsyncIterator[Any]:
+    """What waits when it begins and ends, in a thread: our connections give signs of life."""
+    made = await asyncio.to_thread(context.__enter__)
+    try:
+        yield made
+    finally:
+        await asyncio.to_thread(context.__exit__, *sys.exc_info())
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A bridge to and from streams of a real Redis, of somebody else's."""
+"""A bridge from streams of a real Redis: what only those have."""
 
 import asyncio
 import secrets
@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 
 from bus.backends.memory import MemoryBroker
 from contracts.clock import SystemClock
-from tests.bridge.test_outward import bridge, event
 from tests.redis_server import RedisServer
 from workers.bridge.foreign import Foreign
 from workers.bridge.inward import Inward, refuses_nothing
@@ -82,13 +81,3 @@ async def test_a_long_stream_is_taken_in_parts(redis_server: RedisServer, outsid
     assert (await outside.xpending(stream, found.group))["pending"] == 200
     going_on.set()
     await foreign.stop()
-
-
-async def test_ends_of_tasks_become_entries(redis_server: RedisServer, outside: Any) -> None:
-    stream = f"ended-{secrets.token_hex(4)}"
-    async with bridge(f"{redis_server.url}/{stream}") as (_, bus, _found):
-        bus.tell(event(1))
-        ((_, entries),) = await outside.xread({stream: "0"}, block=int(SECONDS * 1000))
-    ((_, fields),) = entries
-    assert (fields[b"data"], fields[b"ce-subject"]) == (b'{"number": 1}', b"t1")
-    assert fields[b"ce-type"] == b"muster.task.succeeded"

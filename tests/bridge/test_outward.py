@@ -128,21 +128,6 @@ async def test_tasks_leave_as_they_are_in_structured_mode(nats_server: NatsServe
         assert (told["data"], told["musterfleet"]) == ({"text": "ä"}, "demo")
 
 
-async def test_what_is_told_while_the_other_broker_is_away_leaves_when_it_is_back(
-    own_nats: Callable[[], NatsServer],
-) -> None:
-    server = own_nats()
-    async with subject_of(server) as (place, heard), bridge(place) as (outward, bus, found):
-        bus.tell(event(1))
-        await heard(1)
-        server.kill()
-        bus.tell(event(2))
-        server.start()
-        assert {each.headers["ce-subject"] for each in await heard(2)} == {"t1", "t2"}
-        assert [letter async for letter in bus.dead.all(found.group)] == []
-        assert outward.refused == 0
-
-
 async def test_what_the_other_broker_refuses_is_a_dead_letter_that_can_be_replayed(
     nats_server: NatsServer,
 ) -> None:
