@@ -126,6 +126,7 @@ class OnRabbit:
     def __init__(self, url: str, channel: Any) -> None:
         self.name = f"orders-{secrets.token_hex(4)}"
         self._channel = channel
+        self._taken: list[Told] = []
         self.place = f"{url.rstrip('/')}/{self.name}"
 
     async def begin(self, _group: str) -> None:
@@ -146,16 +147,15 @@ class OnRabbit:
         await self._channel.default_exchange.publish(message, routing_key=self.name)
 
     async def heard(self, count: int) -> list[Told]:
-        """See `Outside`."""
+        """See `Outside`; a queue gives each once, so that they are kept here."""
         queue = await self._channel.get_queue(self.name)
-        found: list[Told] = []
         async with queue.iterator() as messages:
-            async for each in messages:
+            while len(self._taken) < count:
+                each = await anext(messages)
                 await each.ack()
-                found.append(_told({**each.headers, "content-type": each.content_type}, each.body))
-                if len(found) == count:
-                    break
-        return found
+                headers = {**each.headers, "content-type": each.content_type}
+                self._taken.append(_told(headers, each.body))
+        return self._taken[:count]
 
     async def left(self, _group: str) -> int:
         """See `Outside`: what is in somebody's hands is not counted by RabbitMQ for clients, so

@@ -21,6 +21,9 @@ from workers.bridge.wires import WIRES
 CONNECT = 5.0
 """Seconds a foreign broker is given to take us in."""
 
+START = 30.0
+"""Seconds for all clients to begin where it has: three of Kafka, with a group to be found."""
+
 PING = 2.0
 
 STOP = 15.0
@@ -46,10 +49,9 @@ class Foreign:
             for subscriber in self._wire.subscribe():
                 subscriber(self._handler(take))
         try:
-            if self._wire.knock is not None:
-                async with asyncio.timeout(CONNECT):
-                    await self._wire.knock()
             async with asyncio.timeout(CONNECT):
+                await self._wire.knock()
+            async with asyncio.timeout(START):
                 await self._wire.broker.start()
         except Exception as error:
             await self.stop()

@@ -22,7 +22,9 @@ class Wire:
     message at once. `sign`: say that it is still worked on, where the broker wants to know.
     `alive`: whether the broker takes what is sent, where `broker` does not know; `close`: let go of
     what is not the `broker`'s. `abandon` closes what `broker.stop` left open because the server is
-    away.
+    away. `knock` connects once, before `broker` does, which would not tell why it is not let in, or
+    try for ever; `denials` are the client's errors of a refused login or permission, `absences`
+    those of a server that is away, beside `OSError`.
     """
 
     broker: Any
@@ -30,11 +32,11 @@ class Wire:
     read: Callable[[Any], Arrived]
     send: Callable[[dict[str, str], bytes, str], Awaitable[object]]
     prefix: str
+    knock: Callable[[], Awaitable[object]]
     give_back: Callable[[Any], Awaitable[object]] = _nack
     sign: Callable[[Any], Awaitable[object]] | None = None
     alive: Callable[[], Awaitable[bool]] | None = None
     close: Callable[[], Awaitable[object]] | None = None
     abandon: Callable[[], Awaitable[object]] | None = None
-    knock: Callable[[], Awaitable[object]] | None = None
     denials: tuple[type[Exception], ...] = ()
     absences: tuple[type[Exception], ...] = ()
