@@ -77,21 +77,17 @@ class PostgresKeyValue:
     async def watch(self, prefix: str) -> AsyncIterator[Change]:
         """See `KeyValue.watch`."""
         self._check_open()
-        async with aclosing(self._watching.follow(prefix, None)) as changes:
+        async with aclosing(self._watching.follow(prefix)) as changes:
             async for change in changes:
                 if not isinstance(change, Current):
                     yield change
 
     async def follow(
-        self,
-        prefix: str,
-        *,
-        every: float,
-        wish: Wish | None = None,  # noqa: ARG002 - the beats of all processes are told anyway
+        self, prefix: str, *, every: float, wish: Wish | None = None
     ) -> AsyncIterator[Change | Current]:
         """See `KeyValue.follow`."""
         self._check_open()
-        async with aclosing(self._watching.follow(prefix, every)) as changes:
+        async with aclosing(self._watching.follow(prefix, every, wish)) as changes:
             async for change in changes:
                 yield change
 

@@ -1,7 +1,8 @@
 """Watching entries of the bus database: a snapshot, then what notices tell.
 
 Whoever watches an entry that expires asks the database at its time to remove what is late, which
-is told to all who watch. Nothing is asked while nothing expires.
+is told to all who watch. Nothing is asked while nothing expires and nobody needs to know how
+current that is.
 """
 
 import random
@@ -15,7 +16,7 @@ from bus.database.database import BusDatabase
 from bus.database.ear import Ear, Listener
 from bus.errors import Closed, Unreachable
 from bus.keyvalue.postgres_statements import ALL, EXPIRE, GET, Notice, bounds, channel_of, notice_of
-from bus.keyvalue.protocol import Change, Current, Entry, Removed, Snapshot, Written
+from bus.keyvalue.protocol import Change, Current, Entry, Removed, Snapshot, Wish, Written
 from bus.waking import new_bell, ring, rung
 from contracts.clock import Clock
 
@@ -47,11 +48,13 @@ class Watching:
         for feed in self._feeds:
             feed.wake()
 
-    async def follow(self, prefix: str, every: float | None) -> AsyncGenerator[Change | Current]:
-        """Changes under `prefix`, and how current they are unless `every` is None."""
+    async def follow(
+        self, prefix: str, every: float = inf, wish: Wish | None = None
+    ) -> AsyncGenerator[Change | Current]:
+        """Changes under `prefix`, and how current they are, unless `every` is infinite."""
         tries, rng = 0, random.Random()
         while True:
-            feed = _Feed(self, prefix, every)
+            feed = _Feed(self, prefix, every, wish)
             self._feeds.add(feed)
             try:
                 async for change in feed.changes():
@@ -68,10 +71,12 @@ class Watching:
 class _Feed:
     """What one watch has not been told yet, between two losses of the connection."""
 
-    def __init__(self, home: Watching, prefix: str, every: float | None) -> None:
+    def __init__(self, home: Watching, prefix: str, every: float, wish: Wish | None) -> None:
         self._home = home
         self._prefix = prefix
         self._every = every
+        self._wish = wish
+        self._due = inf
         self._notices: deque[Notice] = deque()
         self._known: dict[str, int] = {}
         self._ends: dict[str, float] = {}
@@ -79,6 +84,8 @@ class _Feed:
         self._bell = new_bell()
         channel = channel_of(home.database.fleet)
         self._listener = Listener(channel, self._told, self._fall, _nothing)
+        if wish is not None:
+            wish.heard = self.wake
 
     def wake(self) -> None:
         """Let the watch look again."""
@@ -90,28 +97,33 @@ class _Feed:
 
     async def changes(self) -> AsyncIterator[Change | Current]:
         """A snapshot, then changes; raises `_Broken` when something may have been missed."""
-        clock, every = self._home.clock, self._every
-        asked = Current(clock.monotonic(), clock.wall())
+        clock = self._home.clock
+        current = Current(clock.monotonic(), clock.wall())
         await self._home.ear.listen(self._listener)
         yield await self._snapshot()
-        if every is not None:
-            yield asked
-        due = inf if every is None else asked.monotonic + every
+        if self._every < inf:
+            yield current
+        self._due = current.monotonic + self._every
         while True:
             async for change in self._news():
                 yield change
-            if clock.monotonic() >= due and every is not None:
+            if clock.monotonic() >= self._asks_at():
                 current = Current(clock.monotonic(), clock.wall())
                 await self._home.ear.ask()
                 async for change in self._news():
                     yield change
                 yield current
-                due = current.monotonic + every
+                self._due = current.monotonic + self._every
             await self._expire()
             self._bell = new_bell()
             if not self._notices and not self._lost and not self._home.closed:
-                end = min(due, min(self._ends.values(), default=inf), clock.monotonic() + 3600.0)
+                ends = min(self._ends.values(), default=inf)
+                end = min(self._asks_at(), ends, clock.monotonic() + 3600.0)
                 await rung(self._bell, clock, end - clock.monotonic())
+
+    def _asks_at(self) -> float:
+        """When to ask how current this is, as far as is known now: never, while nobody needs it."""
+        return self._due if self._wish is None or self._wish.open else inf
 
     async def _snapshot(self) -> Snapshot:
         """What there is; notices of what it holds already are passed over later."""

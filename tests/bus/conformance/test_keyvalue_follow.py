@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bus.keyvalue.protocol import Change, Current, KeyValue, Snapshot, Written
+from bus.keyvalue.protocol import Change, Current, KeyValue, Snapshot, Wish, Written
 from tests.bus.conformance.harness import World
 from tests.bus.conformance.steps import SOON, persist
 
@@ -15,11 +15,12 @@ EVERY = 0.2
 class Follower:
     """Follows `a/` in a task of its own and keeps what it was told."""
 
-    def __init__(self, world: World, store: KeyValue) -> None:
+    def __init__(self, world: World, store: KeyValue, wish: Wish | None = None) -> None:
         self._world = world
         self._news = asyncio.Event()
         self.told: list[Change | Current] = []
-        self._task = asyncio.create_task(self._follow(store.follow("a/", every=EVERY)))
+        changes = store.follow("a/", every=EVERY, wish=wish)
+        self._task = asyncio.create_task(self._follow(changes))
 
     async def _follow(self, changes: AsyncIterator[Change | Current]) -> None:
         async for change in changes:
@@ -73,6 +74,24 @@ async def test_what_is_current_lies_little_behind(world: World) -> None:
         await follower.current_at(start + number * EVERY)
         behind.append(world.clock.monotonic() - follower.currents()[-1].monotonic)
     assert sorted(behind)[2] < 0.7
+    await follower.end()
+
+
+@pytest.mark.promise(0)
+async def test_who_needs_to_know_how_current_it_is_is_told_soon(world: World) -> None:
+    """Where a store has to be asked, nobody may have asked for a long time; changes come all the
+    same."""
+    store, wish = await world.keyvalue(), Wish()
+    follower = Follower(world, store, wish)
+    await follower.current_at(world.clock.monotonic() - SOON)
+    for number in range(3):
+        await world.pass_time(3 * EVERY)
+        await store.put(f"a/{number}", b"x")
+        asked = world.clock.monotonic()
+        wish.make()
+        await follower.current_at(asked, 1.0)
+        wish.grant()
+        assert sum(isinstance(change, Written) for change in follower.told) == number + 1
     await follower.end()
 
 
