@@ -68,7 +68,7 @@ def _environment(library: Library, url: str, tasks: int) -> dict[str, str]:
     ours = {
         "MUSTER_BUS_URL": url,
         "MUSTER_FLEET_NAME": FLEET,
-        "MUSTER_ROLES": str(Path(__file__).parent / "adapters" / "muster_roles.py"),
+        "MUSTER_ROLES": str(Path(__file__).parent / "adapters" / "for_muster.py"),
         "MUSTER_LOG_LEVEL": "warning",
     }
     return {**os.environ, **own, **(ours if library is OURS else {})}
