@@ -1,6 +1,4 @@
-"""Where the microseconds of a no-op task go.
-
-    python -m tests.bench.profile [--broker redis] [--functions 60]
+"""`muster bench profile --bus BROKER`: where the microseconds of a no-op task go.
 
 One worker process is profiled while it works off a queue, another is timed without. A profiler
 makes Python functions dearer than what is written in C, so its *shares* are what counts; they are
@@ -8,23 +6,24 @@ laid over the time that was measured without it.
 """
 
 import argparse
+import json
 import pstats
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 import uvloop
 
 from deploy.brokers import BROKERS
 from tests.bench import measures
-from tests.bench.servers import ROOT, server
+from tests.bench.servers import ROOT, Bench, server
 
-COUNT = 20_000
-
-_CLIENTS = ("nats", "aiokafka", "aiormq", "asyncpg")
+_CLIENTS = ("nats", "aiokafka", "aiormq", "pamqp", "asyncpg")
 
 LEAST = 20
 """Calls of what is done once per batch."""
@@ -32,6 +31,7 @@ LEAST = 20
 ROOMS = (
     ("bus/backends/", "backend: wire, intake, settle"),
     ("bus/database/", "bus database"),
+    ("bus/parking/", "bus database"),
     ("bus/keyvalue/", "key-value store"),
     ("bus/announcing", "events: gathering and encoding"),
     ("contracts/events", "events: gathering and encoding"),
@@ -44,6 +44,7 @@ ROOMS = (
     ("site-packages/nats/", "client library: protocol parser"),
     ("site-packages/aiokafka/", "client library: protocol parser"),
     ("site-packages/aiormq/", "client library: protocol parser"),
+    ("site-packages/pamqp/", "client library: protocol parser"),
     ("site-packages/asyncpg/", "bus database"),
     ("site-packages/pydantic", "role: payload, handler, result"),
     ("asyncio/", "event loop: tasks, futures, timers"),
@@ -61,31 +62,54 @@ run()
 """
 
 
-def main(words: Sequence[str]) -> None:
-    """Print rooms by their share of a task, or functions by the time they take themselves."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.profile")
-    parser.add_argument("--broker", choices=BROKERS, default="nats")
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A part of the code, and what it takes of a task: as a part of 1, and in microseconds."""
+
+    name: str
+    share: float
+    microseconds: float
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print rooms by their share of a task, or the functions that take most themselves."""
+    parser = argparse.ArgumentParser(prog="muster bench profile", description=__doc__)
+    parser.add_argument("--broker", choices=BROKERS, default="nats", help="which (default nats)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs without the profiler; median")
+    parser.add_argument("--tasks", type=int, default=20_000, help="tasks of each run")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--functions", type=int, default=0, metavar="N", help="the N dearest")
-    options = parser.parse_args(words)
-    if options.functions:
-        _profiled(options.broker).sort_stats("tottime").print_stats(options.functions)
-        return
+    options = parser.parse_args(arguments)
     with server(options.broker) as bench:
-        seconds = 1.0 / measures.working(bench, COUNT)
-    shares = _shares(_profiled(options.broker))
-    print(f"{seconds * 1e6:.0f} µs per task, of which")
-    for room, share in shares.most_common():
-        print(f"{share * seconds * 1e6:6.1f} µs  {share:5.1%}  {room}")
+        if options.functions:
+            stats = _profiled(bench, options.tasks)
+            stats.sort_stats("tottime").print_stats(options.functions)
+            return 0
+        rooms = profile(bench, options.rounds, options.tasks)
+    if options.json:
+        print(json.dumps([asdict(room) for room in rooms], indent=2))
+    else:
+        print(f"{sum(room.microseconds for room in rooms):.0f} µs per task, of which")
+        for room in rooms:
+            print(f"{room.microseconds:6.1f} µs  {room.share:5.1%}  {room.name}")
+    return 0
 
 
-def _profiled(broker: str) -> pstats.Stats:
-    with tempfile.TemporaryDirectory() as folder, server(broker) as bench:
-        uvloop.run(measures._fill(bench, COUNT))
+def profile(bench: Bench, rounds: int, tasks: int) -> list[Room]:
+    """The parts of a task, the dearest first; together they are what a task took, the median of
+    the rounds."""
+    took = median(1e6 / measures.working(bench.another_fleet(), tasks) for _ in range(rounds))
+    shares = _shares(_profiled(bench.another_fleet(), tasks), tasks)
+    return [Room(name, share, share * took) for name, share in shares.most_common()]
+
+
+def _profiled(bench: Bench, tasks: int) -> pstats.Stats:
+    with tempfile.TemporaryDirectory() as folder:
+        uvloop.run(measures._fill(bench, tasks))
         out = Path(folder) / "profile"
-        environment = bench.environment(BENCH_TASKS=str(COUNT), PYTHONPATH=str(ROOT))
-        command = [sys.executable, "-c", _CODE, str(out)]
+        environment = bench.environment(BENCH_TASKS=str(tasks), PYTHONPATH=str(ROOT))
         subprocess.run(
-            command,
+            [sys.executable, "-c", _CODE, str(out)],
             env=dict(environment),
             cwd=bench.folder,
             check=True,
@@ -95,12 +119,12 @@ def _profiled(broker: str) -> pstats.Stats:
         return pstats.Stats(str(out))
 
 
-def _shares(stats: pstats.Stats) -> Counter[str]:
+def _shares(stats: pstats.Stats, tasks: int) -> Counter[str]:
     """Shares of the time spent in functions called at least once per two tasks: what is done once,
     such as imports, is not a task's."""
     spent: Counter[str] = Counter()
     for (file, _, name), (_, calls, own, *_) in _entries(stats):
-        if calls >= COUNT / 2 or (calls >= LEAST and _per_batch(file)):
+        if calls >= tasks / 2 or (calls >= LEAST and _per_batch(file)):
             spent[_room(f"{file}:{name}")] += own  # type: ignore[assignment]
     total = sum(spent.values())
     return Counter({room: own / total for room, own in spent.items()})
@@ -120,4 +144,4 @@ def _room(place: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

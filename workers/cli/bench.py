@@ -17,6 +17,7 @@ class What(StrEnum):
     """What can be measured alone."""
 
     BUS = "bus"
+    PROFILE = "profile"
 
 
 def bench(
@@ -24,7 +25,7 @@ def bench(
     what: Annotated[
         What | None,
         typer.Argument(
-            metavar="bus", help="Only the bus and a worker, on the broker that --bus names."
+            metavar="bus|profile", help="Of the broker that --bus names: rates, or a task's parts."
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 5,
@@ -33,6 +34,7 @@ def bench(
     """Measure throughput, latency and memory beside the raw driver, on this machine.
 
     `bench bus --bus redis`: publish, consume and run on that broker (nats, redis, rabbitmq, kafka).
+    `bench profile --bus redis`: where the microseconds of a task go in a worker there.
     It starts servers of its own. Exit code 1 when a figure misses its target twofold.
     """
     given = Given.of(ctx)
@@ -44,7 +46,7 @@ def bench(
             details=f"{root} is not a checkout: it has no tests/bench",
             actions=("run `muster bench` in a checkout",),
         )
-    module = ["tests.bench.bus", "--broker", broker] if what is What.BUS else ["tests.bench"]
+    module = [f"tests.bench.{what}", "--broker", broker] if what else ["tests.bench"]
     command = [sys.executable, "-m", *module, "--rounds", str(rounds), "--tasks", str(tasks)]
     if given.json:
         command.append("--json")
@@ -60,7 +62,7 @@ def _broker(asked: str | None, what: What | None) -> str:
     if what is None or asked not in BROKERS:
         raise WrongUsage(
             "a benchmark starts its own servers",
-            details="--bus chooses the broker of `muster bench bus`, by its name",
+            details="--bus chooses the broker of `muster bench bus` or `profile`, by its name",
             actions=(f"`muster bench bus --bus {'|'.join(BROKERS)}`",),
         )
     BROKERS[asked].locate()
