@@ -22,8 +22,9 @@ from contracts.clock import Clock
 if TYPE_CHECKING:
     from bus.database.links import Apart
 
-BEAT = 5.0
-"""Seconds of silence after which the server is asked whether it is still there."""
+BEAT = 6.0
+"""Seconds of silence after which the server is asked whether it is still there, while somebody
+listens: a little more than the five in which each worker shows itself, which all hear."""
 
 _AGAIN = Backoff(base=0.05, cap=1.0)
 _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -64,8 +65,7 @@ class Ear:
         self._listeners.append(listener)
         try:
             link = await self._connected()
-            with translated(self._database.where):
-                await self._hear(link, listener.channel)
+            await self._hear_or_break(link, listener.channel)
         except BaseException:
             self.leave(listener)
             raise
@@ -141,9 +141,11 @@ class Ear:
         while not self._lost.is_set():
             left = self._heard + BEAT - self._clock.monotonic()
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.1, left)):
+                async with asyncio.timeout(left if left > 0 else BEAT):
                     await self._lost.wait()
-            if not self._lost.is_set() and self._clock.monotonic() >= self._heard + BEAT:
+            if self._lost.is_set() or not self._listeners:
+                continue
+            if self._clock.monotonic() >= self._heard + BEAT:
                 await self.ask()
         self._why = DatabaseUnreachable(
             "the bus database cannot be reached",
@@ -151,6 +153,14 @@ class Ear:
             actions=("see that it runs: `muster doctor`", "check `bus.database`"),
             retry_after=1.0,
         )
+
+    async def _hear_or_break(self, link: "Apart", channel: str) -> None:
+        try:
+            with translated(self._database.where):
+                await self._hear(link, channel)
+        except Unreachable:
+            self._break(link)  # while nobody listened nobody asked whether it stands
+            raise
 
     async def _hear(self, link: "Apart", channel: str) -> None:
         async with self._asking:
