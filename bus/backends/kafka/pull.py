@@ -111,6 +111,8 @@ class Puller:
                 await self._clock.sleep(min(left, _AGAIN))
             elif more := await self._wait(group, state, what, min(left, state.look)):
                 return more
+            elif self._clock.monotonic() >= end:
+                return []  # who pulls again looks
 
     async def close(self) -> None:
         """Wait for nothing more."""
