@@ -18,8 +18,9 @@ from bus.backends.redis.scripts import RENEW, RING, TAKE
 from bus.backends.redis.wire import Argument, Wire
 from bus.errors import BusError
 
-_BLOCK = 20
-"""Seconds of one blocked read: an idle member asks no more often for its sake."""
+_BLOCK = 19
+"""Seconds of one blocked read: an idle member asks no more often for its sake. Less than the twenty
+that a worker pulls for: what is taken behind the read spares a look at the end of the pull."""
 
 _GRACE = 0.005
 """Seconds a read is kept for the next pull."""

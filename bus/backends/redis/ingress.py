@@ -26,7 +26,8 @@ _BLOCK = 20
 """Seconds of one blocked read."""
 
 _LOOK = 5.0
-"""Seconds after which a process looks for what others have left; a lease if that is longer."""
+"""Seconds after which a process looks for what others have left; two leases if that is longer. One
+that binds a group looks at once, when it begins to pull."""
 
 _AT_ONCE = 64
 """Entries that are read at once."""
@@ -58,7 +59,7 @@ class Ingress:
         try:
             reading = self._ask(wire)
             while True:
-                await asyncio.wait([reading], timeout=max(_LOOK, self._link.lease))
+                await asyncio.wait([reading], timeout=max(_LOOK, 2 * self._link.lease))
                 if not reading.done():
                     await self._look()
                     continue
