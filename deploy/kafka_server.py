@@ -80,13 +80,21 @@ def _folders() -> Sequence[Path]:
     return [*(folder / "libs" for folder in homes), fetched()]
 
 
-def lay(program: Program, folder: Path, text: str, *, logins: Sequence[str] = ()) -> list[str]:
+def lay(
+    program: Program,
+    folder: Path,
+    text: str,
+    *,
+    logins: Sequence[str] = (),
+    logging: str = LOGGING,
+) -> list[str]:
     """Put configuration and log into `folder`, which is there; what starts the server. `logins`:
-    users it knows by SCRAM from its first start on, as `kafka-storage --add-scram` has them. Raises
-    `ServerMissing` for a Java that is too old, `ServerFailed` where a log cannot be made."""
+    users it knows by SCRAM from its first start on, as `kafka-storage --add-scram` has them.
+    `logging`: what it tells of itself, as Log4j reads it. Raises `ServerMissing` for a Java that is
+    too old, `ServerFailed` where a log cannot be made."""
     config = folder / "server.conf"
     write(config, text)
-    write(folder / "log4j2.properties", LOGGING)
+    write(folder / "log4j2.properties", logging)
     if not (folder / "data" / "meta.properties").exists():
         cluster = "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
         words = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster)

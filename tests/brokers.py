@@ -116,10 +116,10 @@ def shared(request: pytest.FixtureRequest, name: str) -> Broker:
     return found
 
 
-def own(request: pytest.FixtureRequest, name: str) -> Broker:
-    """A broker of the test's own, started."""
-    make: Callable[[], Broker] = request.getfixturevalue(f"own_{name}")
-    return make()
+def own(request: pytest.FixtureRequest, name: str, **options: object) -> Broker:
+    """A broker of the test's own, started; with these options of its kind."""
+    make: Callable[..., Broker] = request.getfixturevalue(f"own_{name}")
+    return make(**options)
 
 
 def tell(broker: Broker, folder: Path) -> Broker:

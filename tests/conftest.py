@@ -221,16 +221,16 @@ def kafka_server(
 @pytest.fixture
 def own_kafka(
     tmp_path: Path, own_postgres: Callable[[], PostgresServer]
-) -> Iterator[Callable[[], KafkaServer]]:
+) -> Iterator[Callable[..., KafkaServer]]:
     """Makes servers of the test's own, started, each beside a PostgreSQL of its own."""
     with ExitStack() as stack:
         made = 0
 
-        def make() -> KafkaServer:
+        def make(**options: Any) -> KafkaServer:
             nonlocal made
             made += 1
             beside = own_postgres()
-            server = KafkaServer(tmp_path / f"kafka-{made}", beside, beside.url)
+            server = KafkaServer(tmp_path / f"kafka-{made}", beside, beside.url, **options)
             stack.callback(server.stop)
             server.start()
             return server

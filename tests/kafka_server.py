@@ -1,6 +1,8 @@
 """A real Kafka for tests: one broker that is its own controller, and a bus database beside it."""
 
+import re
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from typing_extensions import override
 
 from deploy import kafka_server, ports
 from deploy.errors import ServerFailed, ServerMissing
-from deploy.kafka_properties import Listener, properties
+from deploy.kafka_properties import LOGGING, Listener, properties
 from tests.server_process import ServerProcess
 from tests.servers import PostgresServer, missing
 
@@ -24,6 +26,21 @@ _GROUPS = "group.initial.rebalance.delay.ms=0\n"
 
 _SCRAM = tuple(f"{each}=[name={USER},password={PASSWORD}]" for each in SCRAM)
 
+_KIND = re.compile(r'"requestApiKeyName":"(\w+)"')
+
+_COUNTING = """\
+appender.r.type = File
+appender.r.name = R
+appender.r.fileName = {file}
+appender.r.layout.type = PatternLayout
+appender.r.layout.pattern = %m%n
+logger.r.name = kafka.request.logger
+logger.r.level = DEBUG
+logger.r.additivity = false
+logger.r.appenderRef.r.ref = R
+"""
+"""Every request is a line of JSON, once it was answered."""
+
 
 class KafkaServer(ServerProcess):
     """One Kafka broker whose log lies under `folder`; `database` is the URL of an empty database on
@@ -32,6 +49,7 @@ class KafkaServer(ServerProcess):
     The ports stay the same over `kill` and `restart`. A client that is told one address of the
     only broker goes on using it, so a proxy before `url` needs nothing of it. `more`: lines of
     `server.properties`. `secure`: folder with `key.pem` and `chain.pem` for the listener with TLS.
+    `counting`: it writes down every request, for `asked`.
     """
 
     program = kafka_server.NAME
@@ -50,12 +68,14 @@ class KafkaServer(ServerProcess):
         *,
         more: str = "",
         secure: Path | None = None,
+        counting: bool = False,
     ) -> None:
         super().__init__(folder)
         self.store = store
         self.database: str | None = database
         self._more = more
         self._secure = secure
+        self._requests = folder / "requests.log" if counting else None
         self._port, self._login_port, self._tls_port, self._controller = (
             ports.free() for _ in range(4)
         )
@@ -87,12 +107,23 @@ class KafkaServer(ServerProcess):
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
 
+    def asked(self) -> Counter[str]:
+        """How many requests of each kind the broker has answered clients without a login, over all
+        its starts; by its own log of requests, which it writes where it is `counting`."""
+        assert self._requests is not None, "this one does not count"
+        lines = self._requests.read_text(encoding="utf-8").splitlines()
+        mine = [line for line in lines if '"listener":"PLAIN"' in line]
+        return Counter(kind[1] for line in mine if (kind := _KIND.search(line)))
+
     @override
     def _prepared(self) -> Sequence[str | Path]:
         self.folder.mkdir(parents=True, exist_ok=True)
+        logging = LOGGING
+        if self._requests is not None:
+            logging += _COUNTING.format(file=self._requests)
         try:
             program, text = kafka_server.locate(), self._configuration()
-            return kafka_server.lay(program, self.folder, text, logins=_SCRAM)
+            return kafka_server.lay(program, self.folder, text, logins=_SCRAM, logging=logging)
         except ServerMissing as error:
             missing("kafka", str(error))
         except ServerFailed as error:

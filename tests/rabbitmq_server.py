@@ -1,6 +1,7 @@
 """A real RabbitMQ for tests, with a PostgreSQL beside it for the bus database."""
 
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,20 @@ from tests.servers import missing
 
 _TICKS = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
 """How often `consumer_timeout` is looked at, in milliseconds: a minute unless told."""
+
+_ASKED = """
+Calls = [{rabbit_channel, do, 2}, {rabbit_channel, do_flow, 3}],
+Count = fun (Call) ->
+    case erlang:trace_info(Call, call_count) of
+        {call_count, Found} when is_integer(Found) -> Found;
+        _ -> erlang:trace_pattern(Call, true, [call_count]), 0
+    end
+end,
+Packets = [Found || [{recv_cnt, Found}] <- rabbit_networking:connection_info_all([recv_cnt])],
+{lists:sum(lists:map(Count, Calls)), lists:sum(Packets)}.
+"""
+"""What the readers of connections hand to channels, as Erlang counts calls (`trace_pattern`):
+RabbitMQ itself counts messages only."""
 
 _TRIES = 3
 """Starts of one that was never up, if somebody was quicker to take its ports."""
@@ -103,6 +118,12 @@ class RabbitServer(ServerProcess):
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
         return done.stdout
+
+    def asked(self) -> Counter[str]:
+        """How many methods the channels of clients were handed since the first call of this, and
+        how many packets came on the connections there are, heartbeats with them."""
+        methods, packets = self.control("eval", _ASKED).strip().strip("{}").split(",")
+        return Counter({"methods": int(methods), "packets": int(packets)})
 
     @override
     def _prepared(self) -> Sequence[str | Path]:

@@ -186,11 +186,12 @@ class PostgresServer:
         finally:
             self.run(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def run(self, statement: str) -> str:
-        """Run a statement in the first database, by hand as an operator would."""
+    def run(self, statement: str, *, database: str = postgres_server.DATABASE) -> str:
+        """Run a statement in the first database, by hand as an operator would; or in another."""
         program = postgres_server.locate().folder / "psql"
+        url = self.url.replace(f"/{postgres_server.DATABASE}?", f"/{database}?")
         done = subprocess.run(
-            [program, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url],
+            [program, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, url],
             capture_output=True,
             text=True,
             check=False,

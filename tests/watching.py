@@ -4,24 +4,85 @@ import json
 import re
 import socket
 import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 
+from tests.brokers import Broker
+from tests.kafka_server import KafkaServer
+from tests.pairs import Pair
+from tests.rabbitmq_server import RabbitServer
 from tests.redis_server import RedisServer
-from tests.servers import NatsServer
+from tests.servers import NatsServer, PostgresServer
 
-_SENT = frozenset({"evalsha", "eval", "blpop", "ping", "subscribe", "psubscribe", "auth", "client"})
+_SENT = frozenset(
+    "evalsha eval blpop ping subscribe psubscribe auth client xreadgroup xrange".split()
+)
 """Commands that clients of Redis send; the others run within scripts, or when one connects."""
 
 
-def operations(server: NatsServer | RedisServer) -> int:
-    """Messages or commands that clients have sent to the server since it started: each request,
-    renewal, acknowledgement and write is one."""
-    if isinstance(server, NatsServer):
-        return int(_asked(server, "varz")["in_msgs"])
-    return sum(n for name, n in commands(server).items() if name.partition("|")[0] in _SENT)
+_NO_OPERATION = "packets"
+"""Of RabbitMQ: they carry methods, which are counted, and heartbeats."""
+
+
+def operations(broker: Broker) -> int:
+    """How often clients have asked the broker for something, by its own count: each request,
+    renewal, acknowledgement and write is one. Only the difference of two answers means something.
+    """
+    return total(asked(broker))
+
+
+def total(kinds: Mapping[str, int]) -> int:
+    """Of `asked`, those that are operations."""
+    return sum(n for kind, n in kinds.items() if kind != _NO_OPERATION)
+
+
+def asked(broker: Broker) -> Counter[str]:
+    """By kinds, as far as that broker tells them apart; of two, of both."""
+    if isinstance(broker, Pair):
+        return asked(broker.first) + asked(broker.second)
+    if isinstance(broker, NatsServer):
+        return Counter({"messages": int(_asked(broker, "varz")["in_msgs"])})
+    if isinstance(broker, RedisServer):
+        sent = commands(broker).items()
+        return Counter({name: n for name, n in sent if name.partition("|")[0] in _SENT})
+    assert isinstance(broker, RabbitServer | KafkaServer)
+    return broker.asked()
+
+
+def transactions(server: PostgresServer, database: str) -> int:
+    """How many a database has seen, its address being `database`; also those of sessions that were
+    told something, which begin one to read it. A session tells of several in one second up to ten
+    seconds later (PostgreSQL's `pgstat_report_stat`)."""
+    found = "SELECT xact_commit + xact_rollback FROM pg_stat_database"
+    where = f"WHERE datname = '{urlsplit(database).path[1:]}'"
+    return int(server.run(f"{found} {where}", database=_OTHER))
+
+
+def log_statements(server: PostgresServer) -> None:
+    """Let it write down every statement, for `statements`."""
+    for setting in ("log_statement = 'all'", "log_line_prefix = '%a '"):
+        server.run(f"ALTER SYSTEM SET {setting}", database=_OTHER)
+    server.run("SELECT pg_reload_conf()", database=_OTHER)
+
+
+def statements(server: PostgresServer) -> int:
+    """How many the bus has sent to it, by its own log."""
+    text = server.log.read_text(encoding="utf-8", errors="replace")
+    return len(re.findall(r"^muster-bus LOG:  (?:execute|statement)", text, re.MULTILINE))
+
+
+_OTHER = "postgres"
+"""A database that no fleet uses: who asks there is not counted."""
+
+
+def processor(pids: Iterable[int]) -> float:
+    """Seconds of processor time that these processes have used."""
+    spent = [psutil.Process(pid).cpu_times() for pid in pids]
+    return float(sum(each.user + each.system for each in spent))
 
 
 def commands(server: RedisServer) -> dict[str, int]:
