@@ -20,6 +20,7 @@ from tests.bus.conformance import (
     test_backend_lag,
     test_backend_lanes,
     test_backend_leases,
+    test_backend_outages,
     test_backend_pulling,
     test_backend_routing,
     test_backend_settling,
@@ -91,6 +92,19 @@ async def test_a_cluster_of_one_node_keeps(clustered: RedisServer, scene: Scene)
 async def test_a_cluster_of_one_node_drains_when_it_is_full(clustered: RedisServer) -> None:
     world = BrokerWorld(clustered, max_bytes=400_000)
     await test_backend_full.test_what_was_full_drains_to_zero_and_accepts_again(world)
+    await world.close()
+
+
+@pytest.mark.slow
+@pytest.mark.promise(1, 9, 10, 16)
+async def test_a_cluster_of_one_node_that_is_killed_under_load_loses_nothing(
+    own_redis: Callable[..., RedisServer], happened: Callable[[str], None]
+) -> None:
+    """After its start it refuses everything for two seconds more."""
+    server = own_redis(*clustering(ports.free()))
+    await form_cluster(server)
+    world = BrokerWorld(server)
+    await test_backend_outages.outlives(world, happened, "kill")
     await world.close()
 
 

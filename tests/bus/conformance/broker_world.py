@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import pytest
 from typing_extensions import override
@@ -19,6 +19,14 @@ from tests.bus.conformance.process_member import ProcessMember
 from tests.proxy import Proxy
 
 T = TypeVar("T")
+
+
+class Addresses(TypedDict):
+    """Where the parts of a broker are."""
+
+    url: str
+    fallback: str | None
+    database: str | None
 
 
 class BrokerWorld(World):
@@ -84,6 +92,22 @@ class BrokerWorld(World):
     async def start_store(self) -> None:
         await self._start(self._broker.store)
 
+    @override
+    async def freeze_broker(self) -> None:
+        await asyncio.to_thread(self._broker.freeze)
+
+    @override
+    async def thaw_broker(self) -> None:
+        await asyncio.to_thread(self._broker.thaw)
+
+    @override
+    async def freeze_store(self) -> None:
+        await asyncio.to_thread(self._broker.store.freeze)
+
+    @override
+    async def thaw_store(self) -> None:
+        await asyncio.to_thread(self._broker.store.thaw)
+
     async def _stop(self, server: Server, *, kill: bool) -> None:
         await asyncio.to_thread(server.kill if kill else server.stop)
 
@@ -128,24 +152,26 @@ class BrokerWorld(World):
 
     async def _opened(self) -> Parts:
         """A connection of its own, of which one half is used."""
-        url, fallback = self._broker.url, self._broker.fallback
-        if self._proxies:
-            url = self._proxies[0].url
-            fallback = self._proxies[1].url if fallback else None
         parts = await choice.open_parts(
             Terms(
-                url=url,
-                fallback=fallback,
+                **self.addresses(),
                 fleet=self.fleet,
                 lease=self.lease,
                 slices=self.slices,
                 clock=self.clock,
                 max_bytes=self.max_bytes,
-                database=self._database,
             )
         )
         self.opened.append(parts)
         return parts
+
+    def addresses(self) -> Addresses:
+        """By which way this world reaches what makes its broker."""
+        url, fallback = self._broker.url, self._broker.fallback
+        if self._proxies:
+            url = self._proxies[0].url
+            fallback = self._proxies[1].url if fallback else None
+        return {"url": url, "fallback": fallback, "database": self._database}
 
     @override
     async def _start_member(self) -> Remote:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.brokers import IMPLEMENTATIONS, own, shared
+from tests.brokers import ALONE, IMPLEMENTATIONS, own, shared
 from tests.bus.conformance.broker_world import BrokerWorld
 from tests.bus.conformance.harness import MemoryWorld, World
 from tests.proxy import proxied
@@ -67,5 +67,13 @@ async def mortal(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fleet on a broker of the test's own, which the test may stop and kill."""
     memory = request.param == "memory"
     made: World = MemoryWorld() if memory else BrokerWorld(own(request, request.param))
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=[param for param in ALONE if param.id in {"rabbitmq", "kafka"}])
+async def databased(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A fleet like `mortal` on a broker that needs a bus database."""
+    made = BrokerWorld(own(request, request.param))
     yield made
     await made.close()

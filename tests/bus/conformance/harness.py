@@ -92,6 +92,14 @@ class World(ABC):
     async def start_broker(self) -> None:
         """Start it again where it was."""
 
+    @abstractmethod
+    async def freeze_broker(self) -> None:
+        """Make it hang: it keeps its connections and answers nothing."""
+
+    @abstractmethod
+    async def thaw_broker(self) -> None:
+        """Let it go on."""
+
     async def stop_store(self, *, kill: bool) -> None:
         """End what the key-value store lies on: the broker, or the database beside it."""
         await self.stop_broker(kill=kill)
@@ -99,6 +107,14 @@ class World(ABC):
     async def start_store(self) -> None:
         """Start it again where it was."""
         await self.start_broker()
+
+    async def freeze_store(self) -> None:
+        """Make it hang."""
+        await self.freeze_broker()
+
+    async def thaw_store(self) -> None:
+        """Let it go on."""
+        await self.thaw_broker()
 
     async def kill_store(self) -> None:
         """SIGKILL, then a new start on the same port and folder."""
@@ -175,6 +191,14 @@ class MemoryWorld(World):
 
     @override
     async def start_broker(self) -> None:
+        self.broker.restore()
+
+    @override
+    async def freeze_broker(self) -> None:
+        self.broker.outage()
+
+    @override
+    async def thaw_broker(self) -> None:
         self.broker.restore()
 
     @override
