@@ -151,6 +151,8 @@ class Side:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # asyncio reports one that nobody has looked at
 
     async def _answers(self) -> bool:
         """Whether it is there; asked once for all calls that wait."""
