@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import Broker
 from tests.e2e.fleets import bound, fleet_and_events
 from tests.processes import worker_processes
-from tests.servers import NatsServer
 
 VERSION = '''\
 """A version of a role."""
@@ -24,14 +24,13 @@ async def shared(payload: dict[str, Any], ctx: Context) -> str:
 '''
 
 
-@pytest.mark.nats
 @pytest.mark.slow
 @pytest.mark.promise(22)
 async def test_both_versions_of_a_role_are_served_while_both_live(
-    nats_server: NatsServer, tmp_path: Path
+    broker: Broker, tmp_path: Path
 ) -> None:
     """22: one starts, then the other, then the first again: tasks of both are accepted and run."""
-    arguments = (nats_server.url, f"two-{secrets.token_hex(4)}", tmp_path)
+    arguments = (broker.url, f"two-{secrets.token_hex(4)}", tmp_path)
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         file = tmp_path / name / "shared.py"

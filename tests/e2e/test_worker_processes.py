@@ -7,21 +7,23 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import nats
 import pytest
 
-from bus.backend import NORMAL
-from bus.backends.nats.names import names_of
+from bus.backend import Message
 from bus.deadletters import DeadLetter
+from contracts.clock import SystemClock
 from contracts.events import Kind
 from contracts.outcomes import Reason
+from tests.brokers import Broker
 from tests.e2e.fleets import TRACER, bound, fleet_and_events, traces
 from tests.freezing import freeze
 from tests.processes import worker_processes
 from tests.servers import NatsServer
 from workers.fleet.options import Options
+from workers.settings import load
+from workers.wiring import open_parts
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -41,11 +43,11 @@ def roles(tmp_path: Path) -> Path:
 
 @pytest.mark.promise(20)
 async def test_a_worker_that_is_asked_to_end_gives_back_what_it_has_not_started(
-    nats_server: NatsServer, name: str, tmp_path: Path, roles: Path
+    broker: Broker, name: str, tmp_path: Path, roles: Path
 ) -> None:
     """Promise 20 with a lease of half a minute: what was running ends where it ran, the rest is
     run by another at once, and no attempt is used. The process exits with 0."""
-    arguments = (nats_server.url, name, tmp_path)
+    arguments = (broker.url, name, tmp_path)
     with worker_processes(*arguments, lease=30.0, roles=str(roles)) as workers:
         (first,) = workers.start("tracer")
         async with fleet_and_events(*arguments) as (fleet, heard), asyncio.timeout(25):
@@ -67,11 +69,11 @@ async def test_a_worker_that_is_asked_to_end_gives_back_what_it_has_not_started(
 
 @pytest.mark.promise(12, 15)
 async def test_a_killed_and_a_frozen_worker_lose_their_tasks_to_another(
-    nats_server: NatsServer, name: str, tmp_path: Path, roles: Path
+    broker: Broker, name: str, tmp_path: Path, roles: Path
 ) -> None:
     """One holder is killed, one frozen past its lease: both tasks end elsewhere within lease and
     a second. When the frozen one wakes up, its result is not accepted."""
-    arguments = (nats_server.url, name, tmp_path)
+    arguments = (broker.url, name, tmp_path)
     with worker_processes(*arguments, lease=2.0, roles=str(roles)) as workers:
         pids = workers.start("tracer", 2)
         async with fleet_and_events(*arguments) as (fleet, heard), asyncio.timeout(40):
@@ -93,23 +95,18 @@ async def test_a_killed_and_a_frozen_worker_lose_their_tasks_to_another(
 
 @pytest.mark.promise(19)
 async def test_bytes_that_are_no_task_become_a_dead_letter_and_nothing_else(
-    nats_server: NatsServer, name: str, tmp_path: Path, roles: Path
+    broker: Broker, name: str, tmp_path: Path, roles: Path
 ) -> None:
-    """Promise 19: a foreign client publishes rubbish on the role's subject. It is kept as it
-    came, it is not handed out again, and the task behind it runs."""
-    arguments = (nats_server.url, name, tmp_path)
+    """Promise 19: somebody publishes rubbish on the role's topic. It is kept as it came, it is not
+    handed out again, and the task behind it runs."""
+    arguments = (broker.url, name, tmp_path)
     rubbish = b"\x00\xff not a task"
     letters: list[DeadLetter] = []
     with worker_processes(*arguments, lease=2.0, roles=str(roles)) as workers:
         workers.start("tracer")
         async with fleet_and_events(*arguments) as (fleet, _), asyncio.timeout(25):
             await bound(fleet, "tracer")
-            subject = names_of(name).subject("trace.x", NORMAL)
-            client = await nats.connect(nats_server.url)
-            try:
-                await client.jetstream().publish(subject, rubbish, headers={"x-mine": "kept"})
-            finally:
-                await client.close()
+            await published(*arguments, Message("x", 0, "trace.x", rubbish, {"x-mine": "kept"}))
             behind = await fleet.publish("trace.x", {"seconds": 0.0})
             await behind.result(10)
             async for _change in fleet.bus.store.watch("dead/tracer/"):
@@ -123,6 +120,19 @@ async def test_bytes_that_are_no_task_become_a_dead_letter_and_nothing_else(
     assert [t.task for t in traces(roles) if t.what == "start"] == [behind.id]
 
 
+async def published(url: str, fleet: str, folder: Path, message: Message) -> None:
+    """Nobody looks at what it is."""
+    loaded = load(folder, flags={"bus.url": url, "fleet.name": fleet, "fleet.lease": 2.0})
+    parts = await open_parts(loaded, SystemClock(), "test")
+    try:
+        await parts.backend.publish([message])
+    finally:
+        await parts.backend.close()
+        await parts.store.close()
+        await parts.close()
+
+
+@pytest.mark.nats
 @pytest.mark.promise(1)
 async def test_a_killed_broker_loses_no_accepted_task(
     own_nats: Callable[[], NatsServer], name: str, tmp_path: Path, roles: Path
