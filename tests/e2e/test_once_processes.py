@@ -10,12 +10,12 @@ import pytest
 
 from contracts.outcomes import Reason
 from contracts.results import Status
+from tests.brokers import Broker
 from tests.e2e.fleets import Trace, bound, fleet_and_events, traces
 from tests.processes import worker_processes
-from tests.servers import NatsServer
 from workers.fleet.options import Options
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 PAYER = '''\
 """A role whose tasks may be started once, and says so on disk."""
@@ -57,10 +57,10 @@ async def _started_since(folder: Path, known: int) -> list[Trace]:
 
 @pytest.mark.promise(25)
 async def test_what_may_be_started_once_is_whoever_dies(
-    own_nats: Callable[[], NatsServer], tmp_path: Path
+    own_broker: Callable[[], Broker], tmp_path: Path
 ) -> None:
     """Each task ends: with its result, or as a dead letter that says that nobody knows."""
-    server = own_nats()
+    server = own_broker()
     folder = tmp_path / "agents"
     folder.mkdir()
     (folder / "payer.py").write_text(PAYER, encoding="utf-8")
