@@ -18,7 +18,7 @@ _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 @dataclass(frozen=True, slots=True)
 class Address:
     """`hosts`: brokers to ask for the others. `shown`: the address without its password.
-    `partitions`: of each lane of a group, when it is first bound."""
+    `partitions`: of each lane of a group, at least."""
 
     hosts: tuple[tuple[str, int], ...]
     shown: str

@@ -73,7 +73,7 @@ class Binder:
         topic = new_topic(self._fleet, group)
         database, fleet = self._database, self._database.fleet
         found = (await database.fetch(statements.FOUND, fleet, group, topic, slots))[0]
-        if _same(found, wanted, self._slices):
+        if found["slots"] >= slots and _same(found, wanted, self._slices):
             return True
         topic, count = found["topic"], slots * len(LOGGED)
         if not found["ready"]:

@@ -336,3 +336,24 @@ async def test_an_id_the_database_cannot_keep_holds_up_nobody(
         assert ids(found) == sorted([id_, "plain"])
         assert await backend.settle(found) == []
         await backend.unbind("g", drop=True)
+
+
+@pytest.mark.promise(22)
+async def test_an_address_that_asks_for_more_partitions_gets_them(
+    kafka_server: KafkaServer,
+) -> None:
+    """Also where nothing else of the binding is different; who asks for fewer takes none away. What
+    was published before, and by one that has not heard of them, is handed out."""
+    given = {"lease": 10.0}
+    more = {"url": f"{kafka_server.url}?partitions=5", **given}
+    async with connected(kafka_server, "grown", **given) as (old, _):
+        await old.publish(tasks(40, "before"))
+        async with (
+            connected(kafka_server, "grown", **more),
+            connected(kafka_server, "grown", **given) as (new, _),
+        ):
+            assert (await new._groups.current()).groups["g"].slots == 5
+            await old.publish(tasks(40, "old"))
+            await new.publish(tasks(40, "new"))
+            found = await gather(old, 60) + await gather(new, 60)
+            assert len(set(ids(found))) == 120
