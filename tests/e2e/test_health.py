@@ -3,19 +3,23 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from contracts.events import Kind
+from tests.brokers import Broker
 from tests.e2e.fleets import TRACER, bound, fleet_and_events, traces
 from tests.probing import addresses, first_raw_operation, probe, until
 from tests.processes import worker_processes
-from tests.proxy import Proxy, proxied
+from tests.proxy import proxied
 from tests.servers import NatsServer
+from workers.wiring import Fleet
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 BACK = 5.0
 """Seconds from the first raw operation that succeeds until work goes on (promise 16)."""
@@ -53,58 +57,92 @@ def roles(tmp_path: Path) -> Path:
     return folder
 
 
-async def begin(trouble: str, server: NatsServer, proxy: Proxy) -> None:
-    """Put the broker out of reach."""
-    if trouble == "kill":
-        await asyncio.to_thread(server.kill)
-    elif trouble == "freeze":
-        await asyncio.to_thread(server.freeze)
-    elif trouble == "hang":
-        proxy.hang()
-    else:
-        await proxy.cut()
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A worker that answers probes at `health`; its broker is at `url`."""
+
+    fleet: Fleet
+    url: str
+    pid: int
+    health: str
+
+    async def goes_red(self) -> None:
+        """The broker is out of reach now, and that is said in time. That nothing can be pulled may
+        be said a moment before."""
+        async with asyncio.timeout(RED):
+            await self._silent()
+        assert (await probe(self.health, "/livez")).status == 200
+
+    async def _silent(self) -> None:
+        while True:
+            red = await until(self.health, 503)
+            if any("the broker has not answered" in why for why in red.why):
+                return
+            await asyncio.sleep(0.05)
+
+    async def works_again(self) -> str:
+        """The broker is back now; in how many seconds."""
+        raw = await first_raw_operation(self.url)
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + BACK):
+            task = await self.fleet.publish("trace.x", {"seconds": 0.0})
+            assert await task.result() == self.pid
+            await until(self.health, 200)
+        return f"works again {time.monotonic() - raw:.2f} s after the broker"
 
 
-async def end(trouble: str, server: NatsServer, proxy: Proxy) -> None:
-    """Put it back."""
-    if trouble == "kill":
-        await asyncio.to_thread(server.start)
-    elif trouble == "freeze":
-        server.thaw()
-    else:
-        await proxy.mend()
+@asynccontextmanager
+async def watched(url: str, behind: str, folder: Path, roles: Path) -> AsyncIterator[Watched]:
+    """A worker of `tracer` that reaches the broker at `behind`, which is at `url` for everybody."""
+    name = f"health-{secrets.token_hex(4)}"
+    with worker_processes(behind, name, folder, roles=str(roles)) as workers:
+        (pid,) = workers.start("tracer")
+        async with fleet_and_events(url, name, folder) as (fleet, _):
+            async with asyncio.timeout(20):
+                await bound(fleet, "tracer")
+                health = (await addresses(fleet.bus.store, "tracer"))[pid]
+                assert (await probe(health)).status == 200
+            yield Watched(fleet, behind, pid, health)
 
 
 @pytest.mark.promise(16)
-@pytest.mark.parametrize("trouble", ["kill", "freeze", "hang", "cut"])
 async def test_a_worker_without_its_broker_is_not_ready_and_then_works_again(
-    own_nats: Callable[[], NatsServer], name: str, tmp_path: Path, roles: Path, trouble: str
+    own_broker: Callable[[], Broker], tmp_path: Path, roles: Path
 ) -> None:
     """Promise 16: red within five seconds though it lives; green, and a task done, within five
-    seconds of the first raw operation that succeeds."""
-    server = own_nats()
-    async with proxied(server.url) as proxy:
-        with worker_processes(proxy.url, name, tmp_path, roles=str(roles)) as workers:
-            (pid,) = workers.start("tracer")
-            async with fleet_and_events(server.url, name, tmp_path) as (fleet, _):
-                async with asyncio.timeout(20):
-                    await bound(fleet, "tracer")
-                    health = (await addresses(fleet.bus.store, "tracer"))[pid]
-                    assert (await probe(health)).status == 200
-                    await begin(trouble, server, proxy)
-                async with asyncio.timeout(RED):
-                    red = await until(health, 503)
-                assert any("the broker has not answered" in why for why in red.why)
-                assert (await probe(health, "/livez")).status == 200
-                await end(trouble, server, proxy)
-                raw = await first_raw_operation(proxy.url)
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + BACK):
-                    task = await fleet.publish("trace.x", {"seconds": 0.0})
-                    assert await task.result() == pid
-                    await until(health, 200)
-                print(f"{trouble}: works again {time.monotonic() - raw:.2f} s after the broker")
+    seconds of the first raw operation that succeeds. After a kill, and again after a hang."""
+    server = own_broker()
+    async with watched(server.url, server.url, tmp_path, roles) as worker:
+        await asyncio.to_thread(server.kill)
+        await worker.goes_red()
+        await asyncio.to_thread(server.start)
+        print(f"kill: {await worker.works_again()}")
+        await asyncio.to_thread(server.freeze)
+        await worker.goes_red()
+        server.thaw()
+        print(f"freeze: {await worker.works_again()}")
 
 
+@pytest.mark.nats
+@pytest.mark.promise(16)
+@pytest.mark.parametrize("silently", [True, False], ids=["hang", "cut"])
+async def test_a_worker_without_its_network_is_not_ready_and_then_works_again(
+    nats_server: NatsServer, tmp_path: Path, roles: Path, silently: bool
+) -> None:
+    """Promise 16: the same where the broker is well."""
+    async with (
+        proxied(nats_server.url) as proxy,
+        watched(nats_server.url, proxy.url, tmp_path, roles) as worker,
+    ):
+        if silently:
+            proxy.hang()
+        else:
+            await proxy.cut()
+        await worker.goes_red()
+        await proxy.mend()
+        print(f"{'hang' if silently else 'cut'}: {await worker.works_again()}")
+
+
+@pytest.mark.nats
 @pytest.mark.promise(16)
 async def test_a_worker_whose_broker_stays_away_gives_up(
     own_nats: Callable[[], NatsServer], name: str, tmp_path: Path, roles: Path
@@ -133,6 +171,7 @@ async def test_a_worker_whose_broker_stays_away_gives_up(
     assert logs[0].rstrip().splitlines()[-1].startswith("   do: ")
 
 
+@pytest.mark.nats
 async def test_a_worker_whose_loop_is_blocked_says_so(
     nats_server: NatsServer, name: str, tmp_path: Path, roles: Path
 ) -> None:
