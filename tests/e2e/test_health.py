@@ -104,6 +104,7 @@ async def watched(url: str, behind: str, folder: Path, roles: Path) -> AsyncIter
             yield Watched(fleet, behind, pid, health)
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.promise(16)
 async def test_a_worker_without_its_broker_is_not_ready_and_then_works_again(
     own_broker: Callable[[], Broker], tmp_path: Path, roles: Path

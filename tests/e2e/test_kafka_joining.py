@@ -47,6 +47,7 @@ async def worked(fleet: Fleet, runs: Runs, pids: list[int]) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.promise(12, 13)
 async def test_workers_that_come_and_go_disturb_no_task_of_thirty_seconds(
     own_kafka: Callable[[], KafkaServer], tmp_path: Path, happened: Callable[[str], None]
@@ -59,10 +60,10 @@ async def test_workers_that_come_and_go_disturb_no_task_of_thirty_seconds(
     with worker_processes(server.url, name, tmp_path, lease=LEASE, roles=str(roles)) as workers:
         workers.start("sleeper")
         async with fleet_and_events(server.url, name, tmp_path) as (fleet, _):
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(120):
                 await bound(fleet, "sleeper")
                 tasks = await fleet.publish_many([("nap.x", {"seconds": SECONDS})] * LONG)
-                ends = asyncio.gather(*(task.outcome(SECONDS + 30.0) for task in tasks))
+                ends = asyncio.gather(*(task.outcome(SECONDS + 60.0) for task in tasks))
                 _, before = await asked(server, name)
                 joined = 0
                 while not ends.done():

@@ -55,6 +55,7 @@ async def _started_since(folder: Path, known: int) -> list[Trace]:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.promise(25)
 async def test_what_may_be_started_once_is_whoever_dies(
     own_broker: Callable[[], Broker], tmp_path: Path

@@ -48,6 +48,7 @@ async def _held(message: object) -> None:
 
 @pytest.mark.rabbitmq
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.promise(13)
 async def test_a_task_of_thirty_seconds_outlives_a_consumer_timeout_of_ten(
     own_rabbitmq: Callable[..., RabbitServer], tmp_path: Path, happened: Callable[[str], None]
@@ -63,12 +64,12 @@ async def test_a_task_of_thirty_seconds_outlives_a_consumer_timeout_of_ten(
     with worker_processes(*arguments, lease=LEASE, roles=str(roles)) as workers:
         for role in ("sleeper", "standing"):
             workers.start(role, 2)
-        async with fleet_and_events(*arguments) as (fleet, heard), asyncio.timeout(90):
+        async with fleet_and_events(*arguments) as (fleet, heard), asyncio.timeout(120):
             await bound(fleet, "sleeper", "standing", count=2)
             work = [(topic, {"seconds": SECONDS}) for topic in ("nap.x", "stand.x")]
             tasks = await fleet.publish_many(work)
             refusal = await refused(server.url)
-            ends = await asyncio.gather(*(task.outcome(SECONDS + 20.0) for task in tasks))
+            ends = await asyncio.gather(*(task.outcome(SECONDS + 60.0) for task in tasks))
             letters = [letter async for letter in fleet.bus.dead.all()]
     runs.look()
     happened(
