@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-from aiokafka.conn import AIOKafkaConnection, create_conn
-from aiokafka.errors import KafkaConnectionError, NotLeaderForPartitionError
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError, KafkaError, NotLeaderForPartitionError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from bus.backends.kafka.address import Address
@@ -128,10 +128,7 @@ class KafkaLink:
         """Let go of the connections; a second close does nothing."""
         self._closed = True
         conns, self._conns = self._conns, {}
-        ended = [ended for conn in conns.values() if (ended := conn.close()) is not None]
-        with suppress(*LIBRARY):
-            async with asyncio.timeout(1.0):
-                await asyncio.gather(*ended)
+        await _ended(conns.values())
 
     async def refresh(self, doing: str) -> None:
         """Ask again which brokers there are."""
@@ -217,7 +214,7 @@ class KafkaLink:
 
     async def _open(self, host: str, port: int, use: Use) -> AIOKafkaConnection:
         to = self.address
-        return await create_conn(
+        conn = AIOKafkaConnection(
             host,
             port,
             client_id=self._name,
@@ -228,3 +225,17 @@ class KafkaLink:
             sasl_plain_username=to.user,
             sasl_plain_password=to.password,
         )
+        try:
+            await conn.connect()
+        except KafkaError:  # it stands, and nothing is said on it
+            await _ended([conn])
+            raise
+        return conn
+
+
+async def _ended(conns: Iterable[AIOKafkaConnection]) -> None:
+    """Close them, and wait until their sockets are."""
+    ended = [ended for conn in conns if (ended := conn.close()) is not None]
+    with suppress(*LIBRARY):
+        async with asyncio.timeout(1.0):
+            await asyncio.gather(*ended)
