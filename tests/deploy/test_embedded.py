@@ -1,6 +1,7 @@
 """The embedded Redis, RabbitMQ and Kafka: started once, found again, stopped by their own ids."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,17 @@ def _kill(server: Embedded) -> None:
 
 
 def _left(server: Embedded) -> list[str]:
-    """Processes that work in the server's folder, or have it in their environment."""
+    """Processes that stay: they work in the server's folder, or have it in their environment. What
+    was told to end by its end may need a moment."""
+    end = time.monotonic() + 5.0
+    while found := _there(server):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    return found
+
+
+def _there(server: Embedded) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
