@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 SECONDS ?= 600
-BROKERS ?= $(or $(BROKER),$(if $(filter chaos,$(MAKECMDGOALS)),nats,all))
+BROKERS ?= $(or $(BROKER),nats)
 
 comma := ,
 VENV := .venv
@@ -26,7 +26,7 @@ venv: $(DEV) ## create .venv with everything for development
 demo: $(RUNTIME) ## run the main job on real documents, everything embedded; ARGS="--bus redis": on that
 	@$(BIN)/muster demo $(ARGS)
 
-test: $(DEV) servers ## run the tests; BROKERS=nats,redis,rabbitmq,kafka,failover: on these only
+test: $(DEV) servers ## run the tests on NATS; BROKERS=nats,redis,rabbitmq,kafka,failover or all: on these
 	@MUSTER_BROKERS=$(BROKERS) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 servers: ## install what BROKERS names for demo, up and tests: Redis and RabbitMQ by apt, Kafka by Maven
