@@ -1,5 +1,6 @@
 """Real worker processes for tests: started, killed and counted by their own id."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,6 +15,9 @@ from tests.cli.forking import forked
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 MUSTER = ("workers.cli.main",)
+
+UNREACHABLE = 3
+"""The exit code of a command that cannot reach its bus."""
 
 
 class Process(Protocol):
@@ -84,11 +88,22 @@ class WorkerProcesses:
 
     def fallen(self) -> list[tuple[int, int]]:
         """The id and exit code of each that has ended by itself since this was asked last."""
-        codes = {pid: _ended(process) for pid, process in self._processes.items()}
-        found = [(pid, code) for pid, code in codes.items() if code is not None]
-        for pid, _ in found:
-            del self._processes[pid]
-        return found
+        codes = [(pid, _ended(process)) for pid, process in self._processes.copy().items()]
+        return [
+            (pid, code)
+            for pid, code in codes
+            if code is not None and self._processes.pop(pid, None) is not None
+        ]
+
+    async def keep(self, role: str, alive: list[int]) -> None:
+        """For ever, as their supervisor does: one of `alive` that ends because it finds no broker
+        when it starts is started again. Any other end is the test's failure."""
+        while True:
+            for pid, code in self.fallen():
+                assert code == UNREACHABLE, f"worker {pid} ended with {code}"
+                alive.remove(pid)
+                alive += self.start(role)
+            await asyncio.sleep(0.1)
 
     def end(self) -> None:
         """End all that are left."""

@@ -10,6 +10,7 @@ import pytest
 
 from contracts.outcomes import Reason
 from contracts.results import Status
+from tests.beside import beside
 from tests.brokers import Broker
 from tests.e2e.fleets import Trace, bound, fleet_and_events, traces
 from tests.processes import worker_processes
@@ -68,25 +69,28 @@ async def test_what_may_be_started_once_is_whoever_dies(
     name = f"once-{secrets.token_hex(4)}"
     with worker_processes(server.url, name, tmp_path) as workers:
         alive = workers.start("payer", 2)
-        async with fleet_and_events(server.url, name, tmp_path) as (fleet, _):
-            async with asyncio.timeout(90):
-                await bound(fleet, "payer", count=2)
-                tasks = await fleet.publish_many([("pay.x", 0.1)] * TASKS, Options())
-                seen = 0
-                for number in range(KILLS):
-                    starts = await _started_since(folder, seen)
-                    running = [t.pid for t in starts[seen:] if t.pid in alive]
-                    if number == KILLS // 2:
-                        await asyncio.to_thread(server.kill)
-                        await asyncio.to_thread(server.start)
-                    elif running:
-                        await asyncio.to_thread(workers.kill, running[-1])
-                        alive.remove(running[-1])
-                        alive += workers.start("payer", 1)
-                    seen = len(starts)
-                    assert seen < TASKS, "all was over too soon: this shows little"
-                ends = await asyncio.gather(*(task.outcome(60.0) for task in tasks))
-                letters = [letter async for letter in fleet.bus.dead.all("payer")]
+        async with (
+            fleet_and_events(server.url, name, tmp_path) as (fleet, _),
+            beside(workers.keep("payer", alive)),
+            asyncio.timeout(90),
+        ):
+            await bound(fleet, "payer", count=2)
+            tasks = await fleet.publish_many([("pay.x", 0.1)] * TASKS, Options())
+            seen = 0
+            for number in range(KILLS):
+                starts = await _started_since(folder, seen)
+                running = [t.pid for t in starts[seen:] if t.pid in alive]
+                if number == KILLS // 2:
+                    await asyncio.to_thread(server.kill)
+                    await asyncio.to_thread(server.start)
+                elif running:
+                    await asyncio.to_thread(workers.kill, running[-1])
+                    alive.remove(running[-1])
+                    alive += workers.start("payer", 1)
+                seen = len(starts)
+                assert seen < TASKS, "all was over too soon: this shows little"
+            ends = await asyncio.gather(*(task.outcome(60.0) for task in tasks))
+            letters = [letter async for letter in fleet.bus.dead.all("payer")]
     counts = Counter(trace.task for trace in traces(folder) if trace.what == "start")
     print(f"{TASKS} tasks: {len(counts)} started, {len(letters)} dead letters of a crash")
     assert set(counts.values()) == {1}

@@ -26,8 +26,6 @@ from workers.fleet.client import FleetClient
 WORKERS = 4
 ATTEMPTS = 10
 LEASE = 2.0
-UNREACHABLE = 3
-"""The exit code of a command that cannot reach its bus."""
 
 
 @dataclass(slots=True)
@@ -49,15 +47,6 @@ class Havoc:
         while True:
             await asyncio.sleep(every)
             await self.runs.until(self._kill_one)
-
-    async def start_fallen(self) -> None:
-        """As their supervisor does: a worker that finds no broker when it starts ends."""
-        while True:
-            for pid, code in self.workers.fallen():
-                assert code == UNREACHABLE, f"worker {pid} ended with {code}"
-                self.alive.remove(pid)
-                self.alive += self.workers.start("sleeper")
-            await asyncio.sleep(0.1)
 
     def _kill_one(self) -> bool:
         for pid in [pid for pid in self.alive if self._held(pid)]:
@@ -137,7 +126,7 @@ async def test_whoever_is_killed_under_load_every_accepted_task_ends(
             await bound(fleet, "sleeper", count=2)
             with publishing(*arguments, "nap.x", rate=form(300.0, 500.0)) as publisher:
                 havoc = Havoc(server, workers, runs, publisher, alive)
-                async with beside(havoc.start_fallen()):
+                async with beside(workers.keep("sleeper", alive)):
                     async with beside(havoc.kill_workers(every)):
                         for number in range(kills):
                             await havoc.kill_broker(least, count * (number + 1) / (kills + 1))
