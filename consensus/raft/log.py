@@ -64,7 +64,7 @@ class Log:
     def entries(self, low: Index, high: Index, max_bytes: int) -> Sequence[Entry]:
         """The entries from `low` to `high` inclusive, as many as fit, at least one if any."""
         start = max(low - self.first, 0)
-        stop = high - self.snapshot.index
+        stop = min(high, self.last) - self.snapshot.index
         if stop - start <= 1:
             return self._entries[start:stop]
         left = max_bytes
@@ -144,7 +144,7 @@ class Log:
         """The next entries up to `limit` for the state machine, each once, as many as fit."""
         if self.handed < self.snapshot.index or limit <= self.handed:
             return ()
-        found = self.entries(self.handed + 1, min(limit, self.last), max_bytes)
+        found = self.entries(self.handed + 1, limit, max_bytes)
         self.handed += len(found)
         return found
 
