@@ -99,13 +99,17 @@ class Following(Elections):
         elif self._has_snapshot(meta):
             self._commit_to(meta.index)
             self._accept(m.sender, meta.index)
-        elif m.staged == meta.size and m.staged_crc == meta.crc:
+        elif self._is_whole(m):
             self.log.install(meta)
             self.members.install(meta)
             self._accept(m.sender, meta.index)
         else:
             staged = m.staged if m.staged < meta.size else 0
             self._tell(SnapReply(self.id, m.sender, self.term, meta.index, staged))
+
+    def _is_whole(self, m: SnapChunk) -> bool:
+        """Whether all bytes are staged and are those of the snapshot."""
+        return m.staged == m.meta.size and m.staged_crc == m.meta.crc
 
     def _has_snapshot(self, meta: SnapshotMeta) -> bool:
         """Whether the log holds what the snapshot replaces: then all up to there is committed, and

@@ -110,12 +110,16 @@ class Leading(Following):
 
     def _commit_by_quorum(self) -> None:
         """Commit what a majority has durable, by counting entries of the own term only."""
-        values = [self._match_of(node) for node in self.members.voters]
+        values = [self._match_of(node) for node in self._voters()]
         index = quorum_value(values)
         if index > self.log.commit and self._counts_for_commit(index):
             self._uncommitted_bytes -= self.log.bytes_between(self.log.commit + 1, index)
             self._commit_to(index)
             self._after_commit()
+
+    def _voters(self) -> tuple[NodeId, ...]:
+        """Those that count; a leader that removes itself does not (dissertation, 4.2.2)."""
+        return self.members.voters
 
     def _match_of(self, node: NodeId) -> Index:
         return self._own_match() if node == self.id else self.progress[node].match
@@ -158,7 +162,7 @@ class Leading(Following):
 
     def _round_has_quorum(self) -> bool:
         """Whether a majority echoed the open round; the leader itself is one of them."""
-        voters = self.members.voters
+        voters = self._voters()
         echoed = [node for node in voters if self._round_of(node) >= self._reading.round]
         return has_quorum(len(echoed), len(voters))
 

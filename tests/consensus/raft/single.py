@@ -73,8 +73,9 @@ def answers(raft: Raft, *messages: Message) -> list[Message]:
 
 def only(messages: Iterable[Message]) -> Message:
     """The one message there is."""
-    (message,) = messages
-    return message
+    found = [*messages]
+    assert len(found) == 1, found
+    return found[0]
 
 
 def lead(raft: Raft, *voters: NodeId) -> Raft:

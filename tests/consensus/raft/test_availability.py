@@ -78,9 +78,9 @@ def test_a_pre_vote_for_another_term_counts_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("pre", [False, True])
-def test_nobody_votes_while_a_leader_is_recent(pre: bool) -> None:
+def test_nobody_votes_while_a_leader_is_recent(pre: bool, core: type[Raft]) -> None:
     """6, 4.2.3: a server that hears a current leader does not update its term or grant a vote."""
-    raft = node(1)
+    raft = node(1, core=core)
     raft.step(Heartbeat(2, 1, 1, 0, 0))
     flush(raft)
     assert answers(raft, VoteRequest(3, 1, 2, 9, 9 - 8, pre=pre)) == []
@@ -101,9 +101,9 @@ def test_a_leader_does_not_vote_for_another_while_it_has_its_quorum() -> None:
     assert raft.role is Role.LEADER
 
 
-def test_a_leader_without_a_quorum_steps_down() -> None:
+def test_a_leader_without_a_quorum_steps_down(core: type[Raft]) -> None:
     """6.2: if an election timeout elapses without a round of heartbeats to a majority."""
-    network = Network(options={"timeout_ticks": 25})
+    network = Network(core=core, options={"timeout_ticks": 25})
     network.elect(1)
     network.isolate(1)
     network.tick(2 * network[1].cfg.election_ticks, 1)
@@ -120,10 +120,10 @@ def test_learners_do_not_make_a_quorum() -> None:
     assert raft.role is not Role.LEADER
 
 
-def test_a_node_that_was_cut_off_in_a_higher_term_comes_back() -> None:
+def test_a_node_that_was_cut_off_in_a_higher_term_comes_back(core: type[Raft]) -> None:
     """A leader of a lower term is answered with the own term, so that it steps down: else the node
     that won a pre-vote and was cut off is left out for ever."""
-    network = Network()
+    network = Network(core=core)
     network.elect(1)
     network.isolate(3)
     network[3]._stand(pre=False)
@@ -146,18 +146,18 @@ def test_a_one_way_cut_costs_no_leader() -> None:
     assert (network.leader.id, network.leader.term) == (1, 1)
 
 
-def test_a_leader_that_hears_nobody_gives_way() -> None:
+def test_a_leader_that_hears_nobody_gives_way(core: type[Raft]) -> None:
     """The other asymmetric partition: its heartbeats arrive and no answer comes back."""
-    network = Network()
+    network = Network(core=core)
     network.elect(1)
     network.cut((2, 1), (3, 1))
     network.tick(60)
     assert network.leader.id != 1
 
 
-def test_a_leader_whose_disk_hangs_steps_down() -> None:
+def test_a_leader_whose_disk_hangs_steps_down(core: type[Raft]) -> None:
     """After an election timeout, though its heartbeats still leave and are answered."""
-    network = Network()
+    network = Network(core=core)
     network.elect(1)
     network.nodes[1].hangs = True
     network[1].propose(b"x")

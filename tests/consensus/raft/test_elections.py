@@ -65,9 +65,9 @@ def test_a_candidate_wins_by_the_votes_of_a_majority(voters: int, needed: int) -
     assert raft.status().role is Role.LEADER
 
 
-def test_the_own_vote_counts_only_when_it_is_durable() -> None:
+def test_the_own_vote_counts_only_when_it_is_durable(core: type[Raft]) -> None:
     """5.2: a vote that a crash forgets elects nobody."""
-    raft = node(cfg=PLAIN)
+    raft = node(cfg=PLAIN, core=core)
     raft.campaign()
     raft.step(VoteReply(2, 1, 1, granted=True))
     assert raft.status().role is Role.CANDIDATE

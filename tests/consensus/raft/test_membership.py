@@ -249,9 +249,9 @@ def test_only_a_leader_changes_members() -> None:
         node().propose_config(Remove(3))
 
 
-def test_a_leader_that_removes_itself_does_not_count_itself() -> None:
+def test_a_leader_that_removes_itself_does_not_count_itself(core: type[Raft]) -> None:
     """4.2.2: it replicates entries but does not count itself in majorities."""
-    raft = leader()
+    raft = leader(core)
     raft.propose_config(Remove(1))
     flush(raft)
     answers(raft, AppendReply(2, 1, 1, True, 2))
@@ -275,9 +275,9 @@ def test_a_leader_that_removed_itself_steps_down_and_hands_over() -> None:
     assert network.leader.members.voters == (2, 3)
 
 
-def test_a_removed_node_disturbs_nobody() -> None:
+def test_a_removed_node_disturbs_nobody(core: type[Raft]) -> None:
     """4.2.3: it hears no heartbeats, so it times out; its requests are not heard."""
-    network = Network()
+    network = Network(core=core)
     network.elect(1)
     network[1].propose_config(Remove(3))
     network.settle()

@@ -211,9 +211,9 @@ def test_an_answer_about_entries_that_do_not_exist_is_not_believed() -> None:
     assert (raft.log.commit, raft.status().peers[0].match) == (0, 0)
 
 
-def test_a_heartbeat_commits_only_what_the_receiver_is_known_to_have() -> None:
+def test_a_heartbeat_commits_only_what_the_receiver_is_known_to_have(core: type[Raft]) -> None:
     """5.3: a heartbeat says min(commit, match), as it verifies nothing."""
-    raft = lead(node(), 2)
+    raft = lead(node(core=core), 2)
     flush(raft)
     answers(raft, AppendReply(2, 1, 1, True, 1))
     raft.take_messages()

@@ -204,9 +204,9 @@ def test_a_delayed_duplicate_of_a_snapshot_changes_nothing() -> None:
     assert network.states() == ["a b c d e f g h"] * 3
 
 
-def test_a_snapshot_enters_only_whole_and_matching() -> None:
+def test_a_snapshot_enters_only_whole_and_matching(core: type[Raft]) -> None:
     """The staged whole must match the checksum of its meta; else it begins anew."""
-    raft = node(term=3)
+    raft = node(term=3, core=core)
     assert answers(raft, chunk(4, 0, 4)) == [SnapReply(1, 2, 3, 5, 4)]
     assert answers(raft, chunk(4, 8, 2)) == [SnapReply(1, 2, 3, 5, 4)]
     wrong = replace(chunk(10, 8, 2), staged_crc=1)
