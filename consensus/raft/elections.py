@@ -34,8 +34,8 @@ class Elections(Standing):
                 self._become_follower(self.term, None)
 
     def _disk_hangs(self) -> bool:
-        """Storage has been at work for longer than an election timeout."""
-        return self._outbox.stalled > self.cfg.election_ticks
+        """Storage has been at work for longer than the longest election timeout."""
+        return self._outbox.stalled > 2 * self.cfg.election_ticks
 
     def _hears_quorum(self) -> bool:
         """Whether a majority was heard since this was last asked (dissertation, 6.2)."""
@@ -46,8 +46,9 @@ class Elections(Standing):
         return has_quorum(len(heard) + own, len(self.members.voters))
 
     def _may_stand(self) -> bool:
-        """Only a voter leads, and only one whose disk works."""
-        return self.members.is_voter(self.id) and not self._disk_hangs()
+        """Only a voter leads, or one that is needed to commit its own removal; and only one whose
+        disk works. Its own vote counts only if it is a voter."""
+        return self.members.may_lead(self.id, self.log.commit) and not self._disk_hangs()
 
     def _stand(self, *, pre: bool, transfer: bool = False) -> None:
         """Ask every voter for its vote, in the next term; with `pre` only whether it would."""

@@ -10,6 +10,7 @@ from itertools import takewhile
 
 from consensus.raft.errors import ChangeRefused
 from consensus.raft.types import (
+    LIMIT,
     AddLearner,
     Change,
     Configuration,
@@ -22,6 +23,9 @@ from consensus.raft.types import (
     Remove,
     SnapshotMeta,
 )
+
+LONGEST_ADDRESS = 255
+"""Characters of a member's address."""
 
 
 def has_quorum(count: int, voters: int) -> bool:
@@ -61,6 +65,12 @@ class Membership:
         """Whether its vote and log count."""
         return node in self.voters
 
+    def may_lead(self, node: NodeId, commit: Index) -> bool:
+        """Whether it is a voter, or its removal is not known to be committed: the others may need
+        its log to commit that (dissertation, 4.2.2)."""
+        earlier = [held for index, held in self._known[:-1] if self._known[-1][0] > commit]
+        return self.is_voter(node) or any(node in held.voters for held in earlier[-1:])
+
     def is_member(self, node: NodeId) -> bool:
         """Whether it is a voter or a learner."""
         return self.configuration.member(node) is not None
@@ -68,8 +78,9 @@ class Membership:
     def append(self, entries: Iterable[Entry]) -> bool:
         """Entries were appended; whether another configuration holds now."""
         found = [entry for entry in entries if entry.kind is Kind.CONFIGURATION]
-        self._known += [(entry.index, Configuration.decode(entry.data)) for entry in found]
-        self.voters = self.configuration.voters
+        if found:
+            self._known += [(entry.index, Configuration.decode(entry.data)) for entry in found]
+            self.voters = self.configuration.voters
         return bool(found)
 
     def truncate(self, index: Index) -> None:
@@ -97,6 +108,8 @@ class Membership:
             case AddLearner(id=node, address=address):
                 if known is not None:
                     raise ChangeRefused(f"node {node} is a member already")
+                if not 0 < node < LIMIT or not 0 < len(address) <= LONGEST_ADDRESS:
+                    raise ChangeRefused(f"node {node} at {address!r} cannot be a member")
                 members[node] = Member(node, address, voter=False)
             case Promote(id=node):
                 if known is None or known.voter:

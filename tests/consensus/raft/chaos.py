@@ -40,20 +40,21 @@ class Chaos:
     def _menu(self) -> tuple[list[Callable[[], None]], list[int]]:
         offered: list[tuple[Callable[[], None], int]] = [
             (self._tick, self.rng.choice([30, 60])),
-            (self._deliver, 120),
-            (self._write, 50),
-            (self._finish, 60),
-            (self._send, 60),
+            (self._deliver, 150),
+            (self._work, self.rng.choice([30, 100])),
+            (self._write, 20),
+            (self._finish, 20),
+            (self._send, 20),
             (self._apply, 20),
-            (self._propose, 12),
+            (self._propose, 25),
             (self._read, 5),
-            (self._crash, self.rng.choice([0, 1, 3])),
-            (self._start, 4),
-            (self._cut, self.rng.choice([0, 1, 3])),
-            (self._mend, 2),
-            (self._compact, self.rng.choice([0, 2])),
-            (self._change, self.rng.choice([0, 1])),
-            (self._transfer, self.rng.choice([0, 1])),
+            (self._crash, self.rng.choice([0, 1, 2])),
+            (self._start, 8),
+            (self._cut, self.rng.choice([0, 1, 2])),
+            (self._mend, 3),
+            (self._compact, self.rng.choice([0, 3])),
+            (self._change, self.rng.choice([0, 3])),
+            (self._transfer, self.rng.choice([0, 2])),
             (self._space, self.rng.choice([0, 1])),
             (self._unreachable, 1),
         ]
@@ -106,6 +107,9 @@ class Chaos:
                 messages.append(message)
             if self.rng.random() >= self.loss:
                 self.network.deliver(message)
+
+    def _work(self) -> None:
+        self.network.work(self._any())
 
     def _send(self) -> None:
         node = self._any()

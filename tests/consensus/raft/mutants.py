@@ -113,6 +113,11 @@ class CountsItselfWhenRemoved(Raft):
         return tuple(sorted({*self.members.voters, self.id}))
 
 
+class NeverStandsWhenRemoved(Raft):
+    def _may_stand(self) -> bool:
+        return self.members.is_voter(self.id) and super()._may_stand()
+
+
 class NeverStepsDown(Raft):
     def _hears_quorum(self) -> bool:
         return True

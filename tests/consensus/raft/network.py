@@ -195,6 +195,7 @@ class Network:
     def leader(self) -> Raft:
         """The leader of the highest term."""
         leaders = [n.raft for n in self.nodes.values() if n.raft.role is Role.LEADER and not n.down]
+        assert leaders, "no leader"
         return max(leaders, key=lambda raft: raft.term)
 
     @property

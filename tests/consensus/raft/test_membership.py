@@ -227,7 +227,18 @@ def test_no_change_while_leadership_is_being_transferred() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [AddLearner(2, "x"), AddLearner(4, "x"), Promote(2), Promote(9), Remove(9)]
+    "wrong",
+    [
+        AddLearner(2, "x"),
+        AddLearner(4, "x"),
+        AddLearner(0, "x"),
+        AddLearner(2**63, "x"),
+        AddLearner(5, ""),
+        AddLearner(5, "x" * 256),
+        Promote(2),
+        Promote(9),
+        Remove(9),
+    ],
 )
 def test_a_change_that_makes_no_sense_is_refused(wrong: Change) -> None:
     raft = leader(learners=(4,))
@@ -273,6 +284,33 @@ def test_a_leader_that_removed_itself_steps_down_and_hands_over() -> None:
     network.tick(50)
     assert network[1].role is Role.FOLLOWER
     assert network.leader.members.voters == (2, 3)
+
+
+def test_a_removed_node_stands_as_long_as_its_removal_needs_its_log(core: type[Raft]) -> None:
+    """4.2.2, figure 4.6: of two nodes only the removed one has the entry that removes it; nobody
+    else can win, and it wins without its own vote."""
+    network = Network((1, 2), core=core)
+    network.elect(1)
+    network.cut((1, 2))
+    network[1].propose_config(Remove(1))
+    network.settle()
+    network.crash(1)
+    network.restart(1)
+    assert voters(network[1]) == (2,)
+    network.heal()
+    network.tick(100)
+    assert network.leader.id == 2
+    assert voters(network[2]) == (2,)
+    assert network[1].role is not Role.LEADER
+
+
+def test_a_node_whose_removal_is_committed_does_not_stand() -> None:
+    """4.2.2: then nobody needs it."""
+    raft = node(1, term=1)
+    answers(raft, append((1, 1), [change(2, 1, 2, 3)], term=1, commit=2))
+    for _ in range(100):
+        raft.tick()
+    assert (raft.role, raft.term) == (Role.FOLLOWER, 1)
 
 
 def test_a_removed_node_disturbs_nobody(core: type[Raft]) -> None:

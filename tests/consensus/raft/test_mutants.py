@@ -102,6 +102,9 @@ KILLS: dict[type[Raft], tuple[Case, ...]] = {
     mutants.CountsItselfWhenRemoved: (
         test_membership.test_a_leader_that_removes_itself_does_not_count_itself,
     ),
+    mutants.NeverStandsWhenRemoved: (
+        test_membership.test_a_removed_node_stands_as_long_as_its_removal_needs_its_log,
+    ),
     mutants.NeverStepsDown: (
         test_availability.test_a_leader_without_a_quorum_steps_down,
         test_availability.test_a_leader_that_hears_nobody_gives_way,
