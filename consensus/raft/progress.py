@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from consensus.raft.types import Index, NodeId, Peer, SnapshotMeta
 
+MOST_DOUBLINGS = 2
+"""A chunk is sent again at least every 4 election timeouts."""
+
 
 class Mode(StrEnum):
     """How a leader sends to a peer."""
@@ -23,8 +26,8 @@ class Progress:
     the last round it echoed; `ask`: an Append is due although there may be nothing to send."""
 
     __slots__ = (
-        "_bytes", "_idle", "_match_before", "_sent", "active", "ask", "chunk_due", "id", "match",
-        "mode", "next", "offset", "round", "snapshot", "space",
+        "_bytes", "_idle", "_match_before", "_resent", "_sent", "active", "ask", "chunk_due",
+        "id", "match", "mode", "next", "offset", "round", "snapshot", "space",
     )  # fmt: skip
 
     def __init__(self, node: NodeId, next_: Index) -> None:
@@ -42,6 +45,7 @@ class Progress:
         self._sent: deque[tuple[Index, int]] = deque()
         self._bytes = 0
         self._idle = 0
+        self._resent = 0
         self._match_before: Index = 0
 
     def probe(self, next_: Index) -> None:
@@ -60,7 +64,8 @@ class Progress:
 
     def _enter(self, mode: Mode, next_: Index) -> None:
         self.mode, self.next, self.ask = mode, next_, False
-        self.snapshot, self.offset, self.chunk_due, self._idle = None, 0, False, 0
+        self.snapshot, self.offset, self.chunk_due = None, 0, False
+        self._idle = self._resent = 0
         self._sent.clear()
         self._bytes = 0
 
@@ -105,16 +110,18 @@ class Progress:
     def staged(self, size: int) -> None:
         """It has `size` bytes of the snapshot; the next chunk is due if that is another place."""
         if self.snapshot is not None and size != self.offset:
-            self._idle = 0
+            self._idle = self._resent = 0
             if size < self.snapshot.size:
                 self.offset, self.chunk_due = size, True
 
     def wait(self, ticks: int, patience: int) -> None:
-        """`ticks` passed; a chunk that moved nothing for `patience` ticks is due again."""
+        """`ticks` passed; a chunk that moved nothing for `patience` ticks is due again, then after
+        twice as long each time: a slow link is not filled with the same bytes."""
         if self.mode is Mode.SNAPSHOT:
             self._idle += ticks
-            if self._idle >= patience:
+            if self._idle >= patience << self._resent:
                 self._idle, self.chunk_due = 0, True
+                self._resent = min(self._resent + 1, MOST_DOUBLINGS)
 
     def peer(self, *, voter: bool) -> Peer:
         """As others may see it."""

@@ -79,7 +79,7 @@ class Chaos:
                 break
         net.tick(2 * ELECTION)
         index, _ = net.leader.propose(b"last")
-        net.tick(4 * ELECTION)
+        net.tick(8 * ELECTION)
         for member in net.leader.members.configuration.members:
             assert net.nodes[member.id].applied >= index, f"node {member.id} is parked"
 

@@ -8,7 +8,7 @@ from tests.forms import form
 BLOCK = 25
 
 
-@pytest.mark.parametrize("block", range(form(10, 400)))
+@pytest.mark.parametrize("block", range(form(6, 400)))
 def test_the_invariants_hold_after_every_event_and_the_cluster_recovers(block: int) -> None:
     """Election safety, log matching, leader completeness, state-machine safety (figure 3), what is
     committed is durable on a majority, nothing goes back, reads are not stale, one change of

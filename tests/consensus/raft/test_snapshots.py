@@ -120,7 +120,7 @@ def test_lost_chunks_are_sent_again() -> None:
         return False
 
     network.lost = lose
-    network.tick(150)
+    network.tick(300)
     assert left == {"chunks": 0, "answers": 0}
     assert network.states() == ["a b c d e f"] * 3
 
@@ -235,6 +235,29 @@ def test_a_follower_whose_staging_is_lost_gets_the_snapshot_from_the_beginning()
     assert offsets() == [4]
     raft.step(SnapReply(3, 1, 3, 5, 4))
     assert offsets() == []
+
+
+def test_a_chunk_that_moves_nothing_is_sent_ever_more_rarely() -> None:
+    """A slow link must not be filled with the same bytes; an answer begins anew."""
+    raft = node(cfg=RaftConfig(id=1, chunk_bytes=4, check_quorum=False), after=5, after_term=2)
+    raft.log.snapshot = META
+    lead(raft, 2)
+    flush(raft)
+    raft.step(HeartbeatReply(3, 1, 3, 0))
+    raft.step(AppendReply(3, 1, 3, False, 0, rejected=5))
+    raft.take_messages()
+
+    def sent_in(ticks: int) -> list[int]:
+        found = []
+        for tick in range(1, ticks + 1):
+            raft.tick()
+            found += [tick for m in raft.take_messages() if isinstance(m, SnapChunk)]
+        return found
+
+    assert sent_in(200) == [10, 30, 70, 110, 150, 190]
+    raft.step(SnapReply(3, 1, 3, 5, 4))
+    raft.take_messages()
+    assert sent_in(40) == [10, 30]
 
 
 def test_a_snapshot_of_nothing_is_one_chunk() -> None:
