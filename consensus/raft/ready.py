@@ -27,8 +27,9 @@ class Ready:
     After the commit (which is an fsync) the node calls `advance(seq)`, sends what that returns
     (`after`, less what a newer term overtook), and if the snapshot's index is above what its state
     machine has applied, restores the state machine from it, all before it asks for `committed`.
-    There is no other Ready until then. If anything fails the node must stop: the core is not to be
-    used any more, and nothing is tried twice. `seq` counts from 1 in each life of a core.
+    There is no other Ready until then. One with nothing but `after` needs no transaction. If
+    anything fails the node must stop: the core is not to be used any more, and nothing is tried
+    twice. `seq` counts from 1 in each life of a core.
     """
 
     seq: int

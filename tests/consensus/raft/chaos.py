@@ -31,7 +31,6 @@ class Chaos:
         self.network = Network(voters, seed=seed, core=core, options=self.options)
         self.invariants = Invariants(self.network)
         self.network.check = self.invariants
-        self.counts = dict.fromkeys("tick deliver drop double crash cut propose".split(), 0)
         self.number = 0
         self.loss = self.rng.choice([0.0, 0.05, 0.2])
         self.doubles = self.rng.choice([0.0, 0.1])
