@@ -7,7 +7,7 @@ spreads evenly and no draw depends on another.
 
 import hashlib
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from consensus.ledger.state import Bid
 from contracts.auctions import ROSTER
@@ -15,13 +15,18 @@ from contracts.auctions import ROSTER
 
 def weight(key: str, worker: str, round_: int = 0) -> bytes:
     """A stable hash (SHA-256) of the three; lower comes first."""
-    return hashlib.sha256(f"{round_}\n{key}\n{worker}".encode()).digest()
+    return hashlib.sha256(_before(key, round_) + worker.encode()).digest()
 
 
-def roster(key: str, round_: int, candidates: Iterable[tuple[int, str]]) -> tuple[int, ...]:
+def roster(key: str, round_: int, candidates: Sequence[tuple[int, str]]) -> tuple[int, ...]:
     """At most `ROSTER` of the candidates, (session, worker) each, in the order of their hashes."""
-    weighed = ((weight(key, worker, round_), session) for session, worker in candidates)
-    return tuple(session for _, session in heapq.nsmallest(ROSTER, weighed))
+    sha256, before = hashlib.sha256, _before(key, round_)
+    weighed = [(sha256(before + worker.encode()).digest(), id_) for id_, worker in candidates]
+    return tuple(id_ for _, id_ in heapq.nsmallest(ROSTER, weighed))
+
+
+def _before(key: str, round_: int) -> bytes:
+    return f"{round_}\n{key}\n".encode()
 
 
 def best(key: str, bids: Iterable[Bid]) -> Bid | None:

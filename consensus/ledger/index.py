@@ -20,8 +20,8 @@ class Index:
 
     `held`: live awards by session; `live` counts them by session and role. `invited`: open rounds
     by each session on a roster. `ready`: keys whose roster has answered. `lonely`: by role, keys
-    that nobody could be asked for. `room`: by role, bidders with free slots. `nonces`: sessions by
-    nonce.
+    that nobody could be asked for. `room`: by role, bidders with free slots and
+    what their workers are called. `nonces`: sessions by nonce.
     """
 
     def __init__(self, state: State) -> None:
@@ -31,7 +31,7 @@ class Index:
         self.invited: dict[int, dict[str, None]] = {}
         self.ready: dict[str, None] = {}
         self.lonely: dict[str, dict[str, None]] = {}
-        self.room: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        self.room: defaultdict[str, dict[int, str]] = defaultdict(dict)
         self.nonces: dict[bytes, int] = {}
         self.leases: Counter[int] = Counter()
         self.deadlines: list[tuple[int, str, int]] = []
@@ -104,7 +104,7 @@ class Index:
         """The bidder joined, left, or has one award more or less."""
         bidder = self.state.bidders.get(role, {}).get(session)
         if bidder is not None and self.live[session, role] < bidder.slots:
-            self.room[role][session] = None
+            self.room[role][session] = self.state.sessions[session].worker
         else:
             self.room[role].pop(session, None)
 

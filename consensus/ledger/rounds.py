@@ -164,7 +164,8 @@ class Rounds:
 
     def _candidates(self, task: Task) -> list[tuple[int, str]]:
         """Bidders with free slots, without the worker that lost the task last if others have."""
-        sessions = self.state.sessions
-        found = [(id_, sessions[id_].worker) for id_ in self.index.room.get(task.role, ())]
+        found = list(self.index.room.get(task.role, {}).items())
+        if not task.left_out:
+            return found
         others = [one for one in found if one[1] != task.left_out]
         return others or found
