@@ -59,7 +59,7 @@ class Layout(Generic[T]):
         self._names = tuple(field.name for field in flat)
         self._fixed = struct.Struct(">" + "".join(_code(kind) for kind in kinds))
         self._encoders = tuple(_VARIABLE[k][0] if k in _VARIABLE else None for k in kinds)
-        self._plain = all(kind in {int, Signed} for kind in kinds)
+        self._plain = all(kind in (int, Signed) for kind in kinds)
         self._decoders = tuple((k in _VARIABLE, _decoder(k)) for k in kinds)
 
     def pack(self, value: T) -> bytes:

@@ -2,10 +2,29 @@
 
 from dataclasses import dataclass, field
 
-from consensus.ledger.answers import Answer, Awarded, Finished, Reopened, SessionOpened
-from consensus.ledger.commands import Adopt, Close, Complete, Expire, Join, Open, Release
+from consensus.ledger.answers import (
+    Answer,
+    Awarded,
+    Finished,
+    Opened,
+    Refused,
+    Reopened,
+    SessionOpened,
+)
+from consensus.ledger.commands import (
+    Adopt,
+    Close,
+    Complete,
+    Expire,
+    InSession,
+    Join,
+    Open,
+    Release,
+)
 from consensus.ledger.entries import Entry
-from contracts.auctions import Phase
+from contracts.auctions import Phase, Refusal
+
+_NOT_DONE = (Refusal.STALE, Refusal.UNKNOWN_SESSION, Refusal.WINDOW_FULL)
 
 
 class Broken(AssertionError):
@@ -20,15 +39,18 @@ class Watch:
     slots: dict[tuple[int, str], int] = field(default_factory=dict)
     live: dict[str, tuple[int, int]] = field(default_factory=dict)
     completed: dict[str, int] = field(default_factory=dict)
-    done: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    answered: dict[tuple[int, int], Answer] = field(default_factory=dict)
     token: int = 0
     awards: int = 0
     completions: int = 0
 
     def saw(self, index: int, entry: Entry, answer: Answer) -> None:
         command = entry.command
-        if isinstance(command, Open):
-            self.roles.setdefault(command.key, command.role)
+        if self._is_repetition(entry, answer):
+            return
+        if isinstance(command, Open) and isinstance(answer, Opened) and answer.index == index:
+            self.roles[command.key] = command.role
+            self.completed.pop(command.key, None)
         if isinstance(command, Join):
             self.slots[entry.session, command.role] = command.slots
         if isinstance(answer, Awarded) and isinstance(command, Close):
@@ -39,6 +61,17 @@ class Watch:
             self._ended(entry, answer)
         elif isinstance(answer, SessionOpened):
             self.slots = {seat: n for seat, n in self.slots.items() if seat[0] != index}
+
+    def _is_repetition(self, entry: Entry, answer: Answer) -> bool:
+        if not isinstance(entry.command, InSession):
+            return False
+        if isinstance(answer, Refused) and answer.why in _NOT_DONE:
+            return True
+        first = self.answered.get((entry.session, entry.seq))
+        self.answered[entry.session, entry.seq] = answer
+        if first is not None and first != answer:
+            raise Broken(f"done once: {entry} was answered {first}, and now {answer}")
+        return first is not None
 
     def _awarded(self, index: int, key: str, answer: Awarded) -> None:
         if key in self.live:
@@ -58,9 +91,7 @@ class Watch:
 
     def _given_up(self, entry: Entry, command: Expire | Release) -> None:
         live = self.live.pop(command.key, None)
-        if live is None:
-            return  # the answer to a repetition
-        if live[0] != command.token:
+        if live is None or live[0] != command.token:
             raise Broken(f"fencing: token {command.token} took back {live}")
         if isinstance(command, Release) and live[1] != entry.session:
             raise Broken(f"fencing: session {entry.session} gave back {live}")
@@ -72,7 +103,7 @@ class Watch:
             self.live.pop(key, None)
             return
         if not isinstance(command, Complete | Adopt):
-            return  # a sequence number that was used for another command: its own answer again
+            return
         live = self.live.pop(key, None)
         if key in self.completed:
             return
