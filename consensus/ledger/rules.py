@@ -18,17 +18,13 @@ from consensus.ledger.commands import (
     Renew,
 )
 from consensus.ledger.encoding import Signed
-from consensus.ledger.index import Index
 from consensus.ledger.rounds import Rounds
-from consensus.ledger.state import Award, Bid, Session, State, Task
+from consensus.ledger.state import Award, Bid, Session, Task
 from contracts.auctions import Phase, Refusal
 
 
 class Rules(Rounds):
     """What may be done to an auction, by whom and when."""
-
-    def __init__(self, state: State, index: Index) -> None:
-        super().__init__(state, index)
 
     def open(self, _: Session, c: Open) -> Answer:
         """The same task again gets the same answer; another under its key is a conflict."""

@@ -1,18 +1,22 @@
 """A ledger that goes on from its snapshot is the same ledger."""
 
 from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.ledger.answers import Opened
-from consensus.ledger.commands import Cancel, Complete, Open, Renew, Tick
+from consensus.ledger.commands import Cancel, Complete, KeepAlive, Open, Renew, Tick
 from consensus.ledger.entries import Entry, encode
 from consensus.ledger.ledger import Ledger
 from consensus.ledger.rounds import KEPT_BYTES, KEPT_MS
 from consensus.ledger.snapshot import BadSnapshot
 from tests.consensus.ledger.crowds import HASH, Crowd
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def _busy() -> Crowd:
@@ -45,15 +49,23 @@ def test_an_empty_ledger_has_a_snapshot_too() -> None:
 
 
 def test_the_order_in_which_things_came_is_in_no_snapshot() -> None:
-    ledgers = []
-    for keys in ("ab", "ba"):
-        crowd = Crowd(1)
-        for key in keys:
-            crowd.open(key)
-        for task in crowd.ledger.state.tasks.values():
-            task.opened = task.round = 7
-        ledgers.append(crowd.ledger)
-    assert ledgers[0].snapshot() == ledgers[1].snapshot()
+    crowd = _busy()
+    for seq in (20, 19):
+        entry = Entry(5, KeepAlive(), crowd.sessions[3], seq, 0)
+        crowd.ledger.apply(crowd.index + 40 - seq, encode(entry))
+    before, state = crowd.ledger.snapshot(), crowd.ledger.state
+    state.tasks = _turned(state.tasks)
+    state.sessions = _turned(state.sessions)
+    state.bidders = {role: _turned(bidders) for role, bidders in state.bidders.items()}
+    for session in state.sessions.values():
+        session.answers = _turned(session.answers)
+    for task in state.tasks.values():
+        task.bids = _turned(task.bids)
+    assert crowd.ledger.snapshot() == before
+
+
+def _turned(found: dict[K, V]) -> dict[K, V]:
+    return dict(reversed(found.items()))
 
 
 def test_a_command_that_comes_again_after_a_restore_is_answered_again() -> None:
