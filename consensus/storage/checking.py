@@ -117,20 +117,20 @@ def read_record(folder: Path, expected: Expected) -> Bootstrap | None:
     return found
 
 
-def check_empty(folder: Path, found: Bootstrap) -> None:
+def check_empty(folder: Path, found: Bootstrap | None) -> None:
     """Nothing in a folder without a database may be of one that was there before."""
-    given = Snapshots(folder).path(found.snapshot) if found.size else None
+    given = Snapshots(folder).path(found.snapshot) if found and found.size else None
     left = [path.name for path in sorted(folder.glob("snapshot-*")) if path != given]
     if (folder / WAL).exists():
         left.append(WAL)
     if (folder / WATER).exists():
         water = open_water(folder)
         water.close()
-        if water.node != found.node:
+        if found and water.node != found.node:
             raise Foreign(folder, f"its high-water file is of node {water.node}")
-        left += [f"{WATER} of transaction {water.seq}"] * (water.seq > 0)
+        left += [f"a {WATER} mark of transaction {water.seq}"] * (water.seq > 0)
     if left:
-        raise WentBack(folder, f"its database is missing; there are {', '.join(left)}")
+        raise WentBack(folder, f"its database is missing; there is {', '.join(left)}")
 
 
 def check_snapshot(folder: Path, meta: SnapshotMeta) -> None:

@@ -30,8 +30,6 @@ _SETTINGS = (
     # Before any other: the write-ahead log then needs no shared memory, and no process comes
     # between.
     "locking_mode = EXCLUSIVE",
-    # Before the first table: `shrink` can then give pages back.
-    "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     "synchronous = FULL",
     "fullfsync = ON",
@@ -51,12 +49,12 @@ class Broken(Exception):
     """What was read is not what was written; says what is wrong."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a database to write, alone and with every setting a store relies on. Threads may take
-    turns; a lock that is held elsewhere is an error at once."""
+def connect(path: Path, *first: str) -> sqlite3.Connection:
+    """Open a database to write, alone and with every setting a store relies on, those of `first`
+    before any other. Threads may take turns; a lock that is held elsewhere is an error at once."""
     sql = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        for setting in _SETTINGS:
+        for setting in (*first, *_SETTINGS):
             sql.execute(f"PRAGMA {setting}").fetchall()
     except BaseException:
         sql.close()
@@ -78,7 +76,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 def make(path: Path, row: bytes) -> None:
     """Make a new database with its first row: whole and flushed when this returns, and without a
     write-ahead log."""
-    with closing(connect(path)) as sql:
+    with closing(connect(path, "auto_vacuum = INCREMENTAL")) as sql:  # for `shrink`
         sql.execute(BEGIN)
         sql.execute(_LOG_TABLE)
         sql.execute(_META_TABLE)

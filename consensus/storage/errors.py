@@ -63,7 +63,12 @@ class Unreadable(Refused):
 
     def __init__(self, folder: Path, details: str) -> None:
         super().__init__(
-            folder, details, ("see to the disk and its permissions, then start the node again",)
+            folder,
+            details,
+            (
+                "see to the disk and the permissions of the folder, then start the node again",
+                f"where both are in order its files are damaged: {_REPLACE[0]}",
+            ),
         )
 
 

@@ -11,6 +11,7 @@ from consensus.storage import database, record
 from consensus.storage.checking import (
     ANYONE,
     DATABASE,
+    WAL,
     WATER,
     Expected,
     check_empty,
@@ -54,6 +55,7 @@ def open_store(
             _check_record(folder, found, contents.meta.identity)
             water = open_water(folder)
             held.callback(water.close)
+            _name_the_log(folder)
             sql = database.connect(folder / DATABASE)
         held.pop_all()
         snapshots, room = Snapshots(folder), Room(folder, limits)
@@ -76,9 +78,9 @@ def verify_folder(folder: Path) -> Contents:
 
 def _begin(folder: Path, found: Bootstrap | None) -> None:
     """Make the database of a new node, so that it is there as a whole or not at all."""
+    check_empty(folder, found)
     if found is None:
         raise NotBegun(folder, "it holds neither a ledger nor a bootstrap record")
-    check_empty(folder, found)
     check_snapshot(folder, found.snapshot)
     if not (folder / WATER).exists():
         HighWater.begin(folder / WATER, found.node).close()
@@ -87,6 +89,13 @@ def _begin(folder: Path, found: Bootstrap | None) -> None:
         path.unlink()
     database.make(fresh, _first_row(found))
     fresh.rename(folder / DATABASE)
+    sync_folder(folder)
+
+
+def _name_the_log(folder: Path) -> None:
+    """Make sure of the name of the write-ahead log on disk: SQLite flushes it, too, when it begins
+    one, but does not look whether that succeeded."""
+    (folder / WAL).touch()
     sync_folder(folder)
 
 

@@ -128,9 +128,7 @@ class Drawn:
             store.stage(meta, half, self.data[half:])
         elif meta is not None:
             store.save_snapshot(meta, self.data)
-        seq = store.write(self.ready)
-        store.drop_snapshots(())
-        return seq
+        return store.write(self.ready)
 
 
 def draw(model: Model, rng: random.Random) -> Drawn:

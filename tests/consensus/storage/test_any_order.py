@@ -27,6 +27,7 @@ def test_a_store_holds_what_the_model_holds(seed: int, lives: list[int]) -> None
                 drawn = draw(model, rng)
                 before = store.seq
                 assert drawn.write(store) == before + 1
+                store.drop_snapshots(())
                 model.apply(drawn.ready)
             assert (store.snapshot, store.verify().entries) == (model.snapshot, len(model.entries))
             killed = image(folder, top / f"{life}") if rng.random() < 0.5 else None
