@@ -10,7 +10,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from consensus.raft.types import NodeId, SnapshotMeta
 from consensus.storage import database, record
-from consensus.storage.errors import Damaged, Foreign, InUse, NotBegun, Unreadable, WentBack
+from consensus.storage.errors import Broken, Damaged, Foreign, InUse, NotBegun, Unreadable, WentBack
 from consensus.storage.highwater import HighWater
 from consensus.storage.meta import Contents
 from consensus.storage.record import Bootstrap
@@ -44,6 +44,8 @@ ANYONE = Expected()
 
 def lock(folder: Path) -> BaseFileLock:
     """Hold the folder until the lock is released or the process ends; `InUse` if it is held."""
+    if not folder.exists():
+        raise NotBegun(folder, "there is no such folder")
     held = FileLock(folder / _LOCK, timeout=0, thread_local=False)
     try:
         held.acquire()
@@ -59,7 +61,7 @@ def judging(folder: Path) -> Iterator[None]:
     """Let whatever cannot be read or is not as it was written be a refusal."""
     try:
         yield
-    except database.Broken as error:
+    except Broken as error:
         raise Damaged(folder, str(error)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
@@ -93,14 +95,11 @@ def inspect(folder: Path, expected: Expected = ANYONE) -> Contents:
 
 def open_water(folder: Path) -> HighWater:
     """The high-water file beside a database."""
-    try:
-        return HighWater(folder / WATER)
-    except FileNotFoundError as error:
-        raise WentBack(folder, "the high-water file beside its database is missing") from error
-    except ValueError as error:
-        raise Damaged(folder, str(error)) from error
-    except OSError as error:
-        raise Unreadable(folder, str(error)) from error
+    with judging(folder):
+        try:
+            return HighWater(folder / WATER)
+        except FileNotFoundError as error:
+            raise WentBack(folder, "the high-water file beside its database is missing") from error
 
 
 def read_record(folder: Path, expected: Expected) -> Bootstrap | None:
@@ -135,14 +134,8 @@ def check_empty(folder: Path, found: Bootstrap | None) -> None:
 
 def check_snapshot(folder: Path, meta: SnapshotMeta) -> None:
     """The bytes of a snapshot must be there and whole."""
-    try:
+    with judging(folder):
         Snapshots(folder).check(meta)
-    except FileNotFoundError as error:
-        raise Damaged(folder, f"the file of its snapshot at {meta.index} is missing") from error
-    except ValueError as error:
-        raise Damaged(folder, str(error)) from error
-    except OSError as error:
-        raise Unreadable(folder, str(error)) from error
 
 
 def _check_expected(folder: Path, expected: Expected, cluster: ClusterId, node: NodeId) -> None:

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from consensus.raft.types import Entry, Index, Kind
+from consensus.storage.errors import Broken
 from consensus.storage.meta import Contents, Mark, chain, decode
 
 BEGIN = "BEGIN IMMEDIATE"
@@ -18,7 +19,12 @@ MARK = "SELECT term, chain FROM log WHERE place = ?"
 SOME = (
     "SELECT place, term, kind, data, chain FROM log WHERE place >= ? AND place < ? ORDER BY place"
 )
-VACUUM = "PRAGMA incremental_vacuum"
+BEGIN_VACUUM = f"{BEGIN}; PRAGMA incremental_vacuum"
+"""For `executescript`: `execute` would free one page only."""
+
+_MODES = slice(18, 20)
+_WAL_MODES = b"\x02\x02"
+"""How SQLite is to write and read it: "Database File Format", section 1.3.3."""
 
 _ALL = "SELECT place, term, kind, data, chain FROM log ORDER BY place"
 _LOG_TABLE = (
@@ -45,10 +51,6 @@ _SETTINGS = (
 _KINDS = tuple(map(int, Kind))
 
 
-class Broken(Exception):
-    """What was read is not what was written; says what is wrong."""
-
-
 def connect(path: Path, *first: str) -> sqlite3.Connection:
     """Open a database to write, alone and with every setting a store relies on, those of `first`
     before any other. Threads may take turns; a lock that is held elsewhere is an error at once."""
@@ -64,13 +66,22 @@ def connect(path: Path, *first: str) -> sqlite3.Connection:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database to read only: nothing in it is changed, its write-ahead log stays as it is."""
+    """A database to read only: nothing in it is changed, its write-ahead log stays as it is.
+
+    `Broken` for one that SQLite would read without its write-ahead log, or not write again.
+    """
+    with path.open("rb") as file:
+        if file.read(20)[_MODES] != _WAL_MODES:
+            raise Broken("its first page does not say that it has a write-ahead log")
     address = f"{path.absolute().as_uri()}?mode=ro"
+    beside = [path.with_name(f"{path.name}-{name}") for name in ("wal", "shm")]
+    added = [one for one in beside if not one.exists()]
     try:
         with closing(sqlite3.connect(address, timeout=0, isolation_level=None, uri=True)) as sql:
             yield sql
     finally:
-        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+        for one in added:
+            one.unlink(missing_ok=True)
 
 
 def make(path: Path, row: bytes) -> None:
@@ -103,10 +114,7 @@ def read(sql: sqlite3.Connection) -> Contents:
     rows = sql.execute("SELECT body FROM meta").fetchall()
     if len(rows) != 1 or not isinstance(rows[0][0], bytes):
         raise Broken("it has no meta row")
-    try:
-        meta, peers = decode(rows[0][0])
-    except ValueError as error:
-        raise Broken(str(error)) from error
+    meta, peers = decode(rows[0][0])
     entries: list[Entry] = []
     last = meta.base
     for entry, mark in follow(sql.execute(_ALL), last):

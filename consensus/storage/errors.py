@@ -12,6 +12,10 @@ _REPLACE = (
 )
 
 
+class Broken(ValueError):
+    """Bytes that are not those that were written; says which. Told as `Damaged`."""
+
+
 class StorageError(MusterError):
     """Anything that goes wrong with what a node keeps on disk."""
 

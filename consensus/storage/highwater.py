@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from consensus.raft.types import NodeId
+from consensus.storage.errors import Broken
 from consensus.storage.files import sync, write_durably
 
 SIZE = 32
@@ -23,7 +24,7 @@ _CRC = struct.Struct(">I")
 class HighWater:
     """The open file: mark (8 bytes), node, seq (8 each), zeros (4), CRC-32 of those 28 (4).
 
-    Raises `ValueError` for a file that holds anything else, `OSError` as the system does.
+    Raises `Broken` for a file that holds anything else, `OSError` as the system does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,8 +69,8 @@ def _encode(node: NodeId, seq: int) -> bytes:
 
 def _decode(data: bytes) -> tuple[NodeId, int]:
     if len(data) != SIZE:
-        raise ValueError(f"the high-water file has {len(data)} bytes or more, not {SIZE}")
+        raise Broken(f"the high-water file has {len(data)} bytes or more, not {SIZE}")
     mark, node, seq = _BODY.unpack_from(data)
     if mark != _MARK or data != _encode(node, seq):
-        raise ValueError("the checksum of the high-water file is wrong")
+        raise Broken("the checksum of the high-water file is wrong")
     return node, seq

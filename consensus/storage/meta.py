@@ -20,6 +20,7 @@ from consensus.raft.types import (
     SnapshotMeta,
     Term,
 )
+from consensus.storage.errors import Broken
 from consensus.storage.store import Identity, Seen
 from contracts.quick import quick
 
@@ -107,14 +108,14 @@ def encode(meta: Meta, rest: bytes) -> bytes:
 
 
 def decode(row: bytes) -> tuple[Meta, dict[NodeId, Seen]]:
-    """What `encode` made; `ValueError` for any other bytes."""
+    """What `encode` made; `Broken` for any other bytes."""
     body, crc = row[: -_CRC.size], row[-_CRC.size :]
     if crc != _CRC.pack(zlib.crc32(body)) or row[:1] != bytes([_VERSION]):
-        raise ValueError("the checksum of the meta row is wrong, or a newer version wrote it")
+        raise Broken("the checksum of the meta row is wrong, or a newer version wrote it")
     try:
         return _decode(body)
-    except struct.error as error:
-        raise ValueError(f"the meta row is cut off: {error}") from error
+    except (struct.error, ValueError) as error:
+        raise Broken(f"the meta row means nothing: {error}") from error
 
 
 def _decode(body: bytes) -> tuple[Meta, dict[NodeId, Seen]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consensus.raft.types import Index, SnapshotMeta
+from consensus.storage.errors import Broken
 from consensus.storage.files import sync, sync_folder, write_durably
 from consensus.storage.store import Staged
 
@@ -93,12 +94,15 @@ class Snapshots:
             os.close(file)
 
     def check(self, meta: SnapshotMeta) -> None:
-        """Read all of it; `ValueError` if it is not whole, `OSError` if it cannot be read."""
+        """Read all of it; `Broken` if it is not whole, `OSError` if it cannot be read."""
         size = crc = 0
-        for part in self._parts(meta):
-            size, crc = size + len(part), zlib.crc32(part, crc)
+        try:
+            for part in self._parts(meta):
+                size, crc = size + len(part), zlib.crc32(part, crc)
+        except FileNotFoundError as error:
+            raise Broken(f"the file of the snapshot at {meta.index} is missing") from error
         if (size, crc) != (meta.size, meta.crc):
-            raise ValueError(f"the checksum of the snapshot at {meta.index} is wrong")
+            raise Broken(f"the checksum of the snapshot at {meta.index} is wrong")
 
     def adopt(self, meta: SnapshotMeta) -> None:
         """After a start: this one is of record, and all other files are stale."""

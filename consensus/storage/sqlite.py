@@ -18,7 +18,8 @@ from consensus.raft.ready import Ready
 from consensus.raft.types import BootState, Entry, Index, NodeId, SnapshotMeta
 from consensus.storage import database
 from consensus.storage.backup import write_backup
-from consensus.storage.errors import Damaged, PeerWentBack, Stopped
+from consensus.storage.checking import judging
+from consensus.storage.errors import Broken, PeerWentBack, Refused, Stopped
 from consensus.storage.highwater import HighWater
 from consensus.storage.meta import Contents, Mark, Meta, encode, encode_rest
 from consensus.storage.planning import Breach, Plan, plan, used_by
@@ -168,20 +169,19 @@ class SqliteStore:
 
     def shrink(self) -> None:
         with self._fatal("shrink its log"):
-            self._sql.execute(database.BEGIN)
-            self._sql.execute(database.VACUUM).fetchall()
+            self._sql.executescript(database.BEGIN_VACUUM)
             self._finish(replace(self._meta, seq=self._meta.seq + 1))
             database.checkpoint(self._sql, "TRUNCATE")
             self._parts.room.hold()
 
     def verify(self) -> Verified:
         self.write_peers()
-        with self._fatal("verify its log"):
+        with self._fatal("verify its log"), judging(self._parts.folder):
             found = database.read(self._sql)
             if (found.meta, found.peers) != (self._meta, self._peers):
-                raise database.Broken("the meta row is not the one that was written last")
+                raise Broken("the meta row is not the one that was written last")
             if self._water.read() != self._meta.seq:
-                raise database.Broken("the high-water mark is not the one that was written last")
+                raise Broken("the high-water mark is not the one that was written last")
             self._snapshots.check(self._meta.snapshot)
         sizes = sum(len(entry.data) for entry in found.entries)
         return Verified(found.meta.seq, len(found.entries), sizes, found.meta.snapshot.size)
@@ -248,9 +248,9 @@ class SqliteStore:
             yield
         except NoSpace:
             raise
-        except database.Broken as error:
-            self._failure = error
-            raise Damaged(self._parts.folder, str(error)) from error
+        except Refused as refused:
+            self._failure = refused
+            raise
         except Exception as error:
             raise self._stop(doing, error) from error
         except BaseException as error:

@@ -1,16 +1,19 @@
 """What one transaction does, what outlives the process, and what a store refuses to forget."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consensus.raft.ready import Ready
 from consensus.raft.types import Configuration, Entry, HardState, Kind, Member
-from consensus.storage.errors import PeerWentBack, Stopped
+from consensus.storage.errors import Damaged, PeerWentBack, Stopped
+from consensus.storage.meta import encode, encode_rest
 from consensus.storage.opening import open_store, verify_folder
 from consensus.storage.record import Bootstrap
 from consensus.storage.sqlite import SqliteStore
 from consensus.storage.store import Store
+from tests.consensus.storage.crashes import water
 from tests.consensus.storage.readies import (
     CLUSTER,
     FIRST,
@@ -253,6 +256,40 @@ def test_everything_can_be_verified_while_it_runs(folder: Path) -> None:
         store.saw(NODE + 1, 5, 100)
         found = store.verify()
         assert (found.entries, found.entry_bytes, found.seq) == (9, 180, store.seq)
+
+
+@pytest.mark.parametrize("what", ["high-water", "snapshot", "meta row", "entry"])
+def test_damage_found_while_it_runs_stops_a_store(folder: Path, what: str) -> None:
+    store = _five_entries_one_compacted(folder)
+    if what == "high-water":
+        (folder / "high-water").write_bytes(water(store.seq + 1))
+    elif what == "snapshot":
+        (folder / f"snapshot-{FIRST}-2-{store.snapshot.crc:08x}").write_bytes(b"stat3")
+    elif what == "meta row":
+        older = replace(store._meta, seq=store.seq - 1)
+        row = encode(older, encode_rest(older.snapshot, older.anchor, store.peers))
+        store._sql.execute("UPDATE meta SET body = ?", (row,))
+    else:
+        store._sql.execute("UPDATE log SET term = 3 WHERE place = ?", (FIRST + 3,))
+    with pytest.raises(Damaged):
+        store.verify()
+    with pytest.raises(Stopped):
+        store.write(ready(hard=HardState(9)))
+
+
+def test_an_entry_whose_checksum_is_right_must_follow_the_one_before(folder: Path) -> None:
+    """Where an older page came back whole, each row of it may look right by itself."""
+    store = _five_entries_one_compacted(folder)
+    store._sql.execute("DELETE FROM log WHERE place = ?", (FIRST + 4,))
+    with pytest.raises(Damaged, match=f"ends at entry {FIRST + 3}, and must end at {FIRST + 4}"):
+        store.verify()
+
+
+def test_a_gap_in_the_log_is_damage(folder: Path) -> None:
+    store = _five_entries_one_compacted(folder)
+    store._sql.execute("DELETE FROM log WHERE place = ?", (FIRST + 2,))
+    with pytest.raises(Damaged, match=f"entry {FIRST + 2} is missing"):
+        store.verify()
 
 
 def test_the_write_ahead_log_is_folded_in_before_it_grows(folder: Path) -> None:
