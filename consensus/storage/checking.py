@@ -10,7 +10,17 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from consensus.raft.types import NodeId, SnapshotMeta
 from consensus.storage import database, record
-from consensus.storage.errors import Broken, Damaged, Foreign, InUse, NotBegun, Unreadable, WentBack
+from consensus.storage.errors import (
+    Broken,
+    Damaged,
+    Foreign,
+    InUse,
+    Newer,
+    NotBegun,
+    UnknownFormat,
+    Unreadable,
+    WentBack,
+)
 from consensus.storage.highwater import HighWater
 from consensus.storage.meta import Contents
 from consensus.storage.record import Bootstrap
@@ -63,6 +73,8 @@ def judging(folder: Path) -> Iterator[None]:
         yield
     except Broken as error:
         raise Damaged(folder, str(error)) from error
+    except UnknownFormat as error:
+        raise Newer(folder, str(error)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:

@@ -16,6 +16,10 @@ class Broken(ValueError):
     """Bytes that are not those that were written; says which. Told as `Damaged`."""
 
 
+class UnknownFormat(Exception):
+    """Whole bytes in a form this version does not know. Told as `Newer`."""
+
+
 class StorageError(MusterError):
     """Anything that goes wrong with what a node keeps on disk."""
 
@@ -38,6 +42,13 @@ class Damaged(Refused):
 class WentBack(Refused):
     """A folder that holds less than this node made durable in it: an older copy, or one that lost
     a file. Its id could vote twice: it must not come back."""
+
+
+class Newer(Refused):
+    """A folder that a newer version of muster wrote, whole as far as this one can tell."""
+
+    def __init__(self, folder: Path, details: str) -> None:
+        super().__init__(folder, details, ("start it with the version that wrote it, or a newer",))
 
 
 class Foreign(Refused):

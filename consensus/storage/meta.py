@@ -20,7 +20,7 @@ from consensus.raft.types import (
     SnapshotMeta,
     Term,
 )
-from consensus.storage.errors import Broken
+from consensus.storage.errors import Broken, UnknownFormat
 from consensus.storage.store import Identity, Seen
 from contracts.quick import quick
 
@@ -108,10 +108,12 @@ def encode(meta: Meta, rest: bytes) -> bytes:
 
 
 def decode(row: bytes) -> tuple[Meta, dict[NodeId, Seen]]:
-    """What `encode` made; `Broken` for any other bytes."""
+    """What `encode` made; `Broken` for any other bytes, `UnknownFormat` for another version's."""
     body, crc = row[: -_CRC.size], row[-_CRC.size :]
-    if crc != _CRC.pack(zlib.crc32(body)) or row[:1] != bytes([_VERSION]):
-        raise Broken("the checksum of the meta row is wrong, or a newer version wrote it")
+    if crc != _CRC.pack(zlib.crc32(body)) or not body:
+        raise Broken("the checksum of the meta row is wrong")
+    if body[0] != _VERSION:
+        raise UnknownFormat(f"its meta row is of format {body[0]}, this version knows {_VERSION}")
     try:
         return _decode(body)
     except (struct.error, ValueError) as error:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from consensus.raft.types import HardState
-from consensus.storage import database, record
+from consensus.storage import database
 from consensus.storage.checking import (
     ANYONE,
     DATABASE,
@@ -59,11 +59,8 @@ def open_store(
             sql = database.connect(folder / DATABASE)
         held.pop_all()
         snapshots, room = Snapshots(folder), Room(folder, limits)
-        store = SqliteStore(Parts(folder, locked, sql, water, snapshots, room, contents, limits))
+        store = SqliteStore(Parts(folder, locked, sql, water, snapshots, room, limits), contents)
     store.begin(incarnation)
-    if found is not None:
-        (folder / record.NAME).unlink()
-        sync_folder(folder)
     return store
 
 

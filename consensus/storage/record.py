@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consensus.raft.types import LIMIT, Configuration, Index, Member, NodeId, SnapshotMeta
+from consensus.storage.errors import UnknownFormat
 from consensus.storage.files import write_durably
 from consensus.storage.store import ClusterId
 
@@ -80,12 +81,15 @@ def encode(record: Bootstrap) -> bytes:
 
 
 def decode(data: bytes) -> Bootstrap:
-    """What `encode` made, spaces aside; `ValueError` for anything else."""
+    """What `encode` made, spaces aside; `ValueError` for anything else, `UnknownFormat` for
+    another version's."""
     try:
         body = json.loads(data)
         crc = body.pop("crc")
-        if body["format"] != _FORMAT or crc != _crc(body):
-            raise ValueError("its checksum is wrong, or a newer version wrote it")
+        if crc != _crc(body):
+            raise ValueError("its checksum is wrong")
+        if body["format"] != _FORMAT:
+            raise UnknownFormat(f"its bootstrap record is of format {body['format']}")
         return _decode(body)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is not a bootstrap record: {error!r}") from error

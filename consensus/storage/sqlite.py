@@ -6,20 +6,21 @@ transaction goes into the high-water file.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
+from threading import Lock
 
 from filelock import BaseFileLock
 
 from consensus.raft.errors import NoSpace
 from consensus.raft.ready import Ready
 from consensus.raft.types import BootState, Entry, Index, NodeId, SnapshotMeta
-from consensus.storage import database
+from consensus.storage import database, record
 from consensus.storage.backup import write_backup
 from consensus.storage.checking import judging
 from consensus.storage.errors import Broken, PeerWentBack, Refused, Stopped
+from consensus.storage.files import sync_folder
 from consensus.storage.highwater import HighWater
 from consensus.storage.meta import Contents, Mark, Meta, encode, encode_rest
 from consensus.storage.planning import Breach, Plan, plan, used_by
@@ -42,25 +43,25 @@ class Parts:
     water: HighWater
     snapshots: Snapshots
     room: Room
-    contents: Contents
     limits: Limits
 
 
 class SqliteStore:
     """See `Store`. `opening.open_store` makes it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, contents: Contents) -> None:
         self._parts = parts
         self._sql = parts.sql
         self._water = parts.water
         self._snapshots = parts.snapshots
-        self._meta = parts.contents.meta
-        self._peers = dict(parts.contents.peers)
+        self._meta = contents.meta
+        self._peers = dict(contents.peers)
         self._rest: bytes | None = None
         self._dirty = False
         self._written = 0
         self._failure: BaseException | None = None
-        self._boot = parts.contents.boot
+        self._guard = Lock()
+        self._boot: BootState | None = contents.boot
 
     @property
     def identity(self) -> Identity:
@@ -68,6 +69,9 @@ class SqliteStore:
 
     @property
     def boot(self) -> BootState:
+        if self._boot is None:
+            with self._fatal("read its log"), judging(self._parts.folder):
+                return database.read(self._sql).boot
         return self._boot
 
     @property
@@ -80,10 +84,11 @@ class SqliteStore:
 
     @property
     def peers(self) -> Mapping[NodeId, Seen]:
-        return MappingProxyType(self._peers)
+        with self._guard:
+            return dict(self._peers)
 
     def begin(self, incarnation: int) -> None:
-        """The first transaction of a life; what the write-ahead log held is in the database then.
+        """The first transaction of a life; all of the write-ahead log is in the database then.
 
         A process before this one may have seen a flush fail. The system then keeps in memory, and
         shows, what is not on disk and never will be. What is written again is.
@@ -96,12 +101,14 @@ class SqliteStore:
             )
             database.checkpoint(self._sql)
             self._water.flush()
+            self._take_record_away()
 
     def write(self, ready: Ready) -> int:
         with self._fatal("write its log"):
             if ready.snapshot is not None:
                 self._snapshots.install(ready.snapshot)
             change = plan(self._meta, ready, self._mark)
+            self._boot = None
             self._use(used_by(ready))
             self._apply(change)
             if self._written >= self._parts.limits.checkpoint:
@@ -111,12 +118,14 @@ class SqliteStore:
 
     def saw(self, node: NodeId, incarnation: int, seq: int) -> None:
         self._check_running()
-        seen = self._peers.get(node, Seen())
-        if seq < seen.seq:
-            raise PeerWentBack(node, seen.seq, seq)
-        if (incarnation, seq) != (seen.incarnation, seen.seq):
-            self._peers[node] = Seen(incarnation, seq)
-            self._dirty = True
+        now = Seen(incarnation, seq)
+        with self._guard:
+            seen = self._peers.get(node, Seen())
+            if seq < seen.seq:
+                raise PeerWentBack(node, seen.seq, seq)
+            if now != seen:
+                self._peers[node] = now
+                self._dirty = True
 
     def write_peers(self) -> int:
         with self._fatal("note what its peers have"):
@@ -133,7 +142,7 @@ class SqliteStore:
 
     def stage(self, meta: SnapshotMeta, offset: int, data: bytes) -> Staged:
         with self._fatal("stage a snapshot"):
-            self._parts.room.require(len(data))
+            self._parts.room.require(len(data) if offset else meta.size)
             return self._snapshots.stage(meta, offset, data)
 
     def read_snapshot(self, meta: SnapshotMeta, offset: int, length: int) -> bytes:
@@ -150,9 +159,12 @@ class SqliteStore:
     def entries(self, first: Index, stop: Index, max_bytes: int) -> list[Entry]:
         if not self._meta.snapshot.index < first <= self._meta.last.index:
             raise LookupError(f"entry {first} is not in the log")
-        with self._fatal("read its log"):
-            rows = self._sql.execute(database.SOME, (first, stop))
-            found: list[Entry] = []
+        found: list[Entry] = []
+        with (
+            self._fatal("read its log"),
+            judging(self._parts.folder),
+            closing(self._sql.execute(database.SOME, (first, stop))) as rows,
+        ):
             for entry, _ in database.follow(rows, self._mark(first - 1)):
                 max_bytes -= len(entry.data)
                 if found and max_bytes < 0:
@@ -172,13 +184,14 @@ class SqliteStore:
             self._sql.executescript(database.BEGIN_VACUUM)
             self._finish(replace(self._meta, seq=self._meta.seq + 1))
             database.checkpoint(self._sql, "TRUNCATE")
+            self._written = 0
             self._parts.room.hold()
 
     def verify(self) -> Verified:
-        self.write_peers()
         with self._fatal("verify its log"), judging(self._parts.folder):
             found = database.read(self._sql)
-            if (found.meta, found.peers) != (self._meta, self._peers):
+            rest = encode_rest(found.meta.snapshot, found.meta.anchor, found.peers)
+            if (found.meta, rest) != (self._meta, self._rest):
                 raise Broken("the meta row is not the one that was written last")
             if self._water.read() != self._meta.seq:
                 raise Broken("the high-water mark is not the one that was written last")
@@ -200,11 +213,18 @@ class SqliteStore:
                 self._parts.lock.release()
             self._failure = ValueError("it was closed")
 
+    def _take_record_away(self) -> None:
+        path = self._parts.folder / record.NAME
+        if path.exists():
+            path.unlink()
+            sync_folder(path.parent)
+
     def _use(self, ids: Iterator[NodeId]) -> None:
-        for node in ids:
-            if node not in self._peers and node != self._meta.identity.node:
-                self._peers[node] = Seen()
-                self._dirty = True
+        with self._guard:
+            for node in ids:
+                if node not in self._peers and node != self._meta.identity.node:
+                    self._peers[node] = Seen()
+                    self._dirty = True
 
     def _mark(self, index: Index) -> Mark:
         if index == self._meta.last.index:
@@ -233,12 +253,15 @@ class SqliteStore:
         self._finish(change.meta)
 
     def _finish(self, meta: Meta) -> None:
-        if self._rest is None or self._dirty or meta.snapshot is not self._meta.snapshot:
-            self._rest = encode_rest(meta.snapshot, meta.anchor, self._peers)
+        with self._guard:
+            same = meta.snapshot is self._meta.snapshot and meta.anchor == self._meta.anchor
+            if self._rest is None or self._dirty or not same:
+                self._rest = encode_rest(meta.snapshot, meta.anchor, self._peers)
+            self._dirty = False
         self._sql.execute(database.UPDATE, (encode(meta, self._rest),))
         self._sql.execute(database.COMMIT)
         self._water.rise(meta.seq)
-        self._meta, self._dirty = meta, False
+        self._meta = meta
 
     @contextmanager
     def _fatal(self, doing: str) -> Iterator[None]:

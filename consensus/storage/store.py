@@ -1,7 +1,8 @@
 """What a node needs of its storage: the protocol, and the words of it.
 
 Everything here is synchronous, and one thread at a time may call it: a node has one thread that
-writes. Only `read_snapshot` may be called from another thread beside that one.
+writes. Beside that one another thread may call `saw` and `read_snapshot`, ask for `space`, and read
+`identity`, `seq` and `peers`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,7 +99,8 @@ class Store(Protocol):
 
     @property
     def boot(self) -> BootState:
-        """What a core starts from: what was durable when the store was opened."""
+        """What a core starts from: what is durable. Cheap until the first `write`, which lets go of
+        what was read at the start; then it reads everything again."""
         ...
 
     @property

@@ -15,6 +15,7 @@ from consensus.storage.errors import (
     Damaged,
     Foreign,
     InUse,
+    Newer,
     NotBegun,
     PeerWentBack,
     Refused,
@@ -257,6 +258,18 @@ def test_records_are_read_as_written(tmp_path: Path) -> None:
 def test_a_record_that_makes_no_sense_is_not_made(wrong: tuple[int, int, None, int]) -> None:
     with pytest.raises(ValueError, match=r"ids|joins|first index"):
         Bootstrap(*wrong)
+
+
+def test_a_folder_of_a_newer_version_is_not_damaged(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who goes back to an older version is told so, and not to replace the node."""
+    monkeypatch.setattr("consensus.storage.meta._VERSION", 0)
+    assert "version" in _refusal(folder, Newer).lines()[2]
+    monkeypatch.setattr("consensus.storage.record._FORMAT", 2)
+    write_record(tmp_path, RECORD)
+    monkeypatch.setattr("consensus.storage.record._FORMAT", 1)
+    _refusal(tmp_path, Newer)
 
 
 def test_a_folder_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from consensus.raft.errors import NoSpace
-from consensus.raft.types import HardState
+from consensus.raft.types import HardState, SnapshotMeta
 from consensus.storage.errors import Stopped
 from consensus.storage.opening import open_store
 from consensus.storage.store import Limits, Staged
@@ -140,6 +140,12 @@ def test_a_start_removes_what_is_not_of_record(folder: Path) -> None:
         store.save_snapshot(META, DATA)
     with opened(folder):
         assert list(folder.glob("snapshot-*")) == []
+
+
+def test_a_snapshot_that_would_not_fit_as_a_whole_is_not_begun(folder: Path) -> None:
+    huge = SnapshotMeta(FIRST + 9, 1, META.configuration, 1 << 60, 5)
+    with opened(folder) as store, pytest.raises(NoSpace):
+        store.stage(huge, 0, b"its first part")
 
 
 def test_a_snapshot_that_does_not_fit_is_refused_before_it_is_written(folder: Path) -> None:

@@ -68,6 +68,14 @@ def test_everything_written_is_there_after_a_start(folder: Path) -> None:
         assert store.identity.incarnation == 2
 
 
+def test_what_a_core_starts_from_is_always_what_is_durable(folder: Path) -> None:
+    """It is not kept in memory beside what the core has."""
+    with opened(folder) as store:
+        store.write(ready(*commands(FIRST, 3), hard=HardState(2)))
+        assert tuple(store.boot.entries) == commands(FIRST, 3)
+        assert store.boot.hard == HardState(2)
+
+
 def test_seq_rises_by_one_with_each_transaction_and_each_start(folder: Path) -> None:
     with opened(folder) as store:
         before = store.seq
@@ -130,6 +138,18 @@ def test_a_snapshot_of_a_leader_replaces_the_log(folder: Path, index: int) -> No
     with opened(folder) as store:
         assert store.boot.snapshot == meta
         assert tuple(store.boot.entries) == more
+
+
+def test_the_snapshot_of_record_can_replace_what_follows_it(folder: Path) -> None:
+    with opened(folder) as store:
+        store.write(ready(*commands(FIRST, 5), hard=HardState(1)))
+        meta = meta_for(b"state", FIRST + 2, 1)
+        store.save_snapshot(meta, b"state")
+        store.write(ready(snapshot=meta))
+        store.write(ready(*commands(FIRST + 3, 1), snapshot=meta, cut=FIRST + 3))
+        store.verify()
+    with opened(folder) as store:
+        assert tuple(store.boot.entries) == commands(FIRST + 3, 1)
 
 
 BREACHES = {
