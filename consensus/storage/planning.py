@@ -52,6 +52,12 @@ def plan(meta: Meta, ready: Ready, mark_at: Callable[[Index], Mark]) -> Plan:
     )
 
 
+def changes_nothing(ready: Ready) -> bool:
+    """Whether there is nothing in it but messages."""
+    saves = ready.entries or ready.hard is not None or ready.snapshot is not None
+    return not saves and ready.truncate_from is None
+
+
 def used_by(ready: Ready) -> Iterator[NodeId]:
     """Every id that a configuration in it names."""
     if ready.snapshot is not None:
@@ -78,8 +84,6 @@ def _snapshot(meta: Meta, ready: Ready, mark_at: Callable[[Index], Mark]) -> Met
 
 
 def _truncated(meta: Meta, cut: Index, mark_at: Callable[[Index], Mark]) -> Meta:
-    if cut <= meta.snapshot.index:
-        raise Breach(f"the log is to end before {cut}, inside its snapshot")
     last = mark_at(cut - 1)
     return Meta(meta.identity, meta.seq, meta.hard, last, meta.snapshot, meta.anchor)
 

@@ -23,7 +23,7 @@ from consensus.storage.errors import Broken, PeerWentBack, Refused, Stopped
 from consensus.storage.files import sync_folder
 from consensus.storage.highwater import HighWater
 from consensus.storage.meta import Contents, Mark, Meta, encode, encode_rest
-from consensus.storage.planning import Breach, Plan, plan, used_by
+from consensus.storage.planning import Breach, Plan, changes_nothing, plan, used_by
 from consensus.storage.room import Room
 from consensus.storage.snapshots import Snapshots, matches
 from consensus.storage.store import Identity, Limits, Seen, Space, Staged, Verified
@@ -105,6 +105,8 @@ class SqliteStore:
 
     def write(self, ready: Ready) -> int:
         with self._fatal("write its log"):
+            if changes_nothing(ready):
+                return self._meta.seq
             if ready.snapshot is not None:
                 self._snapshots.install(ready.snapshot)
             change = plan(self._meta, ready, self._mark)

@@ -119,7 +119,8 @@ class Store(Protocol):
         ...
 
     def write(self, ready: Ready) -> int:
-        """Make all of it durable in one transaction, in the order `Ready` demands; `seq` after it.
+        """Make all of it durable in one transaction, in the order `Ready` demands; `seq` after it,
+        which is another number than that of the Ready. One that saves nothing takes none.
 
         Term, vote, snapshot and log never go back: a Ready that would let them stops the store, and
         so does a snapshot that was neither saved nor staged as a whole.

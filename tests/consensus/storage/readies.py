@@ -157,6 +157,8 @@ def draw(model: Model, rng: random.Random) -> Drawn:
     ]
     entries.sort(key=lambda one: one.term)
     entries = [Entry(last + 1 + n, one.term, one.kind, one.data) for n, one in enumerate(entries)]
+    if not entries and snapshot is None and cut is None and hard is None:
+        hard = HardState(term + 1)
     return Drawn(Ready(1, hard, cut, entries, snapshot, ()), data, staged=cut is not None)
 
 

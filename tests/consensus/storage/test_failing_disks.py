@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -35,6 +36,10 @@ SEED = 11
 WRITES = 40
 
 
+class Run(Protocol):
+    def __call__(self, folder: Path, fail_at: int, *ending: str) -> tuple[list[str], str]: ...
+
+
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The flushes of a process that can be made to fail."""
@@ -52,11 +57,12 @@ def _write(
     writes: int,
     env: Mapping[str, str] | None = None,
     before: Callable[[], None] | None = None,
+    *ending: str,
 ) -> list[str]:
     """What a process tells that writes so often."""
     command = [sys.executable, "-m", "tests.consensus.storage.writer", str(folder), str(SEED)]
     ended = subprocess.run(
-        [*command, str(writes)],
+        [*command, str(writes), *ending],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -64,9 +70,6 @@ def _write(
         preexec_fn=before,
     )
     return ended.stdout.split("\n")[:-1]
-
-
-Run = Callable[[Path, int], tuple[list[str], str]]
 
 
 def _acknowledged(lines: list[str]) -> int:
@@ -86,13 +89,13 @@ def _check_nothing_lost(folder: Path, lines: list[str]) -> None:
 
 
 @pytest.fixture
-def flushes(shim: Path, tmp_path: Path) -> Callable[[Path, int], tuple[list[str], str]]:
+def flushes(shim: Path, tmp_path: Path) -> Run:
     """A run in which the flush of this number fails: what it told, and all its flushes."""
 
-    def run(folder: Path, fail_at: int) -> tuple[list[str], str]:
+    def run(folder: Path, fail_at: int, *ending: str) -> tuple[list[str], str]:
         log = tmp_path / f"flushes-{fail_at}"
         env = {"LD_PRELOAD": str(shim), "SYNC_LOG": str(log), "FAIL_AT": str(fail_at)}
-        lines = _write(folder, WRITES, env)
+        lines = _write(folder, WRITES, env, None, *ending)
         return lines, log.read_text()
 
     return run
@@ -125,6 +128,19 @@ def test_no_flush_is_ever_tried_again(flushes: Run, begun: Path, tmp_path: Path)
         _check_nothing_lost(folder, lines)
     # SQLite flushes the name of a new write-ahead log and does not look; so that was done before.
     assert ignored == ["/.X"]
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_gently_after_a_failure_loses_nothing_either(
+    flushes: Run, begun: Path, tmp_path: Path
+) -> None:
+    """SQLite folds its log in when it is closed: only what was committed before the failure."""
+    for fail_at in range(9, 60, 6):
+        folder = image(begun, tmp_path / f"node-{fail_at}")
+        lines, done = flushes(folder, fail_at, "gently")
+        assert lines[-1] == "then refused"
+        assert "x" in done.lower()
+        _check_nothing_lost(folder, lines)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from consensus.raft.types import Configuration, HardState, Member
 from consensus.storage import record
-from consensus.storage.checking import Expected
+from consensus.storage.checking import Expected, lock
 from consensus.storage.errors import (
     Damaged,
     Foreign,
@@ -172,6 +172,17 @@ def test_a_folder_is_open_once(folder: Path) -> None:
         _refusal(folder, InUse)
         with pytest.raises(InUse):
             verify_folder(folder)
+    with opened(folder):
+        pass
+
+
+def test_two_do_not_begin_one_folder(tmp_path: Path) -> None:
+    """SQLite's own lock comes too late for that: there is no database yet."""
+    folder = begin(tmp_path / "node")
+    held = lock(folder)
+    _refusal(folder, InUse)
+    assert not (folder / "ledger.db").exists()
+    held.release()
     with opened(folder):
         pass
 

@@ -85,6 +85,12 @@ def test_seq_rises_by_one_with_each_transaction_and_each_start(folder: Path) -> 
         assert store.seq == before + 3
 
 
+def test_nothing_to_save_takes_no_transaction(folder: Path) -> None:
+    with opened(folder) as store:
+        assert store.write(ready()) == store.seq
+        assert store.seq == 2
+
+
 def test_a_conflict_is_cut_off_before_what_replaces_it(folder: Path) -> None:
     with opened(folder) as store:
         store.write(ready(*commands(FIRST, 5), hard=HardState(1)))
@@ -163,6 +169,7 @@ BREACHES = {
     "entry above the term": ready(*commands(FIRST + 5, 1, term=6)),
     "cut inside the snapshot": ready(cut=FIRST),
     "snapshot goes back": ready(snapshot=meta_for(b"", FIRST - 1, 0)),
+    "snapshot goes back and takes the log": ready(snapshot=meta_for(b"", FIRST - 1, 0), cut=FIRST),
     "snapshot of another term": ready(snapshot=meta_for(b"", FIRST + 3, 4)),
     "snapshot beyond the log": ready(snapshot=meta_for(b"", FIRST + 9, 5)),
     "snapshot without bytes": ready(snapshot=meta_for(b"lost", FIRST + 3, 2)),

@@ -1,8 +1,8 @@
 """A process that writes what it draws until something ends it; it tells what is durable.
 
-Started as `python -m tests.consensus.storage.writer FOLDER SEED WRITES`. A line for each
+Started as `python -m tests.consensus.storage.writer FOLDER SEED WRITES [gently]`. A line for each
 transaction that was acknowledged; `stopped` and the reason once the store has stopped, and what it
-answers then.
+answers then. `gently`: the interpreter is torn down at the end, which closes the database.
 """
 
 import os
@@ -16,6 +16,7 @@ from consensus.storage.sqlite import SqliteStore
 from consensus.storage.store import Limits
 from tests.consensus.storage.readies import Drawn, Model, draw, ready
 
+ARGUMENTS = 4
 LIMITS = Limits(floor=0, ballast=0, margin=0, checkpoint=100_000)
 
 
@@ -30,7 +31,7 @@ def follow(model: Model, seed: int, seq: int, until: int) -> None:
         model.apply(drawn(model, seed, one).ready)
 
 
-def main(folder: Path, seed: int, writes: int) -> None:
+def main(folder: Path, seed: int, writes: int, *, gently: bool) -> None:
     """Write until the end; a store that stops ends the process without another call of SQLite."""
     try:
         store = open_store(folder, incarnation=os.getpid(), limits=LIMITS)
@@ -49,8 +50,8 @@ def main(folder: Path, seed: int, writes: int) -> None:
     except Stopped as stopped:
         _tell(f"stopped {stopped.details}")
         _tell(f"then {_answers(store)}")
-        os._exit(3)
-    os._exit(0)
+    if not gently:
+        os._exit(0)
 
 
 def _answers(store: SqliteStore) -> str:
@@ -67,4 +68,4 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), gently=len(sys.argv) > ARGUMENTS)
