@@ -1,0 +1,1 @@
+"""What nodes, workers and operators of the ledger say to each other, as bytes. Pure: no socket."""
