@@ -1,0 +1,1 @@
+"""Carries what nodes, workers and operators of the ledger say: TCP, authenticated, bounded."""
