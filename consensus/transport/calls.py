@@ -103,8 +103,8 @@ _Work: TypeAlias = Callable[[Client, bytes], Awaitable[bytes]]
 
 
 class Calls:
-    """The calls of one client. No more requests are read while `requests` are worked on, or while
-    the client does not take its answers."""
+    """The calls of one client. No more are read while `requests` are worked on, or wait to be
+    answered because the client does not take the answers before."""
 
     def __init__(self, client: Client, link: Link, handler: Handler, limits: Limits) -> None:
         self._client = client
@@ -119,7 +119,7 @@ class Calls:
         """Begin to read."""
         size = self._limits.client_bytes + 8
         self._handler.connected(self._client)
-        self._link.open(self._receive, reads=size, writes=size, pace=self._pace)
+        self._link.open(self._receive, reads=size, writes=size)
 
     async def close(self) -> None:
         """Cancel what is worked on; the connection is over."""
@@ -169,14 +169,15 @@ class Calls:
     async def _work(self, call: Call, work: _Work) -> None:
         try:
             answer = await work(self._client, call.body)
+            await self._link.room()
             self._link.send(FrameKind.ANSWER, encode_call(call.number, answer))
         except Exception as error:  # noqa: BLE001 - the client waits, whatever it was
             _log.exception("a request of %s failed", self._client)
             self._link.send(FrameKind.FAILED, encode_call(call.number, encode_text(str(error))))
 
     def _pace(self) -> None:
-        """Read on only where there is room for the answer."""
-        busy = self._link.full or len(self._running) >= self._limits.requests
+        """Read on only where another request may be worked on."""
+        busy = len(self._running) >= self._limits.requests
         (self._link.hold if busy or self._finishing else self._link.release)()
 
     def _subscribe(self, call: Call) -> None:

@@ -307,6 +307,44 @@ async def test_a_subscription_that_is_not_read_closes_the_connection() -> None:
         await connection.close()
 
 
+async def test_requests_that_are_not_read_yet_wait_at_the_client() -> None:
+    """Nothing is lost, and the node holds little of it."""
+    limits = replace(LIMITS, requests=2)
+    async with listening(terms(limits=limits)) as node, stranger(node.port, WORKER) as client:
+        await client.welcomed()
+        body, gate = b"x" * 100_000, asyncio.Event()
+        node.desk.may[body] = gate
+        for number in range(200):
+            client.say(FrameKind.REQUEST, encode_call(number, body))
+        for _ in range(2):
+            await soon(node.desk.asked.get())
+        link = (await node.desk.clients.get())._link
+        while not link._unread:  # noqa: ASYNC110 - no event tells that reading stopped
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+            assert link._inbox.held < LIMITS.client_bytes + (512 << 10)
+        gate.set()
+        for _ in range(200):
+            await client.wanted(FrameKind.ANSWER)
+        assert node.desk.most == 2
+
+
+async def test_a_client_that_takes_its_answers_late_gets_them_all() -> None:
+    async with listening() as node, stranger(node.port, WORKER) as client:
+        await client.welcomed()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        node.desk.answers[b"all"] = b"y" * 200_000
+        for number in range(100):
+            client.say(FrameKind.REQUEST, encode_call(number, b"all"))
+        link = (await soon(node.desk.clients.get()))._link
+        while not link.full:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(100):
+            await client.wanted(FrameKind.ANSWER)
+
+
 async def test_a_client_that_does_not_take_its_answers_is_not_read_and_then_sent_away() -> None:
     async with (
         listening(terms(limits=replace(HASTY, hello_s=5.0))) as node,
