@@ -85,7 +85,7 @@ class Outgoing:
 
     def send(self, parcel: Parcel) -> None:
         """Send a message, or lose it. Never waits; raises as `Backlog.encoded`."""
-        if self._link is not None and not self._link.full and not self._backlog:
+        if self._link is not None and not self._link.full:  # then nothing waits: see `_pace`
             self._link.send(FrameKind.MESSAGE, self._backlog.encoded(parcel))
             return
         dropped, now = self._backlog.dropped, self._dialing.clock.monotonic()

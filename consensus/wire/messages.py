@@ -179,14 +179,15 @@ def _decode_append(data: bytes) -> Parcel:
     seq, _, *values, count = _APPENDED.unpack_from(data)
     start = _APPENDED.size + count * _ENTRY.size
     entries = _entries(data, start, values[3])
-    if len(entries) != count or max(*values, values[3] + count) >= LIMIT:
-        raise Unreadable("an Append is cut, or a number in it is out of its range")
+    if max(*values, values[3] + count) >= LIMIT:
+        raise Unreadable("a number of an Append is out of its range")
     sender, to, term, prev_index, prev_term, commit = values
     return Parcel(Append(sender, to, term, prev_index, prev_term, entries, commit), seq)
 
 
 def _entries(data: bytes, start: int, index: int) -> tuple[Entry, ...]:
-    """The entries whose data begin at `start` and end where `data` ends."""
+    """The entries whose data begin at `start` and end where `data` ends; where one of their heads
+    is missing, `start` lies behind that."""
     found, at = [], start
     for term, kind, length in _ENTRY.iter_unpack(data[_APPENDED.size : start]):
         index += 1

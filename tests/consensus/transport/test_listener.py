@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import struct
+from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
@@ -301,6 +302,14 @@ async def test_a_closing_node_says_goodbye_and_refuses_who_comes() -> None:
             await asyncio.open_connection(LOOPBACK, node.port)
 
 
+async def outcome(asked: Awaitable[bytes]) -> bytes | None:
+    """The answer; None where the connection ended before."""
+    try:
+        return await asked
+    except Lost:
+        return None
+
+
 async def test_a_closing_node_answers_what_is_worked_on_and_reads_nothing_more() -> None:
     async with listening() as node:
         node.desk.may[b"slow"] = asyncio.Event()
@@ -309,10 +318,14 @@ async def test_a_closing_node_answers_what_is_worked_on_and_reads_nothing_more()
             slow = group.create_task(worker.request(b"slow", timeout=10))
             assert await soon(node.desk.asked.get()) == b"slow"
             closing = group.create_task(node.listener.close())
-            await asyncio.sleep(0)
+            late = group.create_task(outcome(worker.request(b"late", timeout=10)))
+            for _ in range(20):  # turns of the loop in which it comes to the node
+                await asyncio.sleep(0)
             node.desk.may[b"slow"].set()
             assert await slow == b"slow by WORKER"
             await closing
+        assert late.result() is None
+        assert node.desk.asked.empty(), "it was never begun"
         await soon(worker.closed.wait())
         with pytest.raises(Lost, match="the node is closing"):
             await worker.request(b"late", timeout=10)

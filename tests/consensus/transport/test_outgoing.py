@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -224,12 +225,27 @@ async def test_a_peer_that_never_reads_costs_a_bounded_memory(lines: Lines) -> N
         assert lines.unreachable.qsize() > 0
 
 
-async def test_a_peer_that_never_reads_loses_its_connection_in_the_end(lines: Lines) -> None:
+async def test_a_peer_that_never_reads_loses_its_connection_in_the_end(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the system does not end it."""
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
     async with answering() as called:
         line = lines.to(called.address, on=terms(limits=HASTY))
         await never_reading(called, line, 24)
         await soon(called.next())
         assert line.dropped > 0 or line.waiting > 0
+
+
+async def test_closing_waits_for_no_peer_that_never_reads(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+    async with answering() as called:
+        line = lines.to(called.address, on=terms(limits=replace(LIMITS, grace_s=0.1)))
+        await never_reading(called, line, 8)
+        async with asyncio.timeout(LIMITS.stall_s / 2):
+            await line.close()
 
 
 async def test_a_peer_that_hangs_delays_no_other(lines: Lines) -> None:
@@ -243,10 +259,11 @@ async def test_a_peer_that_hangs_delays_no_other(lines: Lines) -> None:
 
 
 async def test_a_peer_that_reads_late_gets_what_is_left_in_its_order(lines: Lines) -> None:
-    on = terms(limits=replace(LIMITS, queue_messages=20, stall_s=60.0))
+    on = terms(limits=replace(LIMITS, queue_messages=100, stall_s=60.0))
     async with answering() as called:
         line = lines.to(called.address, on=on)
         await never_reading(called, line, 24)
+        assert line.waiting == 100, "more than a connection may hold at once"
         called.all[0].writer.transport.resume_reading()  # type: ignore[attr-defined]
         last, found = 24 * 16 - 1, 0
         while found < last:
@@ -335,13 +352,15 @@ async def test_a_node_that_is_called_and_not_who_it_was_is_refused_and_told(line
 
 
 async def test_a_called_peer_that_says_anything_but_goodbye_loses_the_connection(
-    lines: Lines,
+    lines: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with answering() as called:
         lines.to(called.address)
         peer = await (await called.next()).welcoming()
         peer.say(FrameKind.MESSAGE, b"x" * 20)
         await peer.ended()
+        await called.next()
+    assert "a frame of kind 16 from a peer that was called" in caplog.text
 
 
 async def test_each_connection_tells_the_seq_of_its_moment(lines: Lines) -> None:
