@@ -36,6 +36,8 @@ class Link(asyncio.Protocol):
         """Why it ended; empty while it did not."""
         self.fault: Unreadable | None = None
         """What the other side sent that nobody may send, if it ended for that."""
+        self.parted = False
+        """Whether the other side said goodbye."""
         self.heard = 0.0
         """When something came last, in seconds of the event loop's clock."""
         self._limits = limits
@@ -155,6 +157,7 @@ class Link(asyncio.Protocol):
 
     def goodbye(self, frame: Frame) -> None:
         """End, because the other side said goodbye."""
+        self.parted = True
         self.finish(f"the other side said goodbye: {decode_text(frame.payload)}")
 
     # What asyncio calls.

@@ -131,7 +131,8 @@ class Outgoing:
             await greet(link, terms, calling=True, expected=self.peer)
             self._joined(link)
             await link.closed.wait()
-            raise link.fault or Lost(link.reason)
+            if not link.parted:
+                raise link.fault or Lost(link.reason)
         finally:
             link.leave()
             if self._link is link:

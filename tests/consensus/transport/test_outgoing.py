@@ -231,7 +231,7 @@ async def test_a_peer_that_never_reads_loses_its_connection_in_the_end(
     """Also where the system does not end it."""
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
     async with answering() as called:
-        line = lines.to(called.address, on=terms(limits=HASTY))
+        line = lines.to(called.address, on=terms(limits=replace(HASTY, hello_s=5.0)))
         await never_reading(called, line, 24)
         await soon(called.next())
         assert line.dropped > 0 or line.waiting > 0
@@ -388,6 +388,19 @@ async def test_an_admission_that_breaks_is_no_end_of_dialling(
         line = lines.to(node.address, on=terms(admit=admit))
         await until(lambda: line.connected)
     assert "the disk is gone" in caplog.text
+
+
+async def test_a_peer_that_says_goodbye_is_dialled_again_and_no_warning(
+    lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with answering() as called:
+        line = lines.to(called.address)
+        peer = await (await called.next()).welcoming()
+        await until(lambda: line.connected)
+        peer.say(FrameKind.GOODBYE, b"the node is closing")
+        await (await called.next()).welcoming()
+        assert await soon(lines.unreachable.get()) == 2
+    assert caplog.records == []
 
 
 async def test_closing_says_goodbye_and_dials_no_more(lines: Lines) -> None:
