@@ -15,6 +15,9 @@ class Limits:
     time; more wait unread. `unsent_bytes`: what may wait for a reader before it is too slow and
     loses its connection. `queue_messages` and `queue_bytes` wait for one peer.
 
+    `strangers` may be about to introduce themselves, each for `hello_s`: a whole fleet, when the
+    leader it was connected to is gone.
+
     `dial_s` to open a connection; `hello_s` until both sides have welcomed each other; `stall_s`
     without the other side taking anything; `grace_s` for last words; a message that waited for
     `stale_s` for a connection is not worth sending: an election may have passed.
@@ -28,7 +31,7 @@ class Limits:
     unsent_bytes: int = 4 << 20
     queue_messages: int = 4096
     queue_bytes: int = 16 << 20
-    strangers: int = 128
+    strangers: int = 512
     peers: int = 64
     workers: int = 2048
     operators: int = 32

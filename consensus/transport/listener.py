@@ -59,7 +59,11 @@ class Listener:
         loop = asyncio.get_running_loop()
         limits = self._terms.limits
         self._server = await loop.create_server(
-            lambda: Link(limits, self._came), host, port, **tls_options(tls, limits)
+            lambda: Link(limits, self._came),
+            host,
+            port,
+            backlog=limits.strangers,
+            **tls_options(tls, limits),
         )
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -94,6 +98,7 @@ class Listener:
 
     def _came(self, link: Link) -> None:
         if self._closing or self._strangers >= self._terms.limits.strangers:
+            self.telling.counts["turned away"] += 1
             link.abort("too many connections that nobody introduced")
             return
         self._strangers += 1

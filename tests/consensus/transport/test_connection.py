@@ -69,6 +69,18 @@ async def test_many_requests_get_each_its_own_answer() -> None:
         await connection.close()
 
 
+async def test_a_fleet_may_come_in_at_once() -> None:
+    """As it does when the leader that it was connected to is gone."""
+    async with listening() as node:
+        async with asyncio.TaskGroup() as group:
+            coming = [group.create_task(worker(node)) for _ in range(200)]
+        connections = [one.result() for one in coming]
+        assert node.listener.counts()[Party.WORKER] == 200
+        for connection in connections:
+            assert await connection.request(b"x", timeout=10) == b"x by WORKER"
+            await connection.close()
+
+
 async def test_only_so_many_requests_are_worked_on_at_the_same_time() -> None:
     """More wait at the client, and lose nothing."""
     async with listening(terms(limits=replace(LIMITS, requests=4))) as node:

@@ -259,6 +259,7 @@ async def test_too_many_that_do_not_introduce_themselves_are_sent_away_at_once()
     ):
         async with stranger(node.port) as third:
             await third.ended()
+        assert node.listener.telling.counts["turned away"] == 1
         await one.welcomed()
         async with stranger(node.port, replace(OTHER, node=3)) as fourth:
             await fourth.welcomed()
