@@ -1,5 +1,6 @@
 """Decides who gets a task: a Raft core and the auction ledger on top of it.
 
-`ledger` is the state machine that is replicated: auctions, their awards, the sessions of those who
-ask. It is pure, and depends on nothing of the rest.
+`raft` is the core, without input and output; `storage` what a node must not forget; `wire` and
+`transport` how nodes and clients speak; `ledger` the state machine that is replicated. Nothing
+joins them into a node yet.
 """
