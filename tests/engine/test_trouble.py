@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bus.backend import Delivery
 from bus.errors import Unreachable
@@ -46,6 +47,32 @@ async def test_a_worker_that_cannot_pull_says_why(fleet: ManualFleet) -> None:
     assert member.worker.trouble() == ""
     task = await fleet.client.publish("work.a", None)
     assert await fleet.within(task.result()) == 1
+
+
+async def test_an_outage_is_told_at_its_beginning_from_time_to_time_and_at_its_end(
+    fleet: ManualFleet,
+) -> None:
+    """Not at each try: there are two a second where connecting is refused at once."""
+    member = await fleet.start(made(quick))
+    pull, away, tries = member.backend.pull, True, 0
+
+    async def sometimes(*arguments: Any, **options: Any) -> list[Delivery]:
+        nonlocal tries
+        tries += 1
+        if away:
+            raise Unreachable("no such stream")
+        return await pull(*arguments, **options)
+
+    member.backend.pull = sometimes  # type: ignore[method-assign]
+    with capture_logs() as told:
+        await fleet.clock.advance(90.0)
+        away = False
+        await fleet.clock.advance(1.0)
+    said = [line["event"] for line in told if "pull" in line["event"]]
+    assert tries > 50
+    assert set(said[:-1]) == {"cannot pull; trying again"}
+    assert len(said) in {4, 5}
+    assert said[-1] == "pulls work again"
 
 
 async def test_a_pull_that_never_returns_is_told(fleet: ManualFleet) -> None:

@@ -18,6 +18,9 @@ _log = structlog.get_logger("muster.worker")
 WAIT = 20.0
 """Seconds a pull waits for work before it asks again: an idle worker is a quiet one."""
 
+TOLD_EVERY = 30.0
+"""Seconds between two lines of the log about pulls that fail."""
+
 _OVERDUE = 10.0
 """Seconds beyond its wait that a pull may take: longer than a broker is waited for."""
 
@@ -36,6 +39,7 @@ class Source:
         self._clock = clock
         self._blame = blame
         self._ends = inf
+        self._told = -inf
 
     @property
     def wait(self) -> float:
@@ -71,7 +75,7 @@ class Source:
                 blame=self._blame,
             )
             self._keeper.hold(*found)
-            self.failed = ""
+            self._works()
             return found
         except Unroutable:
             _log.warning("the role was unbound; binding it again", role=self._role.name)
@@ -79,11 +83,24 @@ class Source:
         except Closed:
             raise
         except BusError as error:
-            self.failed = str(error)
-            self.errors += 1
-            say = _log.debug if isinstance(error, LockedOut) else _log.warning  # told already
-            say("cannot pull; trying again", role=self._role.name, error=str(error))
+            self._fails(error)
             await self._clock.sleep(0.5)
         finally:
             self._ends = inf
         return None
+
+    def _fails(self, error: BusError) -> None:
+        """What goes on is told again from time to time."""
+        self.failed = str(error)
+        self.errors += 1
+        if isinstance(error, LockedOut):
+            return  # told already
+        now = self._clock.monotonic()
+        if now - self._told >= TOLD_EVERY:
+            self._told = now
+            _log.warning("cannot pull; trying again", role=self._role.name, error=self.failed)
+
+    def _works(self) -> None:
+        if self.failed and self._told > -inf:
+            _log.info("pulls work again", role=self._role.name)
+        self.failed = ""
