@@ -2,6 +2,7 @@
 full rate: no task waits for them, and afterwards everything that was told is kept, once."""
 
 import asyncio
+import errno
 import os
 import re
 import secrets
@@ -242,12 +243,23 @@ def small_disk() -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """A file that leaves next to nothing of the disk."""
+    """A file that leaves next to nothing of the disk, on which the database writes meanwhile."""
     ballast = disk / "ballast"
-    found = os.statvfs(disk)
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - LEFT)
+        while not _take(file.fileno(), os.statvfs(disk)):
+            pass
     return ballast
+
+
+def _take(file: int, found: os.statvfs_result) -> bool:
+    """Whether what was free is taken; not, where somebody else was quicker."""
+    try:
+        os.posix_fallocate(file, 0, found.f_bavail * found.f_frsize - LEFT)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 @pytest.mark.promise(24)

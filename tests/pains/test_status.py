@@ -169,6 +169,16 @@ async def test_no_answer_lies_while_workers_are_killed(
     assert unknown == 4
 
 
+async def nothing_runs(history: History) -> bool:
+    """Whether all has ended. The last ends may still be with workers, who tell of many at once."""
+    return (await history.unfinished(time.time())).found == []
+
+
+async def complete(history: History) -> bool:
+    """Whether a recorder has said up to when it is: not for a while after one took over."""
+    return (await history.watermark()).upto > 0
+
+
 def shown(it: Remembering, task: str) -> int:
     """The exit code of the command that shows a task."""
     environment = it.workers.environment
