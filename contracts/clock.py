@@ -73,6 +73,10 @@ class ManualClock:
         await self._settle()
 
     async def _settle(self) -> None:
-        """Let everything that can run now run; thirty turns are more than any chain here."""
+        """Let everything that can run now run: until nothing is left, where the loop tells what is;
+        thirty turns are more than any chain here."""
+        waiting = getattr(asyncio.get_running_loop(), "_ready", None)
         for _ in range(30):
             await asyncio.sleep(0)
+            if waiting is not None and not waiting:
+                return
