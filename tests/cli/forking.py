@@ -2,8 +2,9 @@
 
 Starting Python and importing the product takes half a second of a core, and the tests do it a
 thousand times. A server has everything imported and forks: what runs is `workers.cli.main.run` with
-the arguments, the folder, the environment and the streams it would have had. `python -m
-tests.cli.forking` is the server; it ends with whoever holds the other end of its standard input.
+the arguments, the folder, the environment and the streams it would have had, and so are the
+processes of the product that this starts. `python -m tests.cli.forking` is the server; it ends with
+whoever holds the other end of its standard input.
 """
 
 import atexit
@@ -23,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from tests.cli import children
+
 _PACKAGES = ("contracts", "bus", "knowledge", "deploy", "workers")
 _LARGEST = 1 << 17
 _KILLED = 10.0
@@ -34,7 +37,7 @@ def forked(
     arguments: Sequence[str], folder: Path, environment: Mapping[str, str], *streams: IO[bytes]
 ) -> Iterator["Process"]:
     """The command with these three standard streams; killed if it runs at the end of the block."""
-    request = json.dumps([list(arguments), str(folder), dict(environment)]).encode()
+    request = json.dumps([list(arguments), str(folder), dict(environment), False]).encode()
     told, answer = os.pipe()
     with os.fdopen(told, "rb") as reader:
         try:
@@ -115,8 +118,9 @@ def _import_all() -> None:
                 importlib.import_module(module.name)
 
 
-def _serve(asked: socket.socket) -> list[str]:
-    """Fork for each request; returns the arguments in the process that is to run them."""
+def _serve(asked: socket.socket, path: Sequence[str]) -> list[str]:
+    """Fork for each request, whose modules are found at `path`; returns the arguments in the
+    process that is to run them."""
     while True:
         request, fds, _, _ = socket.recv_fds(asked, _LARGEST, 4)
         if not request:
@@ -124,9 +128,18 @@ def _serve(asked: socket.socket) -> list[str]:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            arguments, folder, environment, inner = json.loads(request)
             child = os.fork()
             if child == 0:
-                return _become(asked, json.loads(request), fds)
+                asked.close()
+                _become(folder, environment, fds)
+                sys.path[:] = path[1:] if inner else [folder, *path[1:]]
+                if inner:
+                    os.setsid()
+                return _inside(arguments, path)
+            if inner:
+                os.write(fds[3], b"%d\n" % child)
+                os._exit(0)
             _tell_the_end(child, fds[3])
         for fd in fds:
             os.close(fd)
@@ -139,12 +152,8 @@ def _tell_the_end(child: int, answer: int) -> None:
     os._exit(0)
 
 
-def _become(
-    asked: socket.socket, request: tuple[list[str], str, dict[str, str]], fds: list[int]
-) -> list[str]:
+def _become(folder: str, environment: Mapping[str, str], fds: list[int]) -> None:
     """Take folder, environment and streams."""
-    arguments, folder, environment = request
-    asked.close()
     for standard, fd in enumerate(fds[:3]):
         os.dup2(fd, standard)
     for fd in fds:
@@ -152,14 +161,28 @@ def _become(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[0] = folder
+
+
+def _inside(arguments: list[str], path: Sequence[str]) -> list[str]:
+    """What keeps processes alive gets a server of its own before it begins, to fork those."""
+    if "up" not in arguments or sys.platform != "linux":
+        return arguments
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        ours.close()
+        with Path(os.devnull).open("r+b") as nothing:
+            for standard in range(3):
+                os.dup2(nothing.fileno(), standard)
+        return _serve(its, path)
+    its.close()
+    children.fork_by(ours)
     return arguments
 
 
 if __name__ == "__main__":
     _import_all()
     gc.freeze()
-    sys.argv = ["muster", *_serve(socket.socket(fileno=os.dup(0)))]
+    sys.argv = ["muster", *_serve(socket.socket(fileno=os.dup(0)), tuple(sys.path))]
     from workers.cli.main import run
 
     sys.exit(run())

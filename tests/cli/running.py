@@ -85,6 +85,12 @@ class Muster:
             err.seek(0)
             return Ended(code, out.read().decode(), err.read().decode())
 
+    def anew(self, *arguments: str) -> Ended:
+        """The same, by a Python that is started for it; what it starts is, too."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=60.0)
+        return Ended(process.returncode, out, err)
+
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start it; the caller ends it."""
         return subprocess.Popen(

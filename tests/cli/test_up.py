@@ -50,7 +50,7 @@ def _lives(pid: int) -> bool:
 
 
 def test_up_work_down_leaves_nothing_and_keeps_the_tasks(folder: Muster) -> None:
-    ended = folder("up", "greeter=2", "--detach", "--json")
+    ended = folder.anew("up", "greeter=2", "--detach", "--json")
     assert ended.code == 0, ended.err
     record = _record(folder.folder)
     assert [worker["state"] for worker in record["workers"]] == ["ready", "ready"]
