@@ -27,6 +27,10 @@ FETCHED = "4.3.1"
 INSTALL = "fetch it by Maven: `make servers BROKERS=kafka`"
 VARIABLE = "KAFKA_HOME"
 
+_CLASSES = "muster.jsa"
+"""What `make servers` keeps beside the jars, so that a start need not load them one by one; a Java
+that did not write it goes without."""
+
 _JAVA = ("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _STARTERS = ("kafka-server-start.sh", "kafka-server-start")
 _CLIENTS = "PLAIN"
@@ -49,7 +53,9 @@ class Program:
         """What runs a class of it, whose log is as `folder` says."""
         logging = f"-Dlog4j2.configurationFile=file:{folder / 'log4j2.properties'}"
         flags = (*_JAVA, "-Djava.awt.headless=true", "-Dlog4j2.disable.jmx=true", logging)
-        return [str(self.java), *flags, "-cp", f"{self.jars}/*", *words]
+        kept = self.jars / _CLASSES
+        shared = [f"-XX:SharedArchiveFile={kept}"] if kept.exists() else []
+        return [str(self.java), *flags, *shared, "-cp", f"{self.jars}/*", *words]
 
 
 def fetched() -> Path:

@@ -147,3 +147,11 @@ def test_the_jars_of_kafka_are_those_that_are_named_then_those_on_path(
     monkeypatch.setenv("PATH", str(tmp_path))
     found = kafka_server.locate()
     assert (found.jars, found.version) == (fetched, kafka_server.FETCHED)
+
+
+def test_kafka_starts_from_the_classes_that_were_kept_beside_its_jars(tmp_path: Path) -> None:
+    program = kafka_server.Program(tmp_path / "java", tmp_path, "4.3.1")
+    assert "Shared" not in " ".join(program.command(tmp_path, "kafka.Kafka"))
+    kept = tmp_path / "muster.jsa"
+    kept.touch()
+    assert f"-XX:SharedArchiveFile={kept}" in program.command(tmp_path, "kafka.Kafka")
