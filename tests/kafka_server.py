@@ -12,6 +12,7 @@ from typing_extensions import override
 from deploy import kafka_server, ports
 from deploy.errors import ServerFailed, ServerMissing
 from deploy.kafka_properties import LOGGING, Listener, properties
+from tests import kafka_logs
 from tests.server_process import ServerProcess
 from tests.servers import PostgresServer, missing
 
@@ -123,7 +124,8 @@ class KafkaServer(ServerProcess):
             logging += _COUNTING.format(file=self._requests)
         try:
             program, text = kafka_server.locate(), self._configuration()
-            return kafka_server.lay(program, self.folder, text, logins=_SCRAM, logging=logging)
+            kafka_logs.lay(self.folder, _SCRAM)
+            return kafka_server.lay(program, self.folder, text, logging=logging)
         except ServerMissing as error:
             missing("kafka", str(error))
         except ServerFailed as error:
