@@ -27,6 +27,8 @@ from typing import IO
 from tests.cli import children
 
 _PACKAGES = ("contracts", "bus", "knowledge", "deploy", "workers")
+_KEEP_OTHERS = frozenset(("up", "demo"))
+"""The commands that keep processes of the product alive."""
 _LARGEST = 1 << 17
 _KILLED = 10.0
 """Seconds in which what was killed has ended."""
@@ -165,7 +167,7 @@ def _become(folder: str, environment: Mapping[str, str], fds: list[int]) -> None
 
 def _inside(arguments: list[str], path: Sequence[str]) -> list[str]:
     """What keeps processes alive gets a server of its own before it begins, to fork those."""
-    if "up" not in arguments or sys.platform != "linux":
+    if _KEEP_OTHERS.isdisjoint(arguments) or sys.platform != "linux":
         return arguments
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
