@@ -107,7 +107,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     server.start()
     yield server
-    server.stop()
+    server.discard()
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def own_nats(tmp_path: Path) -> Iterator[Callable[[], NatsServer]]:
             nonlocal made
             made += 1
             server = NatsServer(tmp_path / f"nats-{made}")
-            stack.callback(server.stop)
+            stack.callback(server.discard)
             server.start()
             return server
 
@@ -150,7 +150,7 @@ def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSer
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
-    server.stop()
+    server.discard()
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
             nonlocal made
             made += 1
             server = RedisServer(tmp_path / f"redis-{made}", more=more)
-            stack.callback(server.stop)
+            stack.callback(server.discard)
             server.start()
             return server
 
@@ -215,7 +215,7 @@ def kafka_server(
         server = KafkaServer(folder, postgres_server, database)
         server.start()
         yield server
-        server.stop()
+        server.discard()
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def own_kafka(
             made += 1
             beside = own_postgres()
             server = KafkaServer(tmp_path / f"kafka-{made}", beside, beside.url, **options)
-            stack.callback(server.stop)
+            stack.callback(server.discard)
             server.start()
             return server
 
@@ -252,7 +252,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         server = PostgresServer(folder / "state")
         server.start()
         yield server
-        server.stop()
+        server.discard()
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def own_postgres(free_folder: Path) -> Iterator[Callable[[], PostgresServer]]:
             nonlocal made
             made += 1
             server = PostgresServer(free_folder / f"postgres-{made}")
-            stack.callback(server.stop)
+            stack.callback(server.discard)
             server.start()
             return server
 
@@ -300,7 +300,7 @@ def failover_server(
     second.start()
     with postgres_server.fresh_database() as url:
         yield Pair(nats_server, second, postgres_server, url)
-    second.stop()
+    second.discard()
 
 
 @pytest.fixture

@@ -102,8 +102,8 @@ class RabbitServer(ServerProcess):
         return self._node.port
 
     def close(self) -> None:
-        """Stop it, and the small daemon that Erlang left behind."""
-        self.stop()
+        """End it for good, and the small daemon that Erlang left behind."""
+        self.discard()
         rabbitmq_server.end_daemons(self.folder)
 
     def control(self, *words: str) -> str:

@@ -62,6 +62,12 @@ class ServerProcess(ABC):
         except subprocess.TimeoutExpired:
             self._end(signal.SIGKILL)
 
+    def discard(self) -> None:
+        """End it at once, however it is now, and for good: nobody needs its files any more. Nothing
+        happens when it does not run."""
+        if self._process is not None:
+            self._end(signal.SIGKILL)
+
     def freeze(self) -> None:
         """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
         freeze(self._running().pid)

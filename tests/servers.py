@@ -155,6 +155,15 @@ class PostgresServer:
             self.thaw()
             postgres.stop(self.state, timeout=_STOP_SECONDS)
 
+    def discard(self) -> None:
+        """End it for good, however it is now: it writes nothing any more, and leaves no memory that
+        it shared (SIGQUIT). Nothing happens when it does not run."""
+        if self._server is not None:
+            with suppress(psutil.NoSuchProcess):
+                self.thaw()
+                psutil.Process(self.pid).send_signal(signal.SIGQUIT)
+            postgres.stop(self.state, timeout=_STOP_SECONDS)
+
     def freeze(self) -> None:
         """Make it hang: connections stay open, nothing is answered (SIGSTOP)."""
         server = psutil.Process(self.pid)
