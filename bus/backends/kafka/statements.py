@@ -2,6 +2,10 @@
 
 `DONE` is lane 9, see `names`. Where many may touch the same rows, a statement moves on from where
 it found them, or not at all.
+
+Plans are made once, often while a table is young and nothing is known of it. So rows named by their
+keys are found by conditions that fit the primary key alone: those that look for lane and time say
+`lane < 9`, as the index for them does, and the others nothing it follows from.
 """
 
 FLEET = "INSERT INTO kafka_fleets (fleet) VALUES ($1) ON CONFLICT DO NOTHING"
@@ -56,9 +60,10 @@ FROM kafka_fleets WHERE fleet = $1
 UNION ALL SELECT 1, part, 0, next, NULL FROM kafka_parts WHERE gid = $2
 UNION ALL SELECT 2, w.lane, w.slice,
     (SELECT count(*) FROM (SELECT FROM kafka_tasks t WHERE t.gid = $2 AND t.lane = w.lane
-        AND t.slice = w.slice AND t.at <= now() LIMIT $5) due),
+        AND t.lane < 9 AND t.slice = w.slice AND t.at <= now() LIMIT $5) due),
     least($6, extract(epoch FROM (SELECT t.at FROM kafka_tasks t WHERE t.gid = $2
-        AND t.lane = w.lane AND t.slice = w.slice ORDER BY t.at LIMIT 1) - now())::float8)
+        AND t.lane = w.lane AND t.lane < 9 AND t.slice = w.slice
+        ORDER BY t.at LIMIT 1) - now())::float8)
 FROM unnest($3::smallint[], $4::smallint[]) w (lane, slice)"""
 
 _RECORDS = """moved AS (
@@ -85,13 +90,14 @@ CLAIM = f"WITH {_RECORDS} {_NEW}"
 CLAIM_BOTH = f"""WITH wanted AS (
     SELECT * FROM unnest($15::smallint[], $16::smallint[], $17::int[]) w (lane, slice, most)),
 picked AS MATERIALIZED (
-    SELECT c.key FROM wanted w CROSS JOIN LATERAL (
-        SELECT key FROM kafka_tasks t WHERE t.gid = $1 AND t.lane = w.lane AND t.slice = w.slice
-            AND t.at <= now() ORDER BY t.at LIMIT w.most FOR UPDATE SKIP LOCKED) c),
+    SELECT c.gid, c.key FROM wanted w CROSS JOIN LATERAL (
+        SELECT gid, key FROM kafka_tasks t WHERE t.gid = $1 AND t.lane = w.lane AND t.lane < 9
+            AND t.slice = w.slice AND t.at <= now()
+        ORDER BY t.at LIMIT w.most FOR UPDATE SKIP LOCKED) c),
 taken AS (
     UPDATE kafka_tasks t SET at = now() + make_interval(secs => $2), owner = $3,
         handed = handed + 1
-    FROM picked p WHERE t.gid = $1 AND t.key = p.key
+    FROM picked p WHERE t.gid = p.gid AND t.key = p.key
     RETURNING t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed),
 {_RECORDS}
 {_NEW}
@@ -100,16 +106,17 @@ UNION ALL SELECT NULL, key, lane, slice, part, off, meta, body, handed FROM take
 TAKE = """WITH wanted AS (
     SELECT * FROM unnest($4::smallint[], $5::smallint[], $6::int[]) w (lane, slice, most)),
 picked AS MATERIALIZED (
-    SELECT c.key FROM wanted w CROSS JOIN LATERAL (
-        SELECT key FROM kafka_tasks t WHERE t.gid = $1 AND t.lane = w.lane AND t.slice = w.slice
-            AND t.at <= now() ORDER BY t.at LIMIT w.most FOR UPDATE SKIP LOCKED) c)
+    SELECT c.gid, c.key FROM wanted w CROSS JOIN LATERAL (
+        SELECT gid, key FROM kafka_tasks t WHERE t.gid = $1 AND t.lane = w.lane AND t.lane < 9
+            AND t.slice = w.slice AND t.at <= now()
+        ORDER BY t.at LIMIT w.most FOR UPDATE SKIP LOCKED) c)
 UPDATE kafka_tasks t SET at = now() + make_interval(secs => $2), owner = $3, handed = handed + 1
-FROM picked p WHERE t.gid = $1 AND t.key = p.key
+FROM picked p WHERE t.gid = p.gid AND t.key = p.key
 RETURNING NULL AS offs, t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed"""
 
 _OURS = """FROM unnest($1::int[], $2::text[], $3::bigint[]) WITH ORDINALITY r (gid, key, owner, n)
 WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND (t.at > now()) IS TRUE
-    AND (t.lane < 9) IS TRUE"""  # not `lane < 9`: an index would be read for all that is held
+    AND (t.lane < 9) IS TRUE"""
 
 _DONE = f"""UPDATE kafka_tasks t SET lane = 9, slice = 0, at = now(), owner = NULL, meta = NULL,
     body = NULL {_OURS}"""  # noqa: S608
@@ -187,7 +194,7 @@ FROM unnest($2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bool[])
 WHERE p.gid = a.gid AND p.part = a.part"""
 
 FORGET = """DELETE FROM kafka_tasks WHERE ctid = ANY (ARRAY (
-    SELECT t.ctid FROM kafka_tasks t WHERE t.gid = $1 AND t.lane = 9 AND t.slice = 0
+    SELECT t.ctid FROM kafka_tasks t WHERE t.gid = $1 AND t.lane = 9
         AND t.at < (SELECT least(now(), min(upto)) FROM kafka_parts WHERE gid = $1)
             - make_interval(secs => $2)
     ORDER BY t.at LIMIT $3))

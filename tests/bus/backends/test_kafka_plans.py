@@ -16,13 +16,16 @@ pytestmark = pytest.mark.postgres
 
 _MANY = """
 INSERT INTO kafka_tasks (gid, at, owner, handed, key, part, off, lane, slice, size)
-SELECT $1, now() + interval '1 hour' * (k % 2), CASE WHEN k % 2 = 1 THEN 7 END, 1, k::text, 1, k,
+SELECT $1, now() + interval '1 hour' * (k % 2), CASE WHEN k % 2 = 1 THEN 7 END, 1,
+    lpad(k::text, 36, '0') || '/*/0', 1, k,
     CASE WHEN k % 2 = 1 THEN 2 ELSE 9 END, 0, 500
-FROM generate_series(1, 20000) k
+FROM generate_series(1, $2) k ON CONFLICT DO NOTHING
 """
 """Half of them are held under a lease, half are done."""
 
-_KEYS = [str(k) for k in range(1, 401)]
+_FEW, _ALL = 400, 20_000
+
+_KEYS = [f"{k:036}/*/0" for k in range(1, 401)]
 _OWNED = ([1] * 400, _KEYS, [7] * 400)
 _RECORDS = (
     *([1], [0], [400], [200_000], [time.time()]),
@@ -46,7 +49,6 @@ async def young(postgres_server: PostgresServer) -> AsyncIterator[BusDatabase]:
         database = await BusDatabase.open(url, fleet="plans")
         async with database.link() as link:
             await link.execute("ALTER TABLE kafka_tasks SET (autovacuum_enabled = off)")
-        await database.fetch(_MANY, 1)
         yield database
         database.close()
 
@@ -64,10 +66,40 @@ async def test_rows_are_found_by_what_names_them(young: BusDatabase, name: str) 
     """Neither the whole table is read nor all that is held: what a statement reads is what it
     names."""
     sql = getattr(statements, name)
+    await young.fetch(_MANY, 1, _ALL)
     text = await young.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *_ASKED[name])
+    check(text)
+
+
+@pytest.mark.parametrize("name", _ASKED)
+async def test_a_plan_that_was_made_when_there_were_few_holds_for_many(
+    young: BusDatabase, name: str
+) -> None:
+    """A connection plans each statement once, and may be the first to do so in its database."""
+    given = ", ".join(map(literal, _ASKED[name]))
+    async with young.link(sure=False) as link:
+        for few in (0, _FEW):
+            await link.fetch(_MANY, 1, few)
+            await link.execute(f"PREPARE asked_{few} AS {getattr(statements, name)}")
+            await link.execute(f"EXPLAIN EXECUTE asked_{few} ({given})")
+        await link.fetch(_MANY, 1, _ALL)
+        for few in (0, _FEW):
+            explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked_{few} ({given})"
+            check(await link.fetchval(explained))
+
+
+def check(text: str) -> None:
+    """What is read is what is named, or little more."""
     found = [*parts(json.loads(text)[0]["Plan"])]
     assert found
     assert not [each for each in found if each["Node Type"] == "Seq Scan"]
     for each in found:
         read = each["Actual Rows"] + each.get("Rows Removed by Filter", 0)
         assert read * each["Actual Loops"] <= 800, each
+
+
+def literal(value: object) -> str:
+    """An argument as SQL has it."""
+    if isinstance(value, list):
+        return "'{" + ",".join(map(str, value)) + "}'"
+    return str(value)
