@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bus.backend import Delivery, Lane, Message
 from bus.backends.kafka import log, statements
+from bus.backends.kafka.arrays import keys, numbers
 from bus.backends.kafka.choosing import Choice
 from bus.backends.kafka.groups import Group
 from bus.backends.kafka.link import KafkaLink
@@ -89,11 +90,15 @@ class Claims:
         ours = {row["part"]: {*row["offs"]} for row in rows if row["offs"] is not None}
         found: list[Delivery] = []
         for choice in chosen:
-            found += _of_rows(choice, lanes)
-            for each in choice.records:
-                if each.offset in ours.get(each.part, ()):
-                    receipt = Receipt(group.gid, each.key, owner, since, False)
-                    found.append(Delivery(each.message, group.name, 0, receipt))
+            if choice.rows:
+                found += _of_rows(choice, lanes)
+            found += [
+                Delivery(
+                    each.message, group.name, 0, Receipt(group.gid, each.key, owner, since, False)
+                )
+                for each in choice.records
+                if each.offset in ours.get(each.part, ())
+            ]
         return found
 
     async def _ask(
@@ -109,7 +114,7 @@ class Claims:
         if not records:
             return await self._database.fetch(statements.TAKE, *terms, *rows, sure=False)
         moved, claims = _moves(next_, records), _claims(group, records)
-        both = (*terms, *_columns(moved, 5), *_columns(claims, 6))
+        both = (*terms, *_columns(moved, 5), *claims)
         if not wanted:
             return await self._database.fetch(statements.CLAIM, *both, sure=False)
         return await self._database.fetch(statements.CLAIM_BOTH, *both, *rows, sure=False)
@@ -170,20 +175,22 @@ def _moves(
     return sorted(moves.values())
 
 
-def _claims(
-    group: Group, records: Sequence[tuple[Lane, Logged]]
-) -> list[tuple[str, int, int, int, int, int]]:
-    return sorted(
+def _claims(group: Group, records: Sequence[tuple[Lane, Logged]]) -> list[str]:
+    """By key: part, offset, lane, slice and size, as the statement takes them."""
+    cut = group.cut
+    rows = sorted(
         (
             each.key,
             each.part,
             each.offset,
             CODES[lane.name],
-            each.message.lane.slice % group.cut,
+            each.message.lane.slice % cut,
             each.size,
         )
         for lane, each in records
     )
+    found, *others = zip(*rows, strict=True)
+    return [keys(found), *map(numbers, others)]
 
 
 def _columns(rows: Sequence[Sequence[object]], count: int) -> list[Sequence[object]]:

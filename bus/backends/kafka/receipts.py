@@ -4,7 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bus.backend import Delivery
+from bus.backends.kafka.arrays import keys, numbers
 from contracts.errors import InvalidValue
+
+Owned = tuple[int, str, int]
+"""The row of a hand-over: its group, key and owner."""
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +23,7 @@ class Receipt:
     carried: bool
 
     @property
-    def row(self) -> tuple[int, str, int]:
+    def row(self) -> Owned:
         """How statements name it."""
         return self.gid, self.key, self.owner
 
@@ -31,7 +35,12 @@ def receipt(delivery: Delivery) -> Receipt:
     return delivery.receipt
 
 
-def named(receipts: Iterable[Receipt]) -> list[Sequence[object]]:
-    """Groups, keys and owners, each once and in order."""
-    rows = sorted({each.row for each in receipts})
-    return [*zip(*rows, strict=True)] or [(), (), ()]
+def named(receipts: Iterable[Receipt]) -> list[Owned]:
+    """How statements name those that are meant, each once and in order."""
+    return sorted({(each.gid, each.key, each.owner) for each in receipts})
+
+
+def terms(owned: Sequence[Owned]) -> tuple[str, str, str]:
+    """Groups, keys and owners, as statements take them."""
+    gids, found, owners = zip(*owned, strict=True) if owned else ((), (), ())
+    return numbers(gids), keys(found), numbers(owners)

@@ -13,7 +13,7 @@ from bus.backends.kafka import statements
 from bus.backends.kafka.bells import Bells
 from bus.backends.kafka.groups import Bindings, Groups
 from bus.backends.kafka.publish import columns
-from bus.backends.kafka.receipts import Receipt, named, receipt
+from bus.backends.kafka.receipts import Owned, Receipt, named, receipt, terms
 from bus.backends.kafka.records import to_meta
 from bus.database.database import BusDatabase
 from bus.errors import Unroutable
@@ -53,7 +53,7 @@ class Settler:
         check_sizes(then)
         given = named(map(receipt, deliveries))
         if not then:
-            ours = await self._database.fetchval(statements.SETTLE, *given, sure=False)
+            ours = await self._database.fetchval(statements.SETTLE, *terms(given), sure=False)
             return _others(deliveries, given, ours)
         bindings = self._groups.known
         while True:
@@ -63,7 +63,7 @@ class Settler:
             bindings = await self._groups.current()
 
     async def _settle(
-        self, given: Sequence[Sequence[object]], then: Sequence[Message], bindings: Bindings
+        self, given: Sequence[Owned], then: Sequence[Message], bindings: Bindings
     ) -> "Row":
         """Settle and keep what follows, if these are the bindings."""
         try:
@@ -73,8 +73,8 @@ class Settler:
             routed = bindings.route(then, owed=False)
         kept = [(group, m) for (group, _), found in routed.logged.items() for m in found]
         kept += routed.rows
-        terms = (*given, *columns(kept), self._database.fleet, bindings.version)
-        found = (await self._database.fetch(statements.SETTLE_THEN, *terms))[0]
+        asked = (*terms(given), *columns(kept), self._database.fleet, bindings.version)
+        found = (await self._database.fetch(statements.SETTLE_THEN, *asked))[0]
         if found["ours"] and kept:
             self._bells.tell_rows({group.gid for group, _ in kept})
         return found
@@ -82,7 +82,8 @@ class Settler:
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """See `Backend.extend`; there is at least one delivery."""
         given = named(map(receipt, deliveries))
-        ours = await self._database.fetchval(statements.EXTEND, *given, self._lease, sure=False)
+        asked = (*terms(given), self._lease)
+        ours = await self._database.fetchval(statements.EXTEND, *asked, sure=False)
         lost = _others(deliveries, given, ours)
         now = self._clock.monotonic()
         gone = {id(d) for d in lost}
@@ -93,7 +94,7 @@ class Settler:
 
     async def give_back(self, receipts: Sequence[Receipt]) -> None:
         """Let others take these at once, as if they had never been handed over."""
-        await self._database.fetch(statements.GIVE_BACK, *named(receipts), sure=False)
+        await self._database.fetch(statements.GIVE_BACK, *terms(named(receipts)), sure=False)
         self._bells.tell_rows({each.gid for each in receipts})
 
     async def _carry(self, held: Sequence[Delivery]) -> None:
@@ -108,11 +109,10 @@ def _holds_back(each: Receipt, now: float) -> bool:
 
 
 def _others(
-    deliveries: Sequence[Delivery], given: Sequence[Sequence[object]], ours: Sequence[int] | None
+    deliveries: Sequence[Delivery], given: Sequence[Owned], ours: Sequence[int] | None
 ) -> list[Delivery]:
     """Those that are not among the rows `given`, counted from 1, which were ours."""
-    rows = [*zip(*given, strict=True)]
-    found = {rows[n - 1] for n in ours or ()}
-    if len(found) == len(rows):
+    if ours is not None and len(ours) == len(given):
         return []
+    found = {given[n - 1] for n in ours or ()}
     return [d for d in deliveries if receipt(d).row not in found]

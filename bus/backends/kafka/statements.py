@@ -76,8 +76,9 @@ ours AS MATERIALIZED (SELECT array_agg(part) AS parts FROM moved),
 new AS (
     INSERT INTO kafka_tasks (gid, at, owner, handed, key, part, off, lane, slice, size)
     SELECT $1, now() + make_interval(secs => $2), $3, 1, r.*
-    FROM unnest($9::text[], $10::int[], $11::bigint[], $12::smallint[], $13::smallint[],
-        $14::int[]) r (key, part, off, lane, slice, size)
+    FROM unnest(string_to_array($9, chr(10)), $10::text::int[], $11::text::bigint[],
+        $12::text::smallint[], $13::text::smallint[], $14::text::int[])
+        r (key, part, off, lane, slice, size)
     WHERE r.part = ANY ((SELECT parts FROM ours)::int[])
     ON CONFLICT DO NOTHING RETURNING part, off)"""
 
@@ -114,7 +115,8 @@ UPDATE kafka_tasks t SET at = now() + make_interval(secs => $2), owner = $3, han
 FROM picked p WHERE t.gid = p.gid AND t.key = p.key
 RETURNING NULL AS offs, t.key, t.lane, t.slice, t.part, t.off, t.meta, t.body, t.handed"""
 
-_OURS = """FROM unnest($1::int[], $2::text[], $3::bigint[]) WITH ORDINALITY r (gid, key, owner, n)
+_OURS = """FROM unnest($1::text::int[], string_to_array($2, chr(10)), $3::text::bigint[])
+    WITH ORDINALITY r (gid, key, owner, n)
 WHERE t.gid = r.gid AND t.key = r.key AND t.owner = r.owner AND (t.at > now()) IS TRUE
     AND (t.lane < 9) IS TRUE"""
 

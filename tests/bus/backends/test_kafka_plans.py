@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from bus.backends.kafka import statements
+from bus.backends.kafka.arrays import keys, numbers
+from bus.backends.kafka.receipts import terms
 from bus.database.database import BusDatabase
 from tests.servers import PostgresServer
 
@@ -26,10 +28,10 @@ FROM generate_series(1, $2) k ON CONFLICT DO NOTHING
 _FEW, _ALL = 400, 20_000
 
 _KEYS = [f"{k:036}/*/0" for k in range(1, 401)]
-_OWNED = ([1] * 400, _KEYS, [7] * 400)
+_OWNED = terms([(1, key, 7) for key in _KEYS])
 _RECORDS = (
     *([1], [0], [400], [200_000], [time.time()]),
-    *(_KEYS, [1] * 400, [*range(400)], [2] * 400, [0] * 400, [500] * 400),
+    *(keys(_KEYS), *map(numbers, ([1] * 400, range(400), [2] * 400, [0] * 400, [500] * 400))),
 )
 _ASKED: Mapping[str, tuple[Any, ...]] = {
     "SETTLE": _OWNED,
@@ -102,4 +104,4 @@ def literal(value: object) -> str:
     """An argument as SQL has it."""
     if isinstance(value, list):
         return "'{" + ",".join(map(str, value)) + "}'"
-    return str(value)
+    return f"'{value}'" if isinstance(value, str) else str(value)
