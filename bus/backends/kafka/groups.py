@@ -1,5 +1,6 @@
 """Which groups are bound to what: read anew whenever the version of the bindings has changed."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
@@ -67,15 +68,20 @@ class Bindings:
         """Who gets what. Raises `Unroutable` for what must have a group and has none; with `owed`
         False, only what names its group must."""
         routed = Routed()
+        places: defaultdict[str, defaultdict[int, list[Message]]]
+        places = defaultdict(lambda: defaultdict(list))
         for m in messages:
             groups = self.targets(m)
             if not groups and (m.group is not None or (owed and is_owed(m))):
                 raise unroutable(m, self.groups)
+            if comes_back(m):
+                routed.rows += [(group, returning(m, group.name)) for group in groups]
+                continue
             for group in groups:
-                if comes_back(m):
-                    routed.rows.append((group, returning(m, group.name)))
-                else:
-                    routed.logged.setdefault((group, group.part_of(m)), []).append(m)
+                places[group.name][group.part_of(m)].append(m)
+        for name, parts in places.items():
+            group = self.groups[name]
+            routed.logged.update({(group, part): found for part, found in parts.items()})
         return routed
 
 

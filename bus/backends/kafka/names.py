@@ -14,6 +14,9 @@ from contracts.errors import InvalidValue
 LOGGED = (LaneName.HIGH, LaneName.NORMAL, LaneName.LOW)
 """The lanes that lie in the log; the retry lane is rows alone."""
 
+_COUNT = len(LOGGED)
+_AMONG = {name: number for number, name in enumerate(LOGGED)}
+
 CODES = {name: code for code, name in enumerate(LaneName)}
 """How the database calls the lanes."""
 
@@ -62,7 +65,7 @@ def slot_of(part: int) -> int:
 
 def part_of(lane: LaneName, slot: int) -> int:
     """The partition of a lane and slot."""
-    return slot * len(LOGGED) + LOGGED.index(lane)
+    return slot * _COUNT + _AMONG[lane]
 
 
 def parts_for(lane: Lane, slots: int, slices: int) -> Sequence[int]:

@@ -61,23 +61,48 @@ def comes_back(m: Message) -> bool:
 
 def batches(messages: Iterable[Message]) -> Iterator[bytes]:
     """Batches as a broker takes them."""
-    builder, count = _builder(), 0
+    builder, count, own = _builder(), 0, _Own()
     for m in messages:
-        record = (m.id.encode("utf-8", "surrogatepass") if m.id else None, m.body, _headers(m))
-        if builder.append(count, 0, *record) is None:  # it is full
+        key = _bytes(m.id) if m.id else None
+        headers = _headers(m)
+        headers.append((HEADER, own.of(m)))
+        if builder.append(count, 0, key, m.body, headers) is None:  # it is full
             yield bytes(builder.build())
             builder, count = _builder(), 0
-            builder.append(count, 0, *record)
+            builder.append(count, 0, key, m.body, headers)
         count += 1
     if count:
         yield bytes(builder.build())
 
 
 def _headers(m: Message) -> list[tuple[str, bytes]]:
-    own = f"{m.lane.name} {m.lane.slice} {m.group or '*'} {m.topic}"
-    headers = [(name, value.encode("utf-8", "surrogatepass")) for name, value in m.headers.items()]
-    headers.append((HEADER, own.encode()))
-    return headers
+    try:
+        return [(name, value.encode()) for name, value in m.headers.items()]
+    except UnicodeEncodeError:
+        return [(name, _bytes(value)) for name, value in m.headers.items()]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+class _Own:
+    """The header of ours: neighbours have mostly the same one."""
+
+    __slots__ = ("_last", "_made")
+
+    def __init__(self) -> None:
+        self._last: tuple[LaneName, int, str | None, str] | None = None
+        self._made = b""
+
+    def of(self, m: Message) -> bytes:
+        """That of `m`."""
+        lane = m.lane
+        now = (lane.name, lane.slice, m.group, m.topic)
+        if now != self._last:
+            self._last = now
+            self._made = f"{lane.name} {lane.slice} {m.group or '*'} {m.topic}".encode()
+        return self._made
 
 
 def _builder() -> DefaultRecordBatchBuilder:
@@ -112,20 +137,22 @@ def _records(batch: bytes) -> Iterable[Any]:
 
 
 def _logged(part: int, record: Any) -> Logged:
-    texts, own = dict[str, str](), b""
-    body = record.value or b""
-    size = len(body)
-    for name, raw in record.headers:
-        if name == HEADER:
-            own = raw or b""
-            continue
-        text = texts[name] = _text(raw) if raw else ""
-        size += len(name) + len(text)
-    lane, group, topic = _own(own)
-    id_ = _text(record.key) if record.key and topic else ""
+    raw_key, body = record.key, record.value or b""
+    try:
+        texts = {name: raw.decode() if raw else "" for name, raw in record.headers}
+        id_ = raw_key.decode() if raw_key else ""
+    except UnicodeDecodeError:
+        texts = {name: _text(raw) if raw else "" for name, raw in record.headers}
+        id_ = _text(raw_key) if raw_key else ""
+    lane, group, topic = _own(texts.pop(HEADER, ""))
+    size = len(body) + len("".join(texts)) + len("".join(texts.values()))
     headers = MappingProxyType(texts)
-    message = Message(id_, 0, topic or TOPIC_UNKNOWN, body, headers, lane, 0.0, group)
-    key = kept_key(message.key()) if id_ else f"/{part}/{record.offset}"
+    if id_ and topic:
+        message = Message(id_, 0, topic, body, headers, lane, 0.0, group)
+        key = kept_key(f"{id_}/{group or '*'}/0")
+    else:
+        message = Message("", 0, topic or TOPIC_UNKNOWN, body, headers, lane, 0.0, group)
+        key = f"/{part}/{record.offset}"
     return Logged(part, record.offset, record.timestamp / 1000, message, key, size)
 
 
@@ -138,10 +165,10 @@ def _text(raw: bytes) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _own(raw: bytes) -> tuple[Lane, str | None, str]:
+def _own(text: str) -> tuple[Lane, str | None, str]:
     """Lane, group and topic, if it is a header of ours."""
     try:
-        lane, slice_, group, topic = _text(raw).split(" ", 3)
+        lane, slice_, group, topic = text.split(" ", 3)
         return Lane(LaneName(lane), int(slice_)), None if group == "*" else group, topic
     except ValueError:
         return NORMAL, None, ""
