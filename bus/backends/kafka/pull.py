@@ -43,7 +43,7 @@ class State:
     next: Mapping[int, int]
     due: Mapping[tuple[int, int], int]
     look: float
-    lanes: Sequence[Lane]
+    lanes: frozenset[Lane]
     news: int
     until: float
 
@@ -144,7 +144,7 @@ class Puller:
             next={row["a"]: row["n"] for row in rows if row["kind"] == 1},
             due={(row["a"], row["b"]): row["n"] for row in rows if row["kind"] == 2},
             look=max(_AGAIN, look),
-            lanes=what.lanes,
+            lanes=frozenset(what.lanes),
             news=news,
             until=now + min(look, _GO_ON),
         )
@@ -220,8 +220,10 @@ class Puller:
         if self._last is None:
             return []
         last, state = self._last
-        known = (last, state.lanes, state.news) == (group, what.lanes, self._bells.rows(group.gid))
-        if not known or any(state.due.values()) or self._clock.monotonic() >= state.until:
+        known = last == group and state.lanes.issuperset(what.lanes)
+        if not known or state.news != self._bells.rows(group.gid) or any(state.due.values()):
+            return []
+        if self._clock.monotonic() >= state.until:
             return []
         await self._ask(state, self._parts(group, state, what))
         chosen = self._choose(group, state, what)
