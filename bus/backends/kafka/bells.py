@@ -16,9 +16,6 @@ from bus.database.ear import Ear, Listener
 from bus.errors import BusError
 from bus.waking import Bell, new_bell, ring
 
-_PARTS = 200
-"""Partitions in one notice, which may have 8,000 bytes."""
-
 _COUNTED = 0.1
 """Seconds until bytes are counted; those of many calls at once."""
 
@@ -35,13 +32,14 @@ class Bells:
     def __init__(self, database: BusDatabase, ear: Ear) -> None:
         self._database = database
         self._ear = ear
-        self._channel = f"muster_kafka_{database.fleet}"
-        self._listener = Listener(self._channel, self._told, self.ring_all, self.ring_all)
+        self.channel = f"muster_kafka_{database.fleet}"
+        self._listener = Listener(self.channel, self._told, self.ring_all, self.ring_all)
         self._bells: dict[int, Bell] = {}
         self._rows: Counter[int] = Counter()
         self._taken: dict[int, dict[int, int]] = {}
-        self._pending: dict[int, dict[int, int]] = {}
         self._stirred: set[int] = set()
+        self._untold: set[int] = set()
+        self._complaints: Counter[int] = Counter()
         self._bytes: Counter[tuple[int, int]] = Counter()
         self._telling: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
@@ -70,6 +68,10 @@ class Bells:
         """Up to where partitions of the group are known to be handed over."""
         return self._taken.get(gid, {})
 
+    def complaints(self, gid: int) -> int:
+        """How often somebody has missed being told of what was taken."""
+        return self._complaints[gid]
+
     def ring(self, gid: int) -> None:
         """Let those who wait for this group here look."""
         bell = self._bells.pop(gid, None)
@@ -88,9 +90,9 @@ class Bells:
         self._stirred.update(gids)
         self._tell()
 
-    def tell_taken(self, gid: int, nexts: Mapping[int, int]) -> None:
-        """These partitions are handed over up to there: others need not try."""
-        self._pending.setdefault(gid, {}).update(nexts)
+    def complain(self, gid: int) -> None:
+        """Somebody has taken records of this group and told nobody."""
+        self._untold.add(gid)
         self._tell()
 
     def count(self, gid: int, part: int, size: int) -> None:
@@ -130,12 +132,11 @@ class Bells:
             self._telling = asyncio.create_task(self._tell_all())
 
     async def _tell_all(self) -> None:
-        while self._pending or self._stirred:
-            news = [f"{gid}:" for gid in self._stirred]
-            news += [text for gid, parts in self._pending.items() for text in _notices(gid, parts)]
-            self._pending, self._stirred = {}, set()
+        while self._stirred or self._untold:
+            news = [f"{gid}:" for gid in self._stirred] + [f"{gid}:!" for gid in self._untold]
+            self._stirred, self._untold = set(), set()
             with suppress(BusError):  # who waits looks by itself after a while
-                await self._database.fetch(statements.RING, self._channel, news, sure=False)
+                await self._database.fetch(statements.RING, self.channel, news, sure=False)
 
     async def _count_soon(self) -> None:
         while self._bytes:
@@ -150,16 +151,13 @@ class Bells:
     def _told(self, news: str) -> None:
         name, _, places = news.partition(":")
         gid = int(name)
+        if places == "!":
+            self._complaints[gid] += 1
+            return
         if not places:
             self._rows[gid] += 1
-            self.ring(gid)
         taken = self._taken.setdefault(gid, {})
         for place in filter(None, places.split(",")):
             part, _, next_ = place.partition("=")
             taken[int(part)] = max(int(next_), taken.get(int(part), 0))
-
-
-def _notices(gid: int, parts: Mapping[int, int]) -> list[str]:
-    places = [f"{part}={next_}" for part, next_ in sorted(parts.items())]
-    chunks = [places[start : start + _PARTS] for start in range(0, len(places), _PARTS)]
-    return [f"{gid}:{','.join(chunk)}" for chunk in chunks]
+        self.ring(gid)

@@ -51,10 +51,16 @@ class Claims:
         self._under_way: set[asyncio.Task[None] | asyncio.Task[list[Delivery]]] = set()
 
     async def claim(
-        self, group: Group, owner: int, next_: Mapping[int, int], chosen: Sequence[Choice]
+        self,
+        group: Group,
+        owner: int,
+        next_: Mapping[int, int],
+        chosen: Sequence[Choice],
+        channel: str | None = None,
     ) -> list[Delivery]:
-        """Those of `chosen` that are ours now, in their order."""
-        task = asyncio.create_task(self._claim(group, owner, next_, chosen))
+        """Those of `chosen` that are ours now, in their order. With a `channel`, others hear there
+        up to where these records, and no rows with them, are handed over."""
+        task = asyncio.create_task(self._claim(group, owner, next_, chosen, channel))
         self._keep(task)
         try:
             return await asyncio.shield(task)
@@ -68,9 +74,14 @@ class Claims:
             await asyncio.wait(self._under_way, timeout=1.0)
 
     async def _claim(
-        self, group: Group, owner: int, next_: Mapping[int, int], chosen: Sequence[Choice]
+        self,
+        group: Group,
+        owner: int,
+        next_: Mapping[int, int],
+        chosen: Sequence[Choice],
+        channel: str | None,
     ) -> list[Delivery]:
-        rows = await self._ask(group, owner, next_, chosen)
+        rows = await self._ask(group, owner, next_, chosen, channel)
         taken = [row for row in rows if row["offs"] is None]
         since = self._clock.monotonic()
         receipts = {
@@ -102,7 +113,12 @@ class Claims:
         return found
 
     async def _ask(
-        self, group: Group, owner: int, next_: Mapping[int, int], chosen: Sequence[Choice]
+        self,
+        group: Group,
+        owner: int,
+        next_: Mapping[int, int],
+        chosen: Sequence[Choice],
+        channel: str | None,
     ) -> "list[Row]":
         wanted: dict[tuple[int, int], int] = defaultdict(int)
         for choice in chosen:
@@ -115,6 +131,8 @@ class Claims:
             return await self._database.fetch(statements.TAKE, *terms, *rows, sure=False)
         moved, claims = _moves(next_, records), _claims(group, records)
         both = (*terms, *_columns(moved, 5), *claims)
+        if not wanted and channel is not None:
+            return await self._database.fetch(statements.COMPETE, *both, channel, sure=False)
         if not wanted:
             return await self._database.fetch(statements.CLAIM, *both, sure=False)
         return await self._database.fetch(statements.CLAIM_BOTH, *both, *rows, sure=False)

@@ -86,6 +86,7 @@ class Puller:
         self._looked = False
         self._luck = random.Random()
         self._crowd = Crowd(self._luck)
+        self._complaints = 0
         self._last: tuple[Group, State] | None = None
 
     async def pull(
@@ -179,7 +180,12 @@ class Puller:
                 await self._clock.sleep(self._crowd.delay())
                 state = self._passed(group, state)
                 if chosen := self._choose(group, replace(state, due={}), what):
-                    return await self._compete(group, state, chosen)
+                    if found := await self._compete(group, state, chosen):
+                        return found
+                    if not await self._overtaken(group, chosen, state):
+                        break
+                    state = self._passed(group, state)
+                    continue
                 self._crowd.lost()
             await self._ask(state, self._parts(group, state, what))
             await rung(bell, self._clock, until - self._clock.monotonic())
@@ -194,20 +200,42 @@ class Puller:
         self, group: Group, state: State, chosen: Sequence[Choice]
     ) -> list[Delivery]:
         """Try for records; those that hold back for them, if there are some, are told."""
+        complaints = self._bells.complaints(group.gid)
+        if complaints != self._complaints:
+            self._complaints = complaints
+            self._crowd.complained()
         began = self._clock.monotonic()
-        found = await self._claim(group, state, chosen)
-        if not found:
-            self._crowd.lost()
-            return []
-        self._crowd.won(self._clock.monotonic() - began)
-        records = [each for choice in chosen for each in choice.records]
-        if self._crowd.others >= 1 and len(found) == len(records):
-            self._bells.tell_taken(group.gid, {each.part: each.offset + 1 for each in records})
+        found = await self._claim(group, state, chosen, tell=self._crowd.tells)
+        took = self._clock.monotonic() - began
+        if found:
+            self._crowd.won(took)
+        else:
+            self._crowd.lost(took)
         return found
 
-    async def _claim(self, group: Group, state: State, chosen: Sequence[Choice]) -> list[Delivery]:
+    async def _overtaken(self, group: Group, chosen: Sequence[Choice], state: State) -> bool:
+        """Whether who was quicker tells so within a moment: then nobody need be asked where the
+        group stands."""
+        parts = {each.part for choice in chosen for each in choice.records}
+        until = self._clock.monotonic() + max(_AGAIN, self._crowd.took)
+        while True:
+            bell, taken = self._bells.bell(group.gid), self._bells.taken(group.gid)
+            if all(taken.get(part, 0) > state.next[part] for part in parts):
+                return True
+            left = until - self._clock.monotonic()
+            if left <= 0 and self._crowd.complains():
+                self._bells.complain(group.gid)
+            if left <= 0 or self._bells.rows(group.gid) != state.news:
+                return False
+            await rung(bell, self._clock, left)
+
+    async def _claim(
+        self, group: Group, state: State, chosen: Sequence[Choice], *, tell: bool = False
+    ) -> list[Delivery]:
         self._last = None
-        found = await self._claims.claim(group, secrets.randbits(62), state.next, chosen)
+        channel = self._bells.channel if tell else None
+        owner = secrets.randbits(62)
+        found = await self._claims.claim(group, owner, state.next, chosen, channel)
         records = [each for choice in chosen for each in choice.records]
         if records and len(found) == len(records):
             moved = {each.part: each.offset + 1 for each in records}

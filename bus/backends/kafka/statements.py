@@ -71,7 +71,7 @@ _RECORDS = """moved AS (
         upto = to_timestamp(a.time)
     FROM unnest($4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::float8[])
         a (part, first, upto, bytes, time)
-    WHERE p.gid = $1 AND p.part = a.part AND p.next = a.first RETURNING p.part),
+    WHERE p.gid = $1 AND p.part = a.part AND p.next = a.first RETURNING p.part, a.upto),
 ours AS MATERIALIZED (SELECT array_agg(part) AS parts FROM moved),
 new AS (
     INSERT INTO kafka_tasks (gid, at, owner, handed, key, part, off, lane, slice, size)
@@ -87,6 +87,11 @@ _NEW = """SELECT array_agg(off) AS offs, NULL AS key, NULL::smallint AS lane,
     1 AS handed FROM new GROUP BY part"""
 
 CLAIM = f"WITH {_RECORDS} {_NEW}"
+
+# Those who wait for the same records are told up to where they are handed over.
+COMPETE = f"""WITH {_RECORDS}
+SELECT coalesce((SELECT array_agg(off) FROM new n WHERE n.part = m.part), '{{}}') AS offs,
+    NULL AS key, part, pg_notify($15, format('%s:%s=%s', $1, part, upto)) FROM moved m"""  # noqa: S608
 
 CLAIM_BOTH = f"""WITH wanted AS (
     SELECT * FROM unnest($15::smallint[], $16::smallint[], $17::int[]) w (lane, slice, most)),

@@ -260,3 +260,21 @@ def test_who_loses_holds_back_and_who_wins_does_not() -> None:
     for _ in range(1000):
         crowd.lost()
     assert crowd.others == 100.0
+
+
+def test_who_has_never_won_holds_back_as_well() -> None:
+    crowd = Crowd(random.Random(1))
+    for _ in range(100):
+        crowd.lost(0.002)
+    assert 0.05 < max(crowd.delay() for _ in range(100)) <= 0.1
+
+
+def test_who_wins_every_time_tells_others_once_one_of_them_has_complained() -> None:
+    crowd = Crowd(random.Random(1))
+    told = [crowd.tells]
+    crowd.complained()
+    for _ in range(1001):
+        told.append(crowd.tells)
+        crowd.won(0.002)
+    assert told == [False, *[True] * 1000, False]
+    assert [crowd.complains() for _ in range(100)].count(True) == 2

@@ -15,7 +15,12 @@ from tests.kafka_server import KafkaServer
 
 pytestmark = pytest.mark.kafka
 
-_LOOKS = (statements.STATE, statements.CLAIM, statements.CLAIM_BOTH, statements.TAKE)
+_LOOKS = frozenset(
+    (
+        *(statements.STATE, statements.TAKE),
+        *(statements.CLAIM, statements.CLAIM_BOTH, statements.COMPETE),
+    )
+)
 MEMBERS = 20
 LEARNT = 60
 TASKS = 60
@@ -33,12 +38,7 @@ class Asked:
         fetch = database.fetch
 
         async def counted(sql: str, *arguments: Any, sure: bool = True) -> Any:
-            self.count += sql in {
-                statements.STATE,
-                statements.CLAIM,
-                statements.CLAIM_BOTH,
-                statements.TAKE,
-            }
+            self.count += sql in _LOOKS
             return await fetch(sql, *arguments, sure=sure)
 
         database.fetch = counted  # type: ignore[method-assign]
