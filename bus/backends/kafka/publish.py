@@ -6,7 +6,7 @@ A partition takes one batch of a request: what is more comes in the next request
 from collections.abc import Sequence
 from itertools import islice
 
-from bus.backend import Message
+from bus.backend import MAX_BODY, MAX_HEADERS, Message
 from bus.backends.kafka import log, statements
 from bus.backends.kafka.bells import Bells
 from bus.backends.kafka.gauge import Gauge
@@ -38,10 +38,10 @@ class Publisher:
     ) -> None:
         """See `Backend.publish`. With `owed` False, a message routed by topic that no group wants
         is dropped, and a full broker is no reason to refuse."""
-        check_sizes(messages)
+        each = _sizes(messages)
         await self._link.ready("publishing")
         routed = (await self._groups.current()).route(messages, owed=owed)
-        sizes = {place: sum(map(size_of, found)) for place, found in routed.logged.items()}
+        sizes = {place: sum(each[id(m)] for m in found) for place, found in routed.logged.items()}
         if owed:
             size = sum(sizes.values()) + sum(size_of(m) for _, m in routed.rows)
             await self._gauge.admit(size, follow_up=follow_up)
@@ -59,6 +59,17 @@ class Publisher:
             await log.append(self._link, sent)
             for group, part in going:
                 self._bells.count(group.gid, part, sizes.pop((group, part), 0))
+
+
+def _sizes(messages: Sequence[Message]) -> dict[int, int]:
+    """The bytes that each counts for, by its identity. Raises `TooLarge`."""
+    found: dict[int, int] = {}
+    for m in messages:
+        body, size = len(m.body), size_of(m)
+        if body > MAX_BODY or (size - body) * 4 > MAX_HEADERS:  # four bytes a character at most
+            check_sizes((m,))
+        found[id(m)] = size
+    return found
 
 
 def columns(rows: Sequence[tuple[Group, Message]]) -> Columns:
