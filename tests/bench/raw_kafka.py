@@ -27,8 +27,9 @@ _TOPIC = {
     "flush.messages": "1",
 }
 _TABLE = 'CREATE TABLE {} (key text COLLATE "C" PRIMARY KEY, at timestamptz NOT NULL)'
-_CLAIM = """INSERT INTO {} SELECT key, now() + interval '10 s' FROM unnest($1::text[]) key
-ON CONFLICT DO NOTHING RETURNING key"""
+_CLAIM = """INSERT INTO {} SELECT key, now() + interval '10 s'
+FROM unnest(string_to_array($1, chr(10))) key ON CONFLICT DO NOTHING RETURNING key"""
+"""Keys as lines of one text: the driver looks at each item of an array by itself."""
 
 
 async def raw(url: str, database: str, n: int, size: int = 500) -> tuple[float, float]:
@@ -77,10 +78,11 @@ async def _raw_publish(address: str, topic: str, n: int, size: int) -> float:
 async def _consumer(
     address: str, database: str, topic: str
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, Callable[[list[str]], Awaitable[list[Any]]]]]:
-    """A consumer with partitions, and what claims keys."""
+    """A consumer with partitions, and what claims keys: a statement and nothing else, which a pool
+    of the driver would follow up by a question of its own."""
     settings = {"synchronous_commit": "off"}
-    pool = await asyncpg.create_pool(database, min_size=2, max_size=2, server_settings=settings)
-    await pool.execute(_TABLE.format(topic))
+    link = await asyncpg.connect(database, server_settings=settings)
+    await link.execute(_TABLE.format(topic))
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=address,
@@ -93,15 +95,15 @@ async def _consumer(
         await asyncio.sleep(0.01)
 
     async def claim(keys: list[str]) -> list[Any]:
-        found: list[Any] = await pool.fetch(_CLAIM.format(topic), keys)
+        found: list[Any] = await link.fetch(_CLAIM.format(topic), "\n".join(keys))
         return found
 
     try:
         yield consumer, claim
     finally:
         await consumer.stop()
-        await pool.execute(f"DROP TABLE {topic}")
-        await pool.close()
+        await link.execute(f"DROP TABLE {topic}")
+        await link.close()
 
 
 async def _raw_consume(address: str, database: str, topic: str, n: int) -> float:
