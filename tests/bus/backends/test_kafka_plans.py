@@ -38,6 +38,7 @@ _ASKED: Mapping[str, tuple[Any, ...]] = {
     "EXTEND": (*_OWNED, 10.0),
     "GIVE_BACK": _OWNED,
     "CLAIM": (1, 10.0, 7, *_RECORDS),
+    "COMPETE": (1, 10.0, 7, *_RECORDS, "channel"),
     "CLAIM_BOTH": (1, 10.0, 7, *_RECORDS, [2], [0], [400]),
     "TAKE": (1, 10.0, 7, [2], [0], [400]),
     "STATE": (1, 1, [0, 1, 2, 3], [0] * 4, 400, 10.0),
