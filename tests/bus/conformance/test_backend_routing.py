@@ -117,6 +117,19 @@ async def test_every_group_gets_every_message_that_matches_one_of_its_patterns(
 
 
 @pytest.mark.promise(5)
+async def test_calls_that_follow_each_other_reach_all_of_many_groups(world: World) -> None:
+    """5: however many groups there are for one message, and however many messages in a call."""
+    groups = [f"g{number}" for number in range(6)]
+    backend = await bound(world, *groups)
+    calls = [tasks(size, f"c{size}-") for size in range(1, 8)]
+    for call in calls:
+        await backend.publish(call)
+    expected = sorted(message.id for call in calls for message in call)
+    for group in groups:
+        assert sorted(ids(await take(world, backend, len(expected), group=group))) == expected
+
+
+@pytest.mark.promise(5)
 async def test_a_message_for_one_group_reaches_no_other(world: World) -> None:
     """5: not even one that is bound to its topic; nor need its own group be."""
     backend = await bound(world, "one", "two")

@@ -42,7 +42,9 @@ i = i + 1 + #routes
 local direct = tonumber(ARGV[i])
 i = i + 1
 local rest = i + 3 * direct
-local number = call('INCRBY', P .. ':number', #ARGV) - #ARGV
+local most = #ARGV -- a number for each line of each message, and never one twice
+for j = i, rest - 1, 3 do most = most + #routes[tonumber(ARGV[j])] end
+local number = call('INCRBY', P .. ':number', most) - most
 local function fresh(key)
   return key == '' or call('SET', P .. ':seen:' .. key, 1, 'NX', 'PX', 120000)
 end
