@@ -8,7 +8,7 @@ from bus.backends.redis.bindings import Bindings
 from bus.backends.redis.commit import Committer
 from bus.backends.redis.ingress import Ingress
 from bus.backends.redis.link import RedisLink
-from bus.backends.redis.messages import lane_of
+from bus.backends.redis.messages import Receipt, lane_of
 from bus.backends.redis.pull import Pulls
 from bus.backends.redis.room import Room
 from bus.backends.redis.scripts import BIND, LAG, RENEW, UNBIND
@@ -77,7 +77,8 @@ class RedisBackend:
             return []
         receipts: list[Argument] = []
         for delivery in deliveries:
-            receipts += delivery.receipt  # type: ignore[arg-type]
+            receipt: Receipt = delivery.receipt  # type: ignore[assignment]
+            receipts += receipt[:2]
         lease = round(self._link.lease * 1000)
         flags = await self._link.run(RENEW, lease, *receipts, doing="renewing leases")
         return [delivery for delivery, mine in zip(deliveries, flags, strict=True) if not mine]

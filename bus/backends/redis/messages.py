@@ -12,6 +12,9 @@ from bus.backend import Delivery, Lane, LaneName, Message
 
 _END = b"\0"
 
+Receipt = tuple[str, bytes, int]
+"""Where a message handed over lies, the token of this hand-over, and the bytes of its payload."""
+
 
 def payload_of(message: Message, group: str | None) -> bytes:
     """What is kept of a message; `group` where it is for that one only."""
@@ -21,13 +24,13 @@ def payload_of(message: Message, group: str | None) -> bytes:
 
 
 def delivery_of(payload: bytes, group: str, lane: Lane, line: str, token: bytes) -> Delivery:
-    """A message handed over; its receipt is where it lies and the token of this hand-over, of
-    which the last number says how many nobody answered."""
+    """A message handed over. The last number of its token says how many nobody answered."""
     head, _, body = payload.partition(_END)
     id_, copy, topic, headers, due, own = from_json(head)
     message = Message(id_, copy, topic, body, headers, lane, due, own)
     earlier = int(token.rpartition(b"/")[2])
-    return Delivery(message, group, earlier, (line, token))
+    receipt: Receipt = line, token, len(payload)
+    return Delivery(message, group, earlier, receipt)
 
 
 @lru_cache(maxsize=1024)

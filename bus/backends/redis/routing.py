@@ -13,6 +13,7 @@ from bus.backends.redis.bindings import Bindings
 from bus.backends.redis.entries import entries_of
 from bus.backends.redis.link import RedisLink
 from bus.backends.redis.messages import payload_of
+from bus.backends.redis.outgoing import PART_BYTES, Outgoing, size_of, told_messages
 from bus.backends.redis.room import Room
 from bus.backends.redis.scripts import INGEST, PARK
 from bus.backends.redis.wire import Argument
@@ -30,16 +31,13 @@ PARKED = ":in:parked"
 READERS = "muster"
 """The consumer group of the inlet."""
 
-_PART_BYTES = 4 * 1024 * 1024
-"""Bytes after which a script routes no more."""
-
 _DOING = "routing the ingress"
 _STALE, _FULL, _GONE = -1, -2, -3
 
 _log = logging.getLogger(__name__)
 
-Routed = tuple[str, str, str, bytes]
-"""Entry, lines of the groups that want it, dedupe key, payload."""
+Routed = tuple[str, Outgoing]
+"""Entry, and the message that it is."""
 
 
 class Router:
@@ -54,7 +52,7 @@ class Router:
         """Route these entries of the inlet, or of what was parked. While the broker is full they
         wait. Raises bus errors: what was not routed is then where it was."""
         wanted, others = self._tasks(stream, found)
-        most = _PART_BYTES
+        most = PART_BYTES
         while wanted:
             lines = await self._lines(wanted)
             others += [id_ for id_ in wanted if not lines[id_]]
@@ -99,12 +97,14 @@ class Router:
     async def _send(self, stream: str, part: Sequence[Routed]) -> list[str]:
         """The entries that need no routing any more: none where it is to be tried again. Raises
         `Full`."""
-        size = sum(len(payload) * (lines.count(" ") + 1) for _, lines, _, payload in part)
+        messages = [message for _, message in part]
+        size = size_of(messages)
         await self._room.admit(size, SHARE)
-        entries = [entry for entry, *_ in part]
+        entries = [entry for entry, _ in part]
         head: tuple[Argument, ...] = (stream, READERS, len(entries), *entries)
-        terms = (self._bindings.version, size, SHARE, MAX_BYTES, 1, 0, *_arguments(part))
-        answer = await self._link.run(INGEST, *head, *terms, doing=_DOING)
+        terms = (self._bindings.version, size, SHARE, MAX_BYTES, 1, 0)
+        told = told_messages(messages)
+        answer = await self._link.run(INGEST, *head, *terms, *told, doing=_DOING)
         if answer == _STALE:
             await self._bindings.look(_DOING)
             return []
@@ -124,14 +124,5 @@ def _part(wanted: Mapping[str, Message], lines: Mapping[str, str], most: int) ->
         size += len(payload)
         if part and size > most:
             break
-        part.append((id_, lines[id_], message.key(), payload))
+        part.append((id_, (lines[id_], message.key(), payload, 0)))
     return part
-
-
-def _arguments(part: Sequence[Routed]) -> list[Argument]:
-    """The rest of what `commit.lua` takes: lines, and messages by the number of theirs."""
-    routes: dict[str, int] = {}
-    direct: list[Argument] = []
-    for _, lines, key, payload in part:
-        direct += (routes.setdefault(lines, len(routes) + 1), key, payload)
-    return [len(routes), *routes, len(part), *direct]

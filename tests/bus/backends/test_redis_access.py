@@ -26,8 +26,9 @@ COMMANDS = (
 )
 IN_SCRIPTS = (
     "+incr +incrby +hset +hget +hmget +hdel +hexists +hgetall +hstrlen +hincrby +lpush +rpush +lpop"
-    " +llen +exists +del +unlink +sadd +smembers +zadd +zrem +zscore +zrange +zrangebyscore"
-    " +zrangebylex +zcard +zcount +publish +xgroup|create +xautoclaim +xadd +xack +xdel"
+    " +llen +exists +del +unlink +sadd +smembers +zadd +zrem +zscore +zmscore +zrange"
+    " +zrangebyscore +zrangebylex +zcard +zcount +publish +xgroup|create +xautoclaim +xadd +xack"
+    " +xdel"
 )
 
 

@@ -41,8 +41,8 @@ async def test_another_program_can_publish_look_and_read_results(
         version = await client.get(f"{prefix}:version")
         assert await client.hgetall(f"{prefix}:groups") == {b"g": b"1 1 work.#"}
         sent = payload("a")
-        head = (version, len(sent), 0.9, 10_000_000_000, 1, 0, 1, "g:normal.0")
-        arguments = (*head, 2, 1, "a/*/0", sent, 1, "a/*/0", sent)
+        head = (version, len(sent), 0.9, 10_000_000_000, 1, 0, 1)
+        arguments = (*head, "g:normal.0", 2, "a/*/0", sent, "a/*/0", sent)
         assert await client.eval(commit(), 1, prefix, *arguments) == []
         stale = (b"1", *arguments[1:])
         assert await client.eval(commit(), 1, prefix, *stale) == -1

@@ -1,6 +1,8 @@
 -- version or '-', bytes to find room for (0: do not look), share of the limit, limit by default,
--- '1' to drop the receipts, R, R x (line, token), L, L x lines joined by blanks,
--- M, M x (number of such lines, key, payload), then (line, due, key, payload)
+-- '1' to drop the receipts, R, R x (line, N, bytes of their payloads), for each of these N x token,
+-- L, L x (lines joined by blanks, M), for each of these M x (key, payload), then
+-- (line, due, key, payload); answers which receipts are not ours, counted from 1
+-- numbers of messages are made text once, by %d: Redis would print each as a float
 if ARGV[1] ~= '-' and (call('GET', P .. ':version') or '') ~= ARGV[1] then return -1 end
 local size = tonumber(ARGV[2])
 if size > 0 then
@@ -8,60 +10,75 @@ if size > 0 then
   for _, bytes in ipairs(call('HVALS', P .. ':used')) do used = used + bytes end
   if used + size > limit * ARGV[3] then return {-2, used, limit} end
 end
-local flags, mine, freed = {}, 0, {}
-local drop, count, i = ARGV[5] == '1', tonumber(ARGV[6]), 7
-for r = 1, count do
-  local line, token = ARGV[i], ARGV[i + 1]
-  local key = key_of(line)
-  flags[r] = owned(key, token) and 1 or 0
-  mine = mine + flags[r]
-  if drop and flags[r] == 1 then
-    local number, group = string.match(token, '%d+'), group_of(line)
-    freed[group] = (freed[group] or 0) + call('HSTRLEN', key .. ':body', number)
-    call('ZREM', key .. ':lease', token)
-    call('HDEL', key .. ':body', number)
+local lost, mine, count, i = {}, 0, 0, 7
+local function settle(key, group, held, bytes)
+  local tokens, numbers = {}, {}
+  for from = i, i + held - 1, 1000 do
+    local upto = math.min(from + 999, i + held - 1)
+    for k, score in ipairs(call('ZMSCORE', key .. ':lease', unpack(ARGV, from, upto))) do
+      if score and tonumber(score) > now then
+        local token = ARGV[from + k - 1]
+        tokens[#tokens + 1], numbers[#numbers + 1] = token, string.match(token, '%d+')
+      else
+        lost[#lost + 1] = count + from + k - i
+      end
+    end
   end
-  i = i + 2
+  i, count, mine = i + held, count + held, mine + #tokens
+  if ARGV[5] ~= '1' or #tokens == 0 then return end
+  if #tokens < held then
+    bytes = 0
+    for _, number in ipairs(numbers) do bytes = bytes + call('HSTRLEN', key .. ':body', number) end
+  end
+  many('ZREM', key .. ':lease', tokens)
+  many('HDEL', key .. ':body', numbers)
+  call('HINCRBY', P .. ':used', group, -bytes)
 end
-for group, bytes in pairs(freed) do call('HINCRBY', P .. ':used', group, -bytes) end
-if count > 0 and mine == 0 then return flags end
+local receipts = tonumber(ARGV[6])
+i = i + 3 * receipts
+for r = 7, 4 + 3 * receipts, 3 do
+  settle(key_of(ARGV[r]), group_of(ARGV[r]), tonumber(ARGV[r + 1]), ARGV[r + 2])
+end
+if count > 0 and mine == 0 then return lost end
+if ARGV[i] == '0' and i == #ARGV then return lost end
 local routes, lines = {}, {}
 local function into(name)
-  local line = lines[name] or {body = {}, wait = {}, due = {}, bytes = 0}
+  local line = lines[name] or {body = {}, wait = {}, due = {}, kept = 0, bytes = 0}
   lines[name] = line
   return line
 end
+local count_of, most = {}, #ARGV
 for n = 1, tonumber(ARGV[i]) do
-  routes[n] = {}
-  for name in string.gmatch(ARGV[i + n], '%S+') do
-    local at = routes[n]
-    at[#at + 1] = into(name)
-  end
+  local at = {}
+  for name in string.gmatch(ARGV[i + 1], '%S+') do at[#at + 1] = into(name) end
+  routes[n], count_of[n] = at, tonumber(ARGV[i + 2])
+  most = most + #at * count_of[n]
+  i = i + 2
 end
-i = i + 1 + #routes
-local direct = tonumber(ARGV[i])
 i = i + 1
-local rest = i + 3 * direct
-local most = #ARGV -- a number for each line of each message, and never one twice
-for j = i, rest - 1, 3 do most = most + #routes[tonumber(ARGV[j])] end
 local number = call('INCRBY', P .. ':number', most) - most
+local seen, format = P .. ':seen:', string.format
 local function fresh(key)
-  return key == '' or call('SET', P .. ':seen:' .. key, 1, 'NX', 'PX', 120000)
+  return key == '' or call('SET', seen .. key, '1', 'NX', 'PX', '120000')
 end
 local function keep(line, payload)
   number = number + 1
-  line.body[#line.body + 1], line.body[#line.body + 2] = number, payload
-  line.bytes = line.bytes + #payload
-  return number .. '/0'
+  local name, at = format('%d', number), line.kept * 2
+  line.body[at + 1], line.body[at + 2] = name, payload
+  line.kept, line.bytes = line.kept + 1, line.bytes + #payload
+  return name .. '/0'
 end
-for j = i, rest - 1, 3 do
-  if fresh(ARGV[j + 1]) then
-    for _, line in ipairs(routes[tonumber(ARGV[j])]) do
-      line.wait[#line.wait + 1] = keep(line, ARGV[j + 2])
+for n, targets in ipairs(routes) do
+  for _ = 1, count_of[n] do
+    if fresh(ARGV[i]) then
+      for _, line in ipairs(targets) do
+        line.wait[#line.wait + 1] = keep(line, ARGV[i + 1])
+      end
     end
+    i = i + 2
   end
 end
-for j = rest, #ARGV, 4 do
+for j = i, #ARGV, 4 do
   if fresh(ARGV[j + 2]) then
     local line, due = into(ARGV[j]), tonumber(ARGV[j + 1])
     local token = keep(line, ARGV[j + 3])
@@ -70,7 +87,7 @@ for j = rest, #ARGV, 4 do
   end
 end
 for name, line in pairs(lines) do
-  if #line.body > 0 then
+  if line.kept > 0 then
     local key, group = key_of(name), group_of(name)
     local lane, following = string.match(name, ':(.+)$'), key_of(group) .. ':next'
     call('SADD', key_of(group) .. ':lines', lane)
@@ -87,4 +104,4 @@ for name, line in pairs(lines) do
     if #line.wait > 0 or sooner then ring(key) end
   end
 end
-return flags
+return lost

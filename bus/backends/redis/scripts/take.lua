@@ -1,6 +1,7 @@
 -- version, group, lease, limit, bytes, then for each turn: most, N, N x lane
 if (call('GET', P .. ':version') or '') ~= ARGV[1] then return -1 end
 local base, lease = key_of(ARGV[2]) .. ':', tonumber(ARGV[3])
+local held_until = string.format('%.0f', now + lease)
 local left, room, found, waiting = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, {}
 local function count(lane)
   waiting[lane] = waiting[lane] or call('LLEN', base .. lane .. ':wait')
@@ -60,7 +61,7 @@ local function hand_over(lane, part)
     for k, token in ipairs(tokens) do numbers[k] = string.match(token, '%d+') end
     for k, payload in ipairs(call('HMGET', key .. ':body', unpack(numbers))) do
       if payload then
-        leases[#leases + 1], leases[#leases + 2] = now + lease, tokens[k]
+        leases[#leases + 1], leases[#leases + 2] = held_until, tokens[k]
         held[#held + 1], payloads[#payloads + 1] = tokens[k], payload
         room = room - #payload
       end
@@ -70,7 +71,7 @@ local function hand_over(lane, part)
     part, left, began = part - #tokens, left - #tokens, true
     waiting[lane] = waiting[lane] - #tokens
   end
-  if began then call('ZADD', base .. 'next', 'LT', now + lease, lane) end
+  if began then call('ZADD', base .. 'next', 'LT', held_until, lane) end
 end
 local i = 6
 while ARGV[i] do
