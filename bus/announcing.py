@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
+from typing import TypeVar
 
 from bus.backend import Delivery, Message
 from bus.errors import BusError
@@ -12,7 +14,15 @@ from bus.waking import Bell, new_bell, ring, rung
 from contracts.clock import Clock
 from contracts.deeds import Deed, encode_deeds
 from contracts.envelope import Envelope
-from contracts.events import CONTENT_TYPE, MARK, Event, Kind, encode_events
+from contracts.events import (
+    CONTENT_TYPE,
+    MARK,
+    Event,
+    Kind,
+    Publication,
+    encode_events,
+    encode_published,
+)
 from contracts.ids import new_id
 from contracts.topics import EVENTS
 
@@ -24,6 +34,13 @@ START = 0.25
 
 MOST = 400
 """Events in one message."""
+
+MOST_PUBLISHED = 500
+"""Tasks whose publishing one message tells: a hundred bytes each."""
+
+_STARTED = Kind.STARTED
+
+T = TypeVar("T")
 
 _NO_EXTRA: Mapping[str, str] = MappingProxyType({})
 
@@ -73,7 +90,7 @@ class Announcer:
     def tell_start(self, delivery: Delivery, made: Callable[[], Event]) -> None:
         """Send the event of a run's start, which is made when it leaves, unless `forget_start` is
         quicker: what ends within a moment is told once, by its end. Or too much is unread."""
-        if not self._unread.admits(Kind.STARTED):
+        if not self._unread.admits(_STARTED):
             return
         if not self._starts:
             self._starts_until = self._clock.monotonic() + START
@@ -99,14 +116,23 @@ class Announcer:
         """Messages that tell `events`, and one that tells `deeds`."""
         if deeds:
             return [*self.messages(events), self._message(encode_deeds(deeds))]
-        if not events:
-            return []
-        if len(events) <= MOST:
-            body = encode_events(events)
-            if len(events) == 1 or len(body) <= LARGEST:
+        return self._in_parts(events, encode_events, MOST) if events else []
+
+    def published(self, tasks: Sequence[Publication]) -> list[Message]:
+        """Messages that tell that `tasks` are published, from this source."""
+        encode = partial(encode_published, self._source)
+        return self._in_parts(tasks, encode, MOST_PUBLISHED) if tasks else []
+
+    def _in_parts(
+        self, items: Sequence[T], encode: Callable[[Sequence[T]], bytes], most: int
+    ) -> list[Message]:
+        if len(items) <= most:
+            body = encode(items)
+            if len(items) == 1 or len(body) <= LARGEST:
                 return [self._message(body)]
-        half = len(events) // 2
-        return self.messages(events[:half]) + self.messages(events[half:])
+        half = len(items) // 2
+        parts = items[:half], items[half:]
+        return [message for part in parts for message in self._in_parts(part, encode, most)]
 
     async def tell_deed(self, deed: Deed) -> None:
         """Send `deed`, now. Raises `BusError` when it is not accepted."""

@@ -82,7 +82,7 @@ class Bus:
         self.claims, self.parts = Claims(store, self._persist), Parts(store, self._persist)
         stopped = self.stop_view.stopped
         self.crashes = CrashCounter(self.known, self.settle, store, clock, stopped=stopped)
-        self._publishing = Publishing(backend, store, patience, self._announcer.messages, source)
+        self._publishing = Publishing(backend, store, patience, self._announcer.published)
         self._forgetter = Forgetter(backend, self._announcer, self.contact.heard)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from bus.backend import Backend, Message
@@ -13,26 +12,22 @@ from bus.keyvalue.protocol import KeyValue
 from bus.patience import Patience
 from bus.settling import to_message
 from bus.sizes import check_sizes
-from contracts.envelope import Envelope, Priority
-from contracts.events import Event, Kind
+from contracts.envelope import Envelope
+from contracts.events import Publication
 
 _ROOM = 600
 """Bytes that later copies of a task add to its headers: copy, attempt, replays, reserved slots, the
 first run of its trace."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Publication:
-    """A task on its way out, and what is told of it."""
-
-    message: Message
-    event: Event
+_Sent = tuple[Message, Publication]
+"""A task on its way out, and what is told of it."""
 
 
 class Publishing:
     """Sends tasks together with what tells of them, and remembers those whose ids shall hold.
 
-    `told` makes the messages that tell events: they leave in one call with their tasks, so that
+    `told` makes the messages that tell of them: they leave in one call with their tasks, so that
     a task that was accepted can be known of.
     """
 
@@ -41,14 +36,12 @@ class Publishing:
         backend: Backend,
         store: KeyValue,
         patience: Patience,
-        told: Callable[[Sequence[Event]], Sequence[Message]],
-        source: str,
+        told: Callable[[Sequence[Publication]], Sequence[Message]],
     ) -> None:
         self._backend = backend
         self._store = store
         self._persist = patience.persist
         self._told = told
-        self._source = source
         blames = (Unroutable, TooLarge, Full)
         self._batcher = Batcher(self._send, blames=blames, lanes=2)
         self._follow_ups = Batcher(self._send_follow_ups, blames=blames)
@@ -67,8 +60,9 @@ class Publishing:
         new = [task for task in tasks if task.id not in held]
         messages = [to_message(task, group=group, due=due) for task in new]
         check_sizes(messages, room=_ROOM)
-        events = [_published(task, group, due, self._source) for task in new]
-        sent = [*map(_Publication, messages, events)]
+        role = group or ""
+        told: list[Publication] = [(task, role, due) for task in new]
+        sent: list[_Sent] = [*zip(messages, told, strict=True)]
         batcher = self._follow_ups if follow_up else self._batcher
         if sent:
             await self._persist(lambda: batcher.ask(sent))
@@ -97,41 +91,14 @@ class Publishing:
         await self._batcher.close()
         await self._follow_ups.close()
 
-    async def _send(self, sent: Sequence[_Publication]) -> Sequence[None]:
+    async def _send(self, sent: Sequence[_Sent]) -> Sequence[None]:
         await self._backend.publish(self._messages(sent))
         return [None] * len(sent)
 
-    async def _send_follow_ups(self, sent: Sequence[_Publication]) -> Sequence[None]:
+    async def _send_follow_ups(self, sent: Sequence[_Sent]) -> Sequence[None]:
         await self._backend.publish(self._messages(sent), follow_up=True)
         return [None] * len(sent)
 
-    def _messages(self, sent: Sequence[_Publication]) -> list[Message]:
+    def _messages(self, sent: Sequence[_Sent]) -> list[Message]:
         """The tasks, and at the end what tells of them: who hears of one can find it."""
-        return [*(p.message for p in sent), *self._told([p.event for p in sent])]
-
-
-def _published(task: Envelope, group: str | None, due: float, source: str) -> Event:
-    data: dict[str, object] = {}
-    if task.priority is not Priority.NORMAL:
-        data["priority"] = task.priority
-    if due:
-        data["due"] = due
-    if task.deadline is not None:
-        data["deadline"] = task.deadline
-    if task.subjects:
-        data["subjects"] = list(task.subjects)
-    return Event(
-        kind=Kind.PUBLISHED,
-        at=task.time,
-        task=task.id,
-        topic=task.topic,
-        role=group or "",
-        copy=task.copy,
-        attempt=task.attempt,
-        worker=source,
-        pid=0,
-        published=task.time,
-        tenant=task.tenant,
-        correlation=task.correlation,
-        data=data,
-    )
+        return [*(message for message, _ in sent), *self._told([told for _, told in sent])]

@@ -3,11 +3,12 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from pydantic_core import from_json
 
-from bus.backend import Delivery, Lane, LaneName, Message
+from bus.backend import SLICES, Delivery, Lane, LaneName, Message
 from bus.backoff import Backoff
 from bus.claims import Claim
 from bus.deadletters import DeadLetter, cut
@@ -24,6 +25,7 @@ _LANES: Mapping[Priority, LaneName] = MappingProxyType(
     {Priority.HIGH: LaneName.HIGH, Priority.NORMAL: LaneName.NORMAL, Priority.LOW: LaneName.LOW}
 )
 
+_RETRY = LaneName.RETRY
 
 _KINDS: Mapping[Status, Kind] = MappingProxyType({status: Kind(status.value) for status in Status})
 
@@ -78,9 +80,14 @@ class Plan:
 def to_message(task: Envelope, *, group: str | None, due: float = 0.0) -> Message:
     """`task` as a backend carries it; what comes back or waits lies in the retry lane, each in
     the slice of its tenant."""
-    name = LaneName.RETRY if task.copy or due else _LANES[task.priority]
-    lane = Lane(name, slice_of(task.tenant))
+    name = _RETRY if task.copy or due else _LANES[task.priority]
+    lane = _lane(name, slice_of(task.tenant))
     return Message(task.id, task.copy, task.topic, task.body, encode(task), lane, due, group)
+
+
+@lru_cache(maxsize=len(LaneName) * SLICES)
+def _lane(name: LaneName, number: int) -> Lane:
+    return Lane(name, number)
 
 
 def from_message(message: Message) -> Envelope:

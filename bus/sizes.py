@@ -13,7 +13,7 @@ def check_sizes(messages: Iterable[Message], *, room: int = 0) -> None:
         if len(message.body) > MAX_BODY:
             raise _too_large(message, "body", len(message.body), MAX_BODY)
         headers = message.headers
-        size = sum(map(len, headers)) + sum(map(len, headers.values()))
+        size = len("".join([*headers, *headers.values()]))
         if size * 4 > MAX_HEADERS - room:  # a character has four bytes at most: count them
             texts = (text for pair in headers.items() for text in pair)
             size = sum(len(text.encode("utf-8", "replace")) for text in texts)

@@ -56,6 +56,10 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+_NORMAL = Priority.NORMAL
+"""To look it up in its class is slow (Python 3.11), and every task is compared with it."""
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
@@ -103,7 +107,7 @@ def encode(e: Envelope) -> dict[str, str]:
     }
     if e.tenant != DEFAULT_TENANT:
         headers["muster-tenant"] = quoted(e.tenant)
-    if e.priority is not Priority.NORMAL:
+    if e.priority is not _NORMAL:
         headers["muster-priority"] = e.priority.value
     if e.copy:
         headers["muster-copy"] = str(e.copy)
@@ -113,7 +117,11 @@ def encode(e: Envelope) -> dict[str, str]:
         headers["muster-reply"] = quoted(e.reply)
     if e.correlation is not None:
         headers["muster-correlation"] = quoted(e.correlation)
-    _encode_rare(e, headers)
+    usual = e.deadline is None and e.budget is None and e.fence is None and e.reserved is None
+    if not usual or e.subjects or e.suspect:
+        _encode_rare(e, headers)
+    if e.extra:
+        headers.update(e.extra)
     return headers
 
 
@@ -130,7 +138,6 @@ def _encode_rare(e: Envelope, headers: dict[str, str]) -> None:
         headers[RESERVED] = f"{e.copy};{e.reserved}"
     if e.subjects:
         headers["muster-subjects"] = ",".join(quote(s, safe="") for s in e.subjects)
-    headers.update(e.extra)
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> Envelope:

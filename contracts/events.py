@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from contracts.envelope import DEFAULT_TENANT
+from contracts.envelope import DEFAULT_TENANT, Envelope, Priority
 from contracts.errors import DecodeError
 from contracts.quick import quick
 
@@ -42,6 +42,9 @@ class Kind(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+_PUBLISHED, _REPLAYED, _NORMAL = Kind.PUBLISHED, Kind.REPLAYED, Priority.NORMAL
+"""To look one up in its class is slow (Python 3.11), and every event is compared with them."""
 
 TERMINAL = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.CANCELLED})
 
@@ -79,9 +82,13 @@ class Event:
     @property
     def id(self) -> str:
         """Equal for the same happening, however often and by whomever it is told."""
-        if self.kind is Kind.PUBLISHED or self.kind is Kind.REPLAYED:
+        if self.kind is _PUBLISHED or self.kind is _REPLAYED:
             return f"{self.task}/{self.copy}/{self.role}/{self.kind}"
         return f"{self.task}/{self.copy}/{self.role}/{self.worker}/{self.kind}/{self.number}"
+
+
+Publication = tuple[Envelope, str, float]
+"""A task that is published, the role it is directed to (empty: none), when it is due (0: now)."""
 
 
 def encode_events(events: Sequence[Event]) -> bytes:
@@ -90,18 +97,63 @@ def encode_events(events: Sequence[Event]) -> bytes:
     items: list[dict[str, Any]] = []
     rows: dict[tuple[str, int], list[list[Any]]] = {}
     for event in events:
-        if event.kind is Kind.PUBLISHED and not (event.copy or event.attempt or event.number):
+        if event.kind is _PUBLISHED and not (event.copy or event.attempt or event.number):
             rows.setdefault((event.worker, event.pid), []).append(_to_row(event))
         else:
             items.append(_to_cloudevent(event))
     return to_json([*items, *(_table(*source, found) for source, found in rows.items())])
 
 
+def encode_published(source: str, tasks: Sequence[Publication]) -> bytes:
+    """As `encode_events` for the events of tasks that `source` publishes, which need not be made:
+    whoever publishes pays for each of them."""
+    rows: list[list[Any]] = []
+    others: list[dict[str, Any]] = []
+    for task, role, due in tasks:
+        if task.copy or task.attempt:
+            others.append(_to_cloudevent(_published(source, task, role, due)))
+        elif role or due or not _is_plain(task):
+            rows.append(_to_row(_published(source, task, role, due)))
+        else:
+            rows.append([task.id, task.topic, task.time, task.time])
+    return to_json([*others, _table(source, 0, rows)] if rows else others)
+
+
+def _is_plain(task: Envelope) -> bool:
+    """Whether a row tells it by its first columns."""
+    usual = task.tenant == DEFAULT_TENANT and task.priority is _NORMAL and not task.subjects
+    return usual and task.deadline is None and task.correlation is None
+
+
+def _published(source: str, task: Envelope, role: str, due: float) -> Event:
+    data: dict[str, object] = {}
+    if task.priority is not _NORMAL:
+        data["priority"] = task.priority
+    if due:
+        data["due"] = due
+    if task.deadline is not None:
+        data["deadline"] = task.deadline
+    if task.subjects:
+        data["subjects"] = list(task.subjects)
+    return Event(
+        kind=_PUBLISHED,
+        at=task.time,
+        task=task.id,
+        topic=task.topic,
+        role=role,
+        copy=task.copy,
+        attempt=task.attempt,
+        worker=source,
+        pid=0,
+        published=task.time,
+        tenant=task.tenant,
+        correlation=task.correlation,
+        data=data,
+    )
+
+
 def _to_row(e: Event) -> list[Any]:
     """What one task of a table has of its own; defaults at the end are cut."""
-    plain = not e.data and not e.role and e.correlation is None
-    if plain and e.tenant == DEFAULT_TENANT:
-        return [e.task, e.topic, e.published, e.at]
     row: list[Any] = [e.task, e.topic, e.published, e.at, dict(e.data)]
     row += [e.tenant, e.role, e.correlation]
     while row[-1] == _DEFAULTS[len(row) - 1]:

@@ -16,8 +16,6 @@ _FIRST = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 """Times that can be written again lie between them."""
 
-_MUST_QUOTE = (" ", '"', "%")
-
 
 def text(headers: Mapping[str, str], name: str) -> str:
     """The value of a header that has to be there, as it was before it was quoted."""
@@ -81,12 +79,9 @@ def rfc3339(seconds: float) -> str:
 
 def quoted(value: str) -> str:
     """`value` as a header may carry it."""
-    if value.isascii() and value.isprintable():
-        for sign in _MUST_QUOTE:
-            if sign in value:
-                break
-        else:
-            return value
+    printable = value.isascii() and value.isprintable()
+    if printable and " " not in value and '"' not in value and "%" not in value:
+        return value
     return quote(value, safe="!#$&'()*+,/:;<=>?@[]^_`{|}~-.\\")
 
 
