@@ -14,7 +14,7 @@ from contracts.envelope import DEFAULT_TENANT, Priority
 from contracts.errors import InvalidValue
 from contracts.ids import new_id
 from contracts.results import Result
-from workers.fleet.options import DAY, Options, envelope_of, hold_of, start_of
+from workers.fleet.options import DAY, Options, hold_of, maker, start_of
 from workers.fleet.steering import Steering
 from workers.fleet.streaming import parts_of
 from workers.sdk.errors import NoResult, succeeded
@@ -152,7 +152,7 @@ class FleetClient(Steering):
         chosen = options or Options()
         now = self._clock.wall()
         due = start_of(chosen, now)
-        made = partial(envelope_of, options=chosen, now=now, source=self._source, reply=self._reply)
+        made = maker(chosen, now=now, source=self._source, reply=self._reply)
         envelopes = [made(topic, payload) for topic, payload in tasks]
         if len({envelope.id for envelope in envelopes}) < len(envelopes):
             raise InvalidValue(

@@ -1,5 +1,6 @@
 """How a task is published: every option checked, and the envelope made of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any, TypedDict
@@ -67,47 +68,47 @@ def start_of(options: Options, now: float) -> float:
     return options.at if options.at is not None else now + options.delay if options.delay else 0
 
 
-def envelope_of(
-    topic: str, payload: Any, options: Options, *, now: float, source: str, reply: str
-) -> Envelope:
-    """The task that `payload` on `topic` is; its outcome is kept under its id if it has a key,
-    else under `reply` if that was asked for."""
-    publishable(topic)
-    _check_stream(options)
-    keyed = _keyed(topic, options)
-    return Envelope(
-        id=keyed or new_id(now),
-        topic=topic,
-        source=source,
-        time=now,
-        body=_body(payload),
-        tenant=_named("tenant", options.tenant),
-        priority=_priority(options.priority),
-        deadline=_deadline(options.deadline, now),
-        budget=_budget(options.budget),
-        subjects=tuple(_named("subject", subject) for subject in options.subjects),
-        correlation=options.correlation and _named("correlation", options.correlation),
-        reply=keyed or (reply if options.reply else None),
-        extra={STREAM: "1"} if options.stream else {},
-    )
+def maker(
+    options: Options, *, now: float, source: str, reply: str
+) -> Callable[[str, Any], Envelope]:
+    """Makes the task that a payload on a topic is; its outcome is kept under its id if it has a
+    key, else under `reply` if that was asked for. The options are checked here, once for all."""
+    _check(options)
+    key, kept = options.key, reply if options.reply else None
+    alike: dict[str, Any] = {
+        "source": source,
+        "time": now,
+        "tenant": _named("tenant", options.tenant),
+        "priority": _priority(options.priority),
+        "deadline": _deadline(options.deadline, now),
+        "budget": _budget(options.budget),
+        "subjects": tuple(_named("subject", subject) for subject in options.subjects),
+        "correlation": options.correlation and _named("correlation", options.correlation),
+        "extra": {STREAM: "1"} if options.stream else {},
+    }
+
+    def made(topic: str, payload: Any) -> Envelope:
+        publishable(topic)
+        keyed = key_id(options.tenant, topic, key) if key is not None else None
+        id_, body = keyed or new_id(now), _body(payload)
+        return Envelope(id=id_, topic=topic, body=body, reply=keyed or kept, **alike)
+
+    return made
 
 
-def _keyed(topic: str, options: Options) -> str | None:
-    if options.key == "":
-        raise InvalidValue(
-            "a key cannot be empty",
-            details="tasks of equal keys are one task, and an empty one would name nothing",
-            actions=("see that what fills it is set", "or leave the key out"),
-        )
-    return key_id(options.tenant, topic, options.key) if options.key is not None else None
-
-
-def _check_stream(options: Options) -> None:
+def _check(options: Options) -> None:
+    """Raise `InvalidValue` for those that do not fit each other."""
     if options.stream and not (options.reply or options.key):
         raise InvalidValue(
             "parts of a result cannot be streamed to nobody",
             details="stream=True with reply=False: nobody waits for the task",
             actions=("leave out one of them",),
+        )
+    if options.key == "":
+        raise InvalidValue(
+            "a key cannot be empty",
+            details="tasks of equal keys are one task, and an empty one would name nothing",
+            actions=("see that what fills it is set", "or leave the key out"),
         )
 
 
