@@ -55,7 +55,8 @@ class Batcher(Generic[T, R]):
         return await answer
 
     def ask_one(self, item: T) -> "asyncio.Future[R]":
-        """As `ask` for one item; awaiting the future gives its result. Quicker for many of them."""
+        """As `ask` for one item; awaiting the future gives its result, or raises it where it is an
+        exception. Quicker for many of them."""
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._put(_Ask((item,), answer, True))
         return answer
@@ -123,5 +124,10 @@ def _answer(asks: Sequence[_Ask[T, R]], results: Sequence[R]) -> None:
     for ask in asks:
         end = start + len(ask.items)
         if not ask.answer.done():
-            ask.answer.set_result(results[start] if ask.alone else results[start:end])
+            if not ask.alone:
+                ask.answer.set_result(results[start:end])
+            elif isinstance(own := results[start], BaseException):
+                ask.answer.set_exception(own)
+            else:
+                ask.answer.set_result(own)
         start = end

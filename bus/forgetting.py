@@ -1,8 +1,8 @@
 """Settling: what runs leave behind is made safe, then their inputs are forgotten together."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from bus.announcing import Announcer
 from bus.backend import Backend, Delivery
@@ -32,13 +32,11 @@ class Forgetter:
         self._announcer = announcer
         self._batcher = Batcher(self._settle_batch, limit=_MOST, lanes=2)
 
-    async def forget(self, delivery: Delivery, plan: Plan) -> bool:
+    def forget(self, delivery: Delivery, plan: Plan) -> Awaitable[bool]:
         """Send what `plan` leaves behind, forget `delivery`; False when it was no longer ours,
         and then nothing is sent. Raises what `Backend.settle` raises for this input."""
-        end = await self._batcher.ask_one(_Settle(delivery, plan))
-        if isinstance(end, BaseException):
-            raise end
-        return not end
+        ours: asyncio.Future[Any] = self._batcher.ask_one(_Settle(delivery, plan))
+        return ours
 
     async def close(self) -> None:
         """Finish what was asked."""
@@ -48,11 +46,13 @@ class Forgetter:
         """Settle joined inputs; their terminal events are one message of `then`.
 
         An input that leaves something behind is settled in a call of its own: were it no longer
-        ours, nothing of it may be sent. Each input's answer is whether it was lost, or its own
+        ours, nothing of it may be sent. Each input's answer is whether it was ours, or its own
         error: nobody settles twice because another could not.
         """
-        plain = [item for item in items if not item.plan.then]
         own = [[item] for item in items if item.plan.then]
+        if not own:
+            return _answers(items, await self._settle_group(items))
+        plain = [item for item in items if not item.plan.then]
         groups = [plain, *own] if plain else own
         ends: dict[int, bool | BaseException] = {}
         found = await asyncio.gather(*map(self._settle_group, groups), return_exceptions=True)
@@ -60,8 +60,7 @@ class Forgetter:
             if isinstance(end, BaseException):
                 ends.update((id(item), end) for item in group)
             else:
-                lost = set(map(id, end))
-                ends.update((id(item), id(item.delivery) in lost) for item in group)
+                ends.update(zip(map(id, group), _answers(group, end), strict=True))
         return [ends[id(item)] for item in items]
 
     async def _settle_group(self, items: Sequence[_Settle]) -> list[Delivery]:
@@ -101,3 +100,11 @@ class Forgetter:
     def _tell_all(self, events: Iterable[Event]) -> None:
         for event in events:
             self._announcer.tell(event)
+
+
+def _answers(items: Sequence[_Settle], lost: Sequence[Delivery]) -> list[bool]:
+    """Whether each was ours."""
+    if not lost:
+        return [True] * len(items)
+    others = set(map(id, lost))
+    return [id(item.delivery) not in others for item in items]

@@ -25,7 +25,7 @@ _LANES: Mapping[Priority, LaneName] = MappingProxyType(
     {Priority.HIGH: LaneName.HIGH, Priority.NORMAL: LaneName.NORMAL, Priority.LOW: LaneName.LOW}
 )
 
-_RETRY = LaneName.RETRY
+_RETRY, _SUCCEEDED = LaneName.RETRY, Status.SUCCEEDED
 
 _KINDS: Mapping[Status, Kind] = MappingProxyType({status: Kind(status.value) for status in Status})
 
@@ -100,7 +100,7 @@ def plan(f: Finished, rng: random.Random) -> Plan:
     """What must exist after `f`."""
     match f.outcome:
         case Done():
-            return _ended(f, Status.SUCCEEDED)
+            return _ended(f, _SUCCEEDED)
         case Snooze(after=after, reason=reason):
             return _again(f, after, Kind.SNOOZED, reason, use=0)
         case Retry() as retry if _attempts_left(f):

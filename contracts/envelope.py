@@ -103,7 +103,7 @@ def encode(e: Envelope) -> dict[str, str]:
         "ce-source": quoted(e.source),
         "ce-time": rfc3339(e.time),
         "content-type": e.content_type,
-        "muster-version": str(e.version),
+        _VERSION: str(e.version),
     }
     if e.tenant != DEFAULT_TENANT:
         headers["muster-tenant"] = quoted(e.tenant)
@@ -162,6 +162,8 @@ def decode(headers: Mapping[str, str], body: bytes) -> Envelope:
 
 def _own(headers: Mapping[str, str]) -> dict[str, Any]:
     """The fields of muster's own headers that are there; defaults fill in for the rest."""
+    if headers.get(_VERSION) == _WRITTEN and headers.keys() <= _USUAL:
+        return {}
     found: dict[str, Any] = {}
     extra: dict[str, str] = {}
     for name, value in headers.items():
@@ -218,9 +220,13 @@ _CLOUDEVENTS = frozenset(
     {"ce-specversion", "ce-id", "ce-type", "ce-source", "ce-time", "content-type"}
 )
 _APART = _CLOUDEVENTS | {RESERVED}
+_VERSION, _WRITTEN = "muster-version", str(VERSION)
+_USUAL = _CLOUDEVENTS | {_VERSION}
+"""Headers of a task that says nothing but what it is: as most do."""
+
 _READERS: Mapping[str, Any] = MappingProxyType(
     {
-        "muster-version": _version,
+        _VERSION: _version,
         "muster-tenant": nonempty,
         "muster-priority": _priority,
         "muster-deadline": seconds,

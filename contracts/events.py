@@ -83,8 +83,10 @@ class Event:
     def id(self) -> str:
         """Equal for the same happening, however often and by whomever it is told."""
         if self.kind is _PUBLISHED or self.kind is _REPLAYED:
-            return f"{self.task}/{self.copy}/{self.role}/{self.kind}"
-        return f"{self.task}/{self.copy}/{self.role}/{self.worker}/{self.kind}/{self.number}"
+            return f"{self.task}/{self.copy}/{self.role}/{_KINDS[self.kind]}"
+        return (
+            f"{self.task}/{self.copy}/{self.role}/{self.worker}/{_KINDS[self.kind]}/{self.number}"
+        )
 
 
 Publication = tuple[Envelope, str, float]
@@ -224,6 +226,9 @@ def _to_cloudevent(e: Event) -> dict[str, Any]:
 
 
 _TYPE = "muster.task."
+_KINDS: Mapping[Kind, str] = MappingProxyType({kind: kind.value for kind in Kind})
+"""As plain text, which is quicker to put into another."""
+
 _TYPES: Mapping[Kind, str] = MappingProxyType({kind: _TYPE + kind.value for kind in Kind})
 _TABLE = "muster.tasks.published"
 _COLUMNS = ("task", "topic", "published", "at", "data", "tenant", "role", "correlation")

@@ -22,7 +22,7 @@ def text(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(name)
     if not value:
         raise DecodeError(name, "is missing" if value is None else "is empty")
-    return _plain(name, value)
+    return _plain(name, value) if "%" in value else value
 
 
 def nonempty(name: str, value: str) -> str:
@@ -59,8 +59,12 @@ def flag(name: str, value: str) -> bool:
 def epoch(headers: Mapping[str, str]) -> float:
     """The `ce-time` of `headers` in epoch seconds, 0 without."""
     value = headers.get("ce-time")
-    if value is None:
-        return 0.0
+    return 0.0 if value is None else _epoch(value)
+
+
+@lru_cache(maxsize=64)
+def _epoch(value: str) -> float:
+    """Tasks that were published in one call have one time."""
     try:
         moment = datetime.fromisoformat(value)
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -12,6 +12,8 @@ from bus.backend import Delivery, Lane, LaneName, Message
 
 _END = b"\0"
 
+_FIRST = b"/0"
+
 Receipt = tuple[str, bytes, int]
 """Where a message handed over lies, the token of this hand-over, and the bytes of its payload."""
 
@@ -28,7 +30,7 @@ def delivery_of(payload: bytes, group: str, lane: Lane, line: str, token: bytes)
     head, _, body = payload.partition(_END)
     id_, copy, topic, headers, due, own = from_json(head)
     message = Message(id_, copy, topic, body, headers, lane, due, own)
-    earlier = int(token.rpartition(b"/")[2])
+    earlier = 0 if token.endswith(_FIRST) else int(token.rpartition(b"/")[2])
     receipt: Receipt = line, token, len(payload)
     return Delivery(message, group, earlier, receipt)
 
