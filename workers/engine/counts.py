@@ -12,6 +12,8 @@ from workers.telemetry.tally import Histogram, Tally, Tenants
 FOLD = 1000
 """Notes that are folded at once, so that a run costs little more than taking them."""
 
+_FAILED = Kind.FAILED
+
 Begun = tuple[str, str, float | None]
 """Lane, tenant, and the seconds for which a task waited, if that is known."""
 
@@ -120,7 +122,7 @@ def tenant_of(task: Envelope | None) -> str:
 def became(settled: Plan) -> tuple[str, str]:
     """What a settle has made of a task; of a failure, the reason."""
     event = settled.event
-    if event is not None and event.kind is not Kind.FAILED:
+    if event is not None and event.kind is not _FAILED:
         return event.kind, ""
     told = event.data.get("reason") if event is not None else None
-    return Kind.FAILED, str(settled.dead.reason if settled.dead else told)
+    return _FAILED, str(settled.dead.reason if settled.dead else told)

@@ -120,19 +120,19 @@ class Executor:
             return self._gate.passed(run, task, partial(self._handle, run, waited=True))
         return self._handle(run, task)
 
-    async def _handle(self, run: Run, task: Envelope, *, waited: bool = False) -> Outcome:
+    def _handle(self, run: Run, task: Envelope, *, waited: bool = False) -> Awaitable[Outcome]:
         """`waited`: something was awaited since it was judged whether the task is stopped."""
         if self._isolation is not None and (task.suspect or self._role.isolation):
-            return await self._apart(self._isolation, run, task)
+            return self._apart(self._isolation, run, task)
         payload = steps.validate(self._role, task)
         if isinstance(payload, Reject):
-            return payload
+            return _at_once(payload)
 
         async def call(runtime: EngineRuntime) -> Outcome:
             value = await self._caller.call(payload, task, runtime, lambda: self._stuck(run))
             return steps.from_value(self._role, value)
 
-        return await self._begin(run, task, call, waited=waited)
+        return self._begin(run, task, call, waited=waited)
 
     async def _apart(self, isolation: Isolation, run: Run, task: Envelope) -> Outcome:
         """In a child process; its start does not count against the time of the handler."""
@@ -173,7 +173,8 @@ class Executor:
             done = isinstance(outcome, Done)
         finally:
             self._observer.leave(entered)
-            await runtime.close(done=done)
+            if runtime.used:
+                await runtime.close(done=done)
         return outcome
 
     def _started(self, run: Run, task: Envelope) -> Event:
@@ -259,6 +260,10 @@ class Executor:
             began=run.called,
             claim=None if known else run.claim,
         )
+
+
+async def _at_once(outcome: Outcome) -> Outcome:
+    return outcome
 
 
 def policy_of(role: Role) -> Policy:

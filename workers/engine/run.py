@@ -194,6 +194,12 @@ class EngineRuntime:
         """What is published in the block hangs below this span of a child process."""
         return self._tracing.below(span)
 
+    @property
+    def used(self) -> bool:
+        """Whether there is something to `close`: most runs use nothing of the bus."""
+        sends = self._sender is not None or self._published is not None
+        return sends or self._waiters is not None or self._reporter is not None
+
     async def close(self, *, done: bool) -> None:
         """Stop waiting for children; report what was not reported yet. `done`: no run follows."""
         if self._sender is not None:

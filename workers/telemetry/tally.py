@@ -30,6 +30,9 @@ _NAMES = MappingProxyType(
 )
 
 
+_FAILED = Kind.FAILED
+
+
 class Histogram:
     """How often something took how long. `counts` has one bucket per bound, and one above all."""
 
@@ -65,7 +68,7 @@ class Tally:
 
     def add(self, became: str, reason: str = "") -> None:
         """Count one end by its kind, a failure by its reason."""
-        if became == Kind.FAILED:
+        if became == _FAILED:
             self.failed[reason] += 1
         else:
             name = _NAMES[became]
