@@ -20,7 +20,8 @@ class _Ask(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """Joins concurrent asks into calls of `send`, at most `lanes` of them under way at once.
+    """Joins concurrent asks of one event loop into calls of `send`, at most `lanes` of them under
+    way at once.
 
     `send` gets the items of several asks in order and answers with one result per item. While
     calls are under way new asks gather, so a batch is as large as the load makes it and a lone
@@ -44,6 +45,7 @@ class Batcher(Generic[T, R]):
         self._waiting: deque[_Ask[T, R]] = deque()
         self._flushing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, items: Sequence[T]) -> Sequence[R]:
         """Send `items` with whatever else leaves now; their results in order.
@@ -57,7 +59,9 @@ class Batcher(Generic[T, R]):
     def ask_one(self, item: T) -> "asyncio.Future[R]":
         """As `ask` for one item; awaiting the future gives its result, or raises it where it is an
         exception. Quicker for many of them."""
-        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # makes a system call (Python 3.11)
+        answer: asyncio.Future[R] = self._loop.create_future()
         self._put(_Ask((item,), answer, True))
         return answer
 

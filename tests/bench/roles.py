@@ -18,6 +18,10 @@ class Nothing(BaseModel):
     pad: str = ""
 
 
+_TASKS = int(os.environ.get("BENCH_TASKS", "0"))
+"""How many tasks there are."""
+
+
 class _Seen:
     count = 0
 
@@ -32,7 +36,7 @@ async def noop(payload: Nothing, ctx: Context) -> None:
     _seen.count += 1
     if _seen.count == 1:
         print(json.dumps({"first": time.time()}), flush=True)
-    if _seen.count == int(os.environ["BENCH_TASKS"]):
+    if _seen.count == _TASKS:
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -91,15 +91,19 @@ class Counts:
 
     def _fold(self) -> None:
         with self._folding:
+            key: object = None  # many that follow each other are alike
+            tally = Tally()
             while self._begun:
                 lane, tenant, waited = self._begun.popleft()
-                tally = self._tally(lane, tenant)
+                if (lane, tenant) != key:
+                    key, tally = (lane, tenant), self._tally(lane, tenant)
                 tally.started += 1
                 if waited is not None:
                     tally.wait.add(waited)
             while self._ended:
                 lane, tenant, became_, reason, ran, settling = self._ended.popleft()
-                tally = self._tally(lane, tenant)
+                if (lane, tenant) != key:
+                    key, tally = (lane, tenant), self._tally(lane, tenant)
                 tally.add(became_, reason)
                 if ran is not None:
                     tally.run.add(ran)

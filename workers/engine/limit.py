@@ -38,7 +38,7 @@ class TimeLimit:
         if task is None:
             raise RuntimeError("a time limit needs a task to cancel")
         self._before = task.cancelling()
-        loop = asyncio.get_running_loop()
+        loop = task.get_loop()
         self._due = loop.time() + self._seconds
         if self._timers is None or self._seconds <= SOON:
             self.arm(loop)
