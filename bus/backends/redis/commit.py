@@ -9,7 +9,7 @@ whether it is ours.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from bus.backend import Delivery, Lane, Message, is_owed
+from bus.backend import MAX_HEADERS, Delivery, Lane, Message, is_owed
 from bus.backends.redis.bindings import Bindings, home_of
 from bus.backends.redis.errors import Refused
 from bus.backends.redis.link import RedisLink
@@ -44,7 +44,6 @@ class Committer:
 
     async def publish(self, messages: Sequence[Message], *, follow_up: bool) -> None:
         """See `Backend.publish`."""
-        check_sizes(messages)
         if not messages:
             await self._link.ready("publishing")
             return
@@ -59,7 +58,6 @@ class Committer:
         self, deliveries: Sequence[Delivery], then: Sequence[Message]
     ) -> list[Delivery]:
         """See `Backend.settle`."""
-        check_sizes(then)
         held = by_line(deliveries)
         if not held and not then:
             await self._link.ask("PING", doing="settling")
@@ -126,7 +124,8 @@ class Committer:
         return lost
 
     def _routed(self, messages: Iterable[Message], *, owed: bool) -> Iterator[Outgoing]:
-        """What is to be sent; raises `Unroutable`. What nobody wants or is owed is dropped."""
+        """What is to be sent; raises `Unroutable` and `TooLarge`. What nobody wants or is owed is
+        dropped."""
         before: object = None
         lines = ""
         for m in messages:
@@ -139,7 +138,7 @@ class Committer:
             elif m.due:
                 yield from self._delayed(m, lines)
             else:
-                yield lines, m.key() if m.id else "", payload_of(m, m.group), 0
+                yield lines, m.key() if m.id else "", _payload(m, m.group), 0
 
     def _lines(self, m: Message, lane: Lane) -> str:
         """Where a message goes, what nobody wants nowhere. Raises `Unroutable` where its group is
@@ -157,4 +156,12 @@ class Committer:
         due = math.ceil(m.due * 1000)
         for line in lines.split(" "):
             group = line.partition(":")[0]
-            yield line, m.key(group) if m.id else "", payload_of(m, group), due
+            yield line, m.key(group) if m.id else "", _payload(m, group), due
+
+
+def _payload(m: Message, group: str | None) -> bytes:
+    """As `payload_of`; raises `TooLarge`. Nothing in it is larger than the whole."""
+    payload = payload_of(m, group)
+    if len(payload) > MAX_HEADERS:
+        check_sizes((m,))
+    return payload
