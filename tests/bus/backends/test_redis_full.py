@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from bus.backend import Message
+from bus.backend import Delivery, Message
 from bus.backends.redis.errors import Refused
 from bus.backends.redis.link import RedisLink
 from bus.errors import Full
@@ -49,6 +50,26 @@ async def test_a_server_short_of_memory_refuses_to_publish_and_drains_to_zero(
             assert not isinstance(refusal.__cause__, Refused), "the server had to refuse"
             assert len(await drained(backend)) == accepted
             assert await link.ask("HVALS", f"{link.prefix}:used", doing="looking") == [b"0"]
+
+
+@pytest.mark.promise(21)
+async def test_bytes_are_counted_back_for_what_was_ours_and_once(redis_server: RedisServer) -> None:
+    """21: of several lines, in which some receipts are not ours any more, in more than one part."""
+    async with opened(terms(redis_server.url, lease=60.0)) as (link, backend):
+        await backend.bind("g", ["work.#"])
+        await backend.bind("other", ["work.#"])
+        await backend.publish(messages(1200, body=BODY[:100]))
+        await backend.publish([replace(m, lane=LANES[0]) for m in messages(3, "h", body=BODY)])
+        for group in ("g", "other"):
+            held: list[Delivery] = []
+            while len(held) < 1203:
+                held += await backend.pull(group, LANES, limit=1000, wait=5)
+            again = held[1:1200:7]
+            assert await backend.settle(again) == []
+            then = [replace(m, group="g") for m in messages(600, f"{group}-", body=BODY[:9])]
+            assert await backend.settle(held, then=then) == again
+        assert len(await drained(backend)) == 1200
+        assert await link.ask("HVALS", f"{link.prefix}:used", doing="looking") == [b"0", b"0"]
 
 
 @pytest.mark.promise(21)
