@@ -16,8 +16,10 @@ from bus.parking.parking import Parking
 SETTLED = 1.0
 """Seconds after which a new quorum queue survives a broker that is killed [tried on 3.10]."""
 
-_UNLIMITED = 4
-"""The first major release whose quorum queues drop what was handed out often, unless told."""
+_NEVER = 2**31 - 1
+"""Deliveries after which a queue drops a message. From 3.10 on a quorum queue without such a limit
+puts what is given back behind everything that waits, and from 4 on its limit is 20 unless told:
+https://www.rabbitmq.com/docs/quorum-queues#repeated-requeues."""
 
 
 class Binder:
@@ -122,10 +124,7 @@ class Binder:
         return False
 
     async def _make(self, channel: Any, queue: str) -> None:
-        arguments: dict[str, Any] = {"x-queue-type": "quorum"}
-        version = str((await self._link.pair()).consuming.server_properties.get("version", ""))
-        if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= _UNLIMITED:
-            arguments["x-delivery-limit"] = -1
+        arguments = {"x-queue-type": "quorum", "x-delivery-limit": _NEVER}
         await channel.queue_declare(queue, durable=True, arguments=arguments)
 
     async def _clear(

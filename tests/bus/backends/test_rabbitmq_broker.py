@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import aiormq
 import pytest
@@ -77,6 +78,28 @@ async def test_a_task_may_run_longer_than_the_broker_lets_a_consumer_wait(
         assert await parts.backend.settle(held) == []
         await parts.backend.publish([task("next")])
         assert ids(await rival) == ["next"]
+
+
+async def ready(server: RabbitServer, queue: str, count: int) -> None:
+    """Return when so many lie in a queue that nobody was sent."""
+    link = await aiormq.connect(server.url)
+    channel = await link.channel()
+    while (await channel.queue_declare(queue, passive=True)).message_count != count:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    await link.close()
+
+
+async def test_what_is_given_back_comes_before_what_waits(rabbitmq_server: RabbitServer) -> None:
+    """Who stops pulling gives back what was sent to it beforehand: the oldest that waits."""
+    made = partial(opened, rabbitmq_server, "back", lease=10.0)
+    async with made() as parts, made() as other:
+        await parts.backend.bind("g", ["work.#"])
+        await parts.backend.publish(tasks(200))
+        held = await pulled(parts, 10)
+        async with asyncio.timeout(20.0):
+            await ready(rabbitmq_server, "muster.back.g.normal", 190)
+        assert ids(await pulled(other, 40)) == [f"t{n}" for n in range(10, 50)]
+        assert await parts.backend.settle(held) == []
 
 
 async def refusal(parts: Parts) -> Full:
