@@ -43,6 +43,15 @@ class Feed:
         """Whether all that was delivered here is lost."""
         return self.pair.dead or bool(self.channel.is_closed)
 
+    @property
+    def held(self) -> int:
+        """How many were delivered and handed out, or are about to be."""
+        return len(self.open) - len(self.buffer)
+
+    def serves(self, limit: int) -> bool:
+        """Whether it consumes, and may hold so many besides what is held."""
+        return bool(self.consumer) and not self.dead and self.held + limit <= self.prefetch
+
     async def got(self, raw: Any) -> None:
         """A message came."""
         self.open[raw.delivery_tag] = None
@@ -141,9 +150,16 @@ class Feeds:
 
     async def open(self, queues: Sequence[str], limit: int) -> list[Feed]:
         """A consumer of each; what waited in the queues has come, so that lanes have an order."""
-        feeds = await asyncio.gather(*(self._open(queue, limit) for queue in queues))
+        feeds = [feed for queue in queues if (feed := self._standing(queue, limit)) is not None]
+        if len(feeds) < len(queues):
+            feeds = await asyncio.gather(*(self._open(queue, limit) for queue in queues))
         await self._arrived(feeds)
         return feeds
+
+    def _standing(self, queue: str, limit: int) -> Feed | None:
+        """Its consumer, if that is there and may hold so much more."""
+        feed = self._feeds.get(queue)
+        return feed if feed is not None and feed.serves(limit) else None
 
     async def catch_up(self, feeds: Sequence[Feed], limit: int) -> None:
         """Wait for what the broker has of each, up to `limit`."""
@@ -180,10 +196,9 @@ class Feeds:
                 with self._link.errors():
                     channel = await self._link.run(pair.consuming.channel(publisher_confirms=False))
                 feed = self._feeds[queue] = Feed(queue, pair, channel, self)
-            held = len(feed.open) - len(feed.buffer)
-            if not feed.consumer or held + limit > feed.prefetch:
+            if not feed.serves(limit):
                 with self._link.errors():
-                    await self._link.run(self._consume(feed, held, limit))
+                    await self._link.run(self._consume(feed, feed.held, limit))
             return feed
 
     async def _consume(self, feed: Feed, held: int, limit: int) -> None:
