@@ -20,8 +20,9 @@ WRONG_LAST = frozenset({10071, 10164})
 KNOWN_KEY = 10201
 """A batch holds a message id that is known."""
 
-TOO_MANY_BATCHES = frozenset({10210, 10211})
-"""Too many open batches on this stream or server."""
+NOT_BEGUN = frozenset({10176, 10210, 10211})
+"""Nothing of a batch was kept: its beginning is unknown, for the server was killed meanwhile or had
+too many open ones then, on this stream or at all."""
 
 _FULL = frozenset({10077, 10047, 10023, 10028, 10026, 10027, 10054, 10056, 10068})
 _BUSY = frozenset({10008, 10039, 10076, 10118, 10202, 10200})
@@ -51,7 +52,7 @@ def _refusal(error: Mapping[str, Any], doing: str) -> BusError:
         )
     if code in WRONG_LAST:
         return Conflict(f"changed by somebody else: {doing}", details=said)
-    if code in _BUSY or error.get("code") == 503:
+    if code in _BUSY or code in NOT_BEGUN or error.get("code") == 503:
         return unreachable(doing, said)
     return Unsafe(
         f"the broker refused: {doing}",

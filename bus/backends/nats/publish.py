@@ -196,7 +196,7 @@ class Publisher:
             if error.get("err_code") == errors.KNOWN_KEY:
                 await self._send_each(part)
                 return
-            if error.get("err_code") != errors.TOO_MANY_BATCHES:
+            if error.get("err_code") not in errors.NOT_BEGUN:
                 raise errors.refusal(error, _DOING)
             await asyncio.sleep(random.uniform(0, pause))
             pause *= 2
