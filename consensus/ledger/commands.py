@@ -169,8 +169,18 @@ class RaiseVersion:
     version: int
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Attest:
+    """The leader: after the entry at `index` the SHA-256 of its state was `digest`. The ledger does
+    nothing with it: the node of a replica that had another state stops before applying it."""
+
+    index: int
+    digest: bytes
+
+
 InSession = (
     KeepAlive | Join | Leave | Open | PlaceBid | Pass | Renew | Complete | Adopt | Release | Cancel
 )
-OfLeader = Close | Expire | ExpireSessions | Dismiss | Tick | RaiseVersion
+OfLeader = Close | Expire | ExpireSessions | Dismiss | Tick | RaiseVersion | Attest
 Command = OpenSession | InSession | OfLeader

@@ -16,6 +16,7 @@ from typing import Any
 
 from consensus.ledger.commands import (
     Adopt,
+    Attest,
     Cancel,
     Close,
     Command,
@@ -70,6 +71,7 @@ KINDS: Mapping[int, type[Command]] = MappingProxyType(
         132: Dismiss,
         133: Tick,
         134: RaiseVersion,
+        135: Attest,
     }
 )
 """The number of each command. Numbers are never used again, fields never changed."""
@@ -83,6 +85,7 @@ _LAYOUTS: Mapping[type[Command], Layout[Any]] = MappingProxyType(
     {cls: Layout(cls) for cls in KINDS.values()}
 )
 _NUMBERS: Mapping[type[Command], int] = MappingProxyType({cls: n for n, cls in KINDS.items()})
+_ATTEST = bytes((_NUMBERS[Attest],))
 _HOUR = 3_600_000
 _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -97,6 +100,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "max_awards": (1, 1_000),
         "spec_hash": (32, 32),
         "result_hash": (32, 32),
+        "digest": (32, 32),
         "cost": (0, 1 << 62),
         "score": (-(1 << 62), 1 << 62),
         "parts": (0, MAX_PARTS),
@@ -134,6 +138,16 @@ class Entry:
 def is_of_leader(command: Command) -> bool:
     """Whether only the leader's own node may propose it; from a client it is refused."""
     return isinstance(command, OfLeader)
+
+
+def is_attest(data: bytes) -> bool:
+    """Whether an entry attests the state of a leader, without reading all of it."""
+    return data[:1] == _ATTEST
+
+
+def stamped(data: bytes, stamp: int) -> bytes:
+    """What `encode` made, with another stamp."""
+    return data[:1] + stamp.to_bytes(8) + data[9:]
 
 
 def problem(command: Command) -> str:

@@ -15,6 +15,7 @@ from consensus.ledger.agenda import Agenda
 from consensus.ledger.answers import Answer, Done, Refused
 from consensus.ledger.commands import (
     Adopt,
+    Attest,
     Cancel,
     Close,
     Complete,
@@ -126,6 +127,7 @@ class Ledger:
             Close: rules.close,
             Expire: rules.expire,
             Tick: self._tick,
+            Attest: self._tick,
             RaiseVersion: self._raise_version,
         }
 
@@ -157,7 +159,7 @@ class Ledger:
         """A stamp from before changes nothing: time never goes back."""
         return max(clock, stamp)
 
-    def _tick(self, _: Tick) -> Answer:
+    def _tick(self, _: Tick | Attest) -> Answer:
         return Done(0)
 
     def _raise_version(self, c: RaiseVersion) -> Answer:

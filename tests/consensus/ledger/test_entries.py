@@ -143,7 +143,8 @@ def test_what_no_entry_can_hold_is_said_before() -> None:
 
 def test_clients_commands_are_told_from_the_leaders() -> None:
     own = {cls.__name__ for cls in KINDS.values() if is_of_leader(cls.__new__(cls))}
-    assert own == {"Close", "Expire", "ExpireSessions", "Dismiss", "Tick", "RaiseVersion"}
+    leaders = {"Close", "Expire", "ExpireSessions", "Dismiss", "Tick", "RaiseVersion", "Attest"}
+    assert own == leaders
 
 
 def test_a_command_is_known_from_its_version_on(monkeypatch: pytest.MonkeyPatch) -> None:
