@@ -1,0 +1,101 @@
+"""Keeps a client's session: opens it, sends its commands, and never sends one under another."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from consensus.client.asking import Asking
+from consensus.client.errors import LedgerAway
+from consensus.client.session import Session
+from consensus.ledger.answers import Answer, Refused, SessionOpened, error_of
+from consensus.ledger.commands import InSession, OpenSession
+from consensus.ledger.entries import Entry, check, encode
+from consensus.service.replies import Answered
+from consensus.service.requests import NONCE, CommandAsked, encode_request
+from contracts.auctions import Refusal
+from contracts.errors import MusterError
+
+
+class Sessions:
+    """One session at a time; a new one, with `opened` called, after the ledger forgot the last."""
+
+    def __init__(
+        self, asking: Asking, worker: str, rng: random.Random, opened: Callable[[Session], None]
+    ) -> None:
+        self.current: Session | None = None
+        self._asking = asking
+        self._worker = worker
+        self._rng = rng
+        self._opened = opened
+        self._nonce = rng.randbytes(NONCE)
+        self._opening = asyncio.Lock()
+        self._room = asyncio.Condition()
+
+    @property
+    def nonce(self) -> bytes:
+        """Of the session that is, or that will be opened next."""
+        return self._nonce
+
+    async def do(self, command: InSession, what: str, timeout: float) -> Answer:
+        """The ledger's answer to a command, which it does at most once.
+
+        Raises `InvalidValue`, an error of `contracts.auctions`, or `LedgerAway`. After
+        `UnknownSession` the next call begins a new session; this command is not said again.
+        """
+        check(command)
+        try:
+            async with asyncio.timeout(timeout):
+                session = await self.session(timeout)
+                seq = await self._take(session)
+        except TimeoutError as error:
+            raise LedgerAway(what, "the session has too much under way") from error
+        try:
+            answer = await self._ask(session, seq, command, what, timeout)
+        finally:
+            session.release(seq)
+            await self._released()
+        if isinstance(answer, Refused):
+            raise self._error(session, answer, what)
+        return answer
+
+    async def session(self, timeout: float) -> Session:
+        """The session, opened if there is none. The same nonce until it is open: so an open that
+        was done and not heard of is not done again."""
+        async with self._opening:
+            if self.current is None:
+                command = OpenSession(self._nonce, self._worker)
+                check(command)
+                body = encode_request(CommandAsked(self._nonce, encode(Entry(0, command))))
+                reply = await self._asking.ask("open a session", lambda: body, timeout)
+                if not isinstance(reply, Answered) or not isinstance(reply.answer, SessionOpened):
+                    raise MusterError("the ledger opened no session", details=str(reply))
+                self.current = Session(reply.answer.session, self._nonce)
+                self._opened(self.current)
+            return self.current
+
+    async def _take(self, session: Session) -> int:
+        async with self._room:
+            await self._room.wait_for(lambda: not session.full)
+            return session.take()
+
+    async def _released(self) -> None:
+        async with self._room:
+            self._room.notify_all()
+
+    async def _ask(
+        self, session: Session, seq: int, command: InSession, what: str, timeout: float
+    ) -> Answer:
+        def body() -> bytes:
+            entry = Entry(0, command, session.id, seq, session.acked_below)
+            return encode_request(CommandAsked(session.nonce, encode(entry)))
+
+        reply = await self._asking.ask(what, body, timeout)
+        if not isinstance(reply, Answered):
+            raise MusterError("the ledger gave no answer to a command", details=str(reply))
+        return reply.answer
+
+    def _error(self, session: Session, refused: Refused, what: str) -> MusterError:
+        if refused.why is Refusal.UNKNOWN_SESSION and self.current is session:
+            self.current = None
+            self._nonce = self._rng.randbytes(NONCE)
+        return error_of(refused, what)
