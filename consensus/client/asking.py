@@ -28,22 +28,29 @@ class Asking:
         self._clock = clock
         self._rng = rng
 
+    @property
+    def reason(self) -> str:
+        """Why nobody answers, as far as is known."""
+        return self._channel.reason
+
     async def ask(
         self, what: str, body: Callable[[], bytes], timeout: float, *, order: bool = False
     ) -> Reply:
-        """What the leader answers; `body` is asked for anew each time. Raises `LedgerAway` after
-        `timeout` seconds, `InvalidValue` where it will never be done."""
+        """As `until`, for `timeout` seconds; then `LedgerAway`."""
         try:
             async with asyncio.timeout(timeout):
-                return await self._until(body, timeout, order=order)
+                return await self.until(body, order_s=timeout if order else 0)
         except TimeoutError as error:
-            raise LedgerAway(what, self._channel.reason) from error
+            raise LedgerAway(what, self.reason) from error
 
-    async def _until(self, body: Callable[[], bytes], timeout: float, *, order: bool) -> Reply:
+    async def until(self, body: Callable[[], bytes], *, order_s: float = 0) -> Reply:
+        """What the leader answers, however long that takes; `body` is asked for anew each time.
+        With `order_s` it is an order, whose answer may take so long. Raises `InvalidValue` where it
+        will never be done."""
         tries = 0
         while True:
             connection = await self._channel.leader()
-            reply = await self._once(connection, body(), timeout, order=order)
+            reply = await self._once(connection, body(), order_s)
             if isinstance(reply, Invalid):
                 raise InvalidValue(reply.message, details=reply.details, actions=reply.actions)
             if isinstance(reply, Moved):
@@ -54,12 +61,10 @@ class Asking:
             if not isinstance(reply, Moved):
                 await self._clock.sleep(PATIENCE.delay(tries, self._rng))
 
-    async def _once(
-        self, connection: Connection, body: bytes, timeout: float, *, order: bool
-    ) -> Reply | None:
+    async def _once(self, connection: Connection, body: bytes, order_s: float) -> Reply | None:
         """None where nobody knows what was done."""
-        ask: Callable[..., Awaitable[bytes]] = connection.order if order else connection.request
-        patience = timeout if order else self._channel.answer_s
+        ask: Callable[..., Awaitable[bytes]] = connection.order if order_s else connection.request
+        patience = order_s or self._channel.answer_s
         try:
             return decode_reply(await ask(body, timeout=patience))
         except (Lost, NoAnswer, Failed) as error:

@@ -10,7 +10,7 @@ from consensus.client.session import Session
 from consensus.ledger.answers import Answer, Refused, SessionOpened, error_of
 from consensus.ledger.commands import InSession, OpenSession
 from consensus.ledger.entries import Entry, check, encode
-from consensus.service.replies import Answered
+from consensus.service.replies import Answered, Reply
 from consensus.service.requests import NONCE, CommandAsked, encode_request
 from contracts.auctions import Refusal
 from contracts.errors import MusterError
@@ -45,20 +45,15 @@ class Sessions:
         check(command)
         try:
             async with asyncio.timeout(timeout):
-                session = await self.session(timeout)
-                seq = await self._take(session)
+                session = await self._session()
+                answer = await self._numbered(session, command)
         except TimeoutError as error:
-            raise LedgerAway(what, "the session has too much under way") from error
-        try:
-            answer = await self._ask(session, seq, command, what, timeout)
-        finally:
-            session.release(seq)
-            await self._released()
+            raise LedgerAway(what, self._asking.reason) from error
         if isinstance(answer, Refused):
             raise self._error(session, answer, what)
         return answer
 
-    async def session(self, timeout: float) -> Session:
+    async def _session(self) -> Session:
         """The session, opened if there is none. The same nonce until it is open: so an open that
         was done and not heard of is not done again."""
         async with self._opening:
@@ -66,36 +61,38 @@ class Sessions:
                 command = OpenSession(self._nonce, self._worker)
                 check(command)
                 body = encode_request(CommandAsked(self._nonce, encode(Entry(0, command))))
-                reply = await self._asking.ask("open a session", lambda: body, timeout)
-                if not isinstance(reply, Answered) or not isinstance(reply.answer, SessionOpened):
-                    raise MusterError("the ledger opened no session", details=str(reply))
-                self.current = Session(reply.answer.session, self._nonce)
+                answer = _answer(await self._asking.until(lambda: body))
+                if not isinstance(answer, SessionOpened):
+                    raise MusterError("the ledger opened no session", details=str(answer))
+                self.current = Session(answer.session, self._nonce)
                 self._opened(self.current)
             return self.current
 
-    async def _take(self, session: Session) -> int:
+    async def _numbered(self, session: Session, command: InSession) -> Answer:
+        """Ask under one number until there is an answer, or nobody waits for it any more."""
         async with self._room:
             await self._room.wait_for(lambda: not session.full)
-            return session.take()
+            seq = session.take()
 
-    async def _released(self) -> None:
-        async with self._room:
-            self._room.notify_all()
-
-    async def _ask(
-        self, session: Session, seq: int, command: InSession, what: str, timeout: float
-    ) -> Answer:
         def body() -> bytes:
             entry = Entry(0, command, session.id, seq, session.acked_below)
             return encode_request(CommandAsked(session.nonce, encode(entry)))
 
-        reply = await self._asking.ask(what, body, timeout)
-        if not isinstance(reply, Answered):
-            raise MusterError("the ledger gave no answer to a command", details=str(reply))
-        return reply.answer
+        try:
+            return _answer(await self._asking.until(body))
+        finally:
+            session.release(seq)
+            async with self._room:
+                self._room.notify_all()
 
     def _error(self, session: Session, refused: Refused, what: str) -> MusterError:
         if refused.why is Refusal.UNKNOWN_SESSION and self.current is session:
             self.current = None
             self._nonce = self._rng.randbytes(NONCE)
         return error_of(refused, what)
+
+
+def _answer(reply: Reply) -> Answer:
+    if isinstance(reply, Answered):
+        return reply.answer
+    raise MusterError("the ledger gave no answer to a command", details=str(reply))
