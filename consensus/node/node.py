@@ -23,7 +23,6 @@ from consensus.node.ticking import Ticker
 from consensus.node.turns import Outward, Turns
 from consensus.node.writer import Writer
 from consensus.raft.core import Raft
-from consensus.raft.errors import ChangeRefused, NotLeader
 from consensus.raft.types import Configuration, NodeId, RaftConfig, Role
 from consensus.storage.store import Store
 from consensus.transport.dialing import parse
@@ -234,13 +233,11 @@ class Node:
     async def _give_way(self) -> None:
         """Before it leaves a leader lets another lead, if one can within an election timeout."""
         core = self._a.core
-        active = [p for p in core.progress.values() if p.active and core.members.is_voter(p.id)]
-        if not self._leads() or not active or self._turns.over:
+        voters = [p for p in core.progress.values() if core.members.is_voter(p.id)]
+        able = [peer for peer in voters if peer.active and peer.space]
+        if not self._leads() or not able or self._turns.over:
             return
-        try:
-            core.transfer(max(active, key=lambda peer: peer.match).id)
-        except (NotLeader, ChangeRefused):
-            return
+        core.transfer(max(able, key=lambda peer: peer.match).id)
         self._wake()
         for _ in range(self.settings.election_ticks):
             if not self._leads():
