@@ -82,18 +82,25 @@ class Channel:
     async def _keep(self) -> None:
         tries = 0
         while True:
-            connection = await self._round()
-            if connection is None:
-                tries += 1
-                await self._clock.sleep(PATIENCE.delay(tries, self._rng))
-                continue
-            tries = 0
             try:
-                await self._use(connection)
-            finally:
-                self._current = None
-                self._found.clear()
-                await connection.close()
+                connection = await self._round()
+                if connection is not None:
+                    tries = 0
+                    await self._live(connection)
+                    continue
+            except Exception:  # noqa: BLE001 - callers wait for the next connection
+                _log.exception("looking for the leader of the ledger failed; it goes on")
+            tries += 1
+            await self._clock.sleep(PATIENCE.delay(tries, self._rng))
+
+    async def _live(self, connection: Connection) -> None:
+        """One connection to a leader, to its end."""
+        try:
+            await self._use(connection)
+        finally:
+            self._current = None
+            self._found.clear()
+            await connection.close()
 
     async def _use(self, connection: Connection) -> None:
         """Until its end, or somebody doubts that it is the leader's."""

@@ -31,7 +31,7 @@ from consensus.ledger.commands import (
 )
 from consensus.ledger.encoding import Signed
 from consensus.service.replies import Shown
-from consensus.service.requests import ListAsked, ReadAsked, StatusAsked
+from consensus.service.requests import ListAsked, PingAsked, ReadAsked, StatusAsked
 from consensus.service.shown import auction_of
 from consensus.transport.errors import Lost
 from contracts.auctions import Auction, Opening, Won
@@ -157,6 +157,7 @@ class LedgerClient(Running):
 
     async def status(self, *, timeout: float | None = None) -> Shown:
         """Where the leader's node stands: the fields of `NodeStatus`, ids as text."""
+        await self._show(PingAsked(self._sessions.nonce), "tell who leads", timeout)
         return await self._show(StatusAsked(), "tell its status", timeout)
 
     def subscribe(self) -> AsyncIterator[Opening | Won]:

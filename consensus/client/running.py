@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 from typing import Any, Self, TypeVar
 
@@ -30,7 +31,7 @@ _KEEP_EVERY = 200
 """Pings between two `keepalive`: a session lives for an hour, and a ping is not in the log."""
 
 
-class Running:
+class Running(ABC):
     """The part of a client that is the same for workers and operators.
 
     `addresses` are those of some or all members; `worker` is the name that others see; `cluster` is
@@ -106,9 +107,9 @@ class Running:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @abstractmethod
     async def keepalive(self, *, timeout: float | None = None) -> tuple[str, ...]:
         """Use the session; the roles it bids for."""
-        raise NotImplementedError
 
     async def _do(self, command: InSession, cls: type[A], what: str, timeout: float | None) -> A:
         seconds = self._timeout if timeout is None else timeout

@@ -29,7 +29,7 @@ class Sessions:
         self._opened = opened
         self._nonce = rng.randbytes(NONCE)
         self._opening = asyncio.Lock()
-        self._room = asyncio.Condition()
+        self._room = asyncio.Event()
 
     @property
     def nonce(self) -> bytes:
@@ -70,9 +70,10 @@ class Sessions:
 
     async def _numbered(self, session: Session, command: InSession) -> Answer:
         """Ask under one number until there is an answer, or nobody waits for it any more."""
-        async with self._room:
-            await self._room.wait_for(lambda: not session.full)
-            seq = session.take()
+        while session.full:
+            self._room.clear()
+            await self._room.wait()
+        seq = session.take()
 
         def body() -> bytes:
             entry = Entry(0, command, session.id, seq, session.acked_below)
@@ -82,8 +83,7 @@ class Sessions:
             return _answer(await self._asking.until(body))
         finally:
             session.release(seq)
-            async with self._room:
-                self._room.notify_all()
+            self._room.set()
 
     def _error(self, session: Session, refused: Refused, what: str) -> MusterError:
         if refused.why is Refusal.UNKNOWN_SESSION and self.current is session:

@@ -1,7 +1,7 @@
 """What a node does for its clients: commands, reads, orders, subscriptions."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from consensus.ledger import entries
@@ -83,11 +83,11 @@ class Desk:
     def disconnected(self, client: Client) -> None:
         self._presence.left(client)
 
-    async def _told(self, work: Any) -> Reply:
+    async def _told(self, work: Awaitable[Reply]) -> Reply:
         """What comes of it, or how the client is told that nothing does."""
         counters = self._a.counters
         try:
-            reply: Reply = await work
+            reply = await work
         except (NotLeader, Superseded, Unknown):
             counters.moved += 1
             return Moved(self._leader_address())

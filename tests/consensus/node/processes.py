@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from consensus.client.client import LedgerClient
-from consensus.node.beginning import new_cluster
+from consensus.node.beginning import new_cluster, new_node
 from consensus.storage.record import write_record
 from deploy.ports import LOOPBACK, free
 from tests.consensus.node.cluster import KEYS, OF_WORKER, RNG
@@ -30,10 +30,21 @@ class Fleet:
         secret = {party.name.lower(): key.hex() for party, key in KEYS.items()}
         self.keys.write_text(json.dumps(secret), encoding="utf-8")
         records = new_cluster(self.addresses, now_ms=int(time.time() * 1000), rng=RNG)
+        self.cluster = records[0].cluster
         for address, record in zip(self.addresses, records, strict=True):
             self.folder_of(address).mkdir()
             write_record(self.folder_of(address), record)
             self.ids[address] = record.node
+
+    def prepare_joiner(self) -> str:
+        """The folder of a node that is to join; its address."""
+        address = f"{LOOPBACK}:{free()}"
+        record = new_node(self.cluster, rng=RNG)
+        self.folder_of(address).mkdir()
+        write_record(self.folder_of(address), record)
+        self.addresses.append(address)
+        self.ids[address] = record.node
+        return address
 
     def folder_of(self, address: str) -> Path:
         """Of the node at an address."""

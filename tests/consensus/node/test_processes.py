@@ -146,3 +146,28 @@ async def test_a_node_that_is_asked_to_end_hands_over_first(tmp_path: Path) -> N
 
 async def _ended(nodes: Fleet, address: str) -> int:
     return await nodes.kill(address, 15)
+
+
+async def test_a_process_is_replaced_by_one_that_needs_a_snapshot_and_then_leads(
+    tmp_path: Path,
+) -> None:
+    options = ("--snapshot-every", "50")
+    async with fleet(tmp_path, *options) as nodes, worker(nodes, "ada") as ada:
+        await soon(asyncio.gather(*(opened(ada, f"k{n}") for n in range(120))), 60)
+        leader = await nodes.leader(ada)
+        lost = next(address for address in nodes.addresses if address != leader)
+        await nodes.kill(lost)
+        late = nodes.prepare_joiner()
+        await nodes.start(late)
+        async with Operator(nodes.addresses, keys=OF_OPERATOR) as boss:
+            await soon(boss.replace(nodes.ids[lost], nodes.ids[late], late), 60)
+            found = await boss.status_of(late)
+            assert found["counts"]["restored"] == 1
+            await soon(boss.transfer(nodes.ids[late]), 30)
+            assert await nodes.leader(ada) == late
+            await soon(opened(ada, "more"))
+            await soon(boss.remove(nodes.ids[leader]), 30)
+            ids = {member["id"] for member in (await boss.status_of(late))["members"]}
+            assert len(ids) == 2
+            assert str(nodes.ids[leader]) not in ids
+        assert await soon(ada.read("k7")) is not None
