@@ -13,7 +13,7 @@ from consensus.node.settings import NodeSettings
 from consensus.node.writer import Writer
 from consensus.raft.core import Raft
 from consensus.raft.errors import NoSpace
-from consensus.raft.types import Entry, Role, SnapshotMeta
+from consensus.raft.types import Entry, NodeId, Role, SnapshotMeta
 from consensus.storage.store import Store
 from contracts.clock import Clock
 
@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _LAG = 20
 """A follower keeps the log until it is this part of a period further: it may lead soon, and those
 that are a little behind should need entries only."""
+_SILENT = 4
+"""Election timeouts after which nobody waits for a member that says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Compacting:
         self._made = made
         self._packer = ThreadPoolExecutor(1, "ledger-packer")
         self._bytes = 0
+        self._heard: dict[NodeId, float] = {}
         self._saved: tuple[SnapshotMeta, float] | None = None
         self._packing: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[bool] | None = None
@@ -73,6 +76,7 @@ class Compacting:
 
     def tick(self) -> None:
         """Let the log go that a saved snapshot stands for, where nobody needs it any more."""
+        self._listen()
         if self._saved is not None and self._may_go(*self._saved):
             self.compact()
 
@@ -113,12 +117,22 @@ class Compacting:
             await asyncio.wait(tasks)
         self._packer.shutdown(wait=True)
 
+    def _listen(self) -> None:
+        """Note which members answer: the core forgets that at each check of its quorum."""
+        now, heard = self._a.clock.monotonic(), self._heard
+        self._heard = {
+            peer.id: now if peer.active else heard.get(peer.id, now)
+            for peer in self._a.core.progress.values()
+        }
+
     def _may_go(self, meta: SnapshotMeta, saved: float) -> bool:
         a = self._a
         if a.clock.monotonic() - saved >= a.settings.patience_s:
             return True
         if a.core.role is Role.LEADER:
-            return all(p.match >= meta.index for p in a.core.progress.values() if p.active)
+            since = a.clock.monotonic() - _SILENT * a.settings.election_s
+            peers = a.core.progress.values()
+            return all(p.match >= meta.index for p in peers if self._heard[p.id] > since)
         return a.core.log.commit >= meta.index + a.settings.snapshot_every // _LAG
 
     async def _pack(self, meta: SnapshotMeta) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from consensus.node.halting import Diverged
 from consensus.node.node import Node
+from tests.consensus.node.cluster import SMALL as NO_ROOM
 from tests.consensus.node.cluster import Cluster, clients, opened, operator, running, soon, until
+from tests.consensus.node.test_disks import fills
 
 SMALL: dict[str, Any] = {"snapshot_every": 20, "patience_s": 0.2}
 
@@ -122,10 +124,39 @@ async def test_while_the_state_is_packed_the_leader_stays_leader(tmp_path: Path)
         leader._a.machine.pack = slow  # type: ignore[method-assign]
         filling = asyncio.create_task(fill(ada, 40))
         await until(lambda: leader._compacting.packing)
-        ticks = leader.counters.ticks
+        ticks, at = leader.counters.ticks, leader.status().applied
+        await until(lambda: leader.status().commit > at)
         await until(lambda: leader.counters.ticks > ticks + 60)
         assert leader.status().term == term
+        assert leader.status().applied == at
+        assert at % 20 == 0
         assert leader.status().role == "leader"
         gate.set()
         await soon(filling)
         assert leader.status().term == term
+
+
+async def test_the_log_stays_until_those_that_are_a_little_behind_have_it(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"snapshot_every": 20, "patience_s": 60}
+    storage = replace(NO_ROOM, floor=1000)
+    async with (
+        running(tmp_path, storage=storage, **settings) as cluster,
+        clients(cluster, "ada") as ada,
+    ):
+        await fill(ada, 10)
+        await cluster.level()
+        behind = (await cluster.followers())[0]
+        leader = await cluster.leader()
+        fills(behind, free=100)
+        ticks = behind.counters.ticks
+        await until(lambda: behind.counters.ticks > ticks)
+        await fill(ada, 40, begin=10)
+        await until(lambda: leader._compacting._saved is not None)
+        before = leader.status().snapshot
+        ticks = leader.counters.ticks
+        await until(lambda: leader.counters.ticks > ticks + 20)
+        assert leader.status().snapshot == before
+        fills(behind, free=5000)
+        await until(lambda: leader.status().snapshot > before)
+        await cluster.level()
+        assert behind.status().counts["restored"] == 0
