@@ -23,7 +23,7 @@ from consensus.node.ticking import Ticker
 from consensus.node.turns import Outward, Turns
 from consensus.node.writer import Writer
 from consensus.raft.core import Raft
-from consensus.raft.types import Configuration, NodeId, RaftConfig, Role
+from consensus.raft.types import Index, NodeId, RaftConfig, Role
 from consensus.storage.store import Store
 from consensus.transport.dialing import parse
 from consensus.transport.greeting import Terms
@@ -72,7 +72,7 @@ class Node:
         self._ticker = Ticker(settings.tick_ms, self._tick, self.counters)
         self._showing = Showing(self._a, self._leading, self._counts)
         self._network = self._made_network(clock, rng)
-        self._configuration: Configuration | None = None
+        self._configuration: tuple[Index, bool] | None = None
         self._leader: NodeId | None = None
         self._tend_every = max(1, int(_TEND_S * 1000 / settings.tick_ms))
 
@@ -194,10 +194,18 @@ class Node:
         if core.leader != self._leader:
             self._leader = core.leader
             self.counters.leaders_seen += core.leader is not None
-        held = core.members.configuration
-        if held is not self._configuration:
+        held = (core.members.index, core.members.index > core.log.commit)
+        if held != self._configuration:
             self._configuration = held
-            self._network.set_members({member.id: member.address for member in held.members})
+            self._network.set_members(self._addresses())
+
+    def _addresses(self) -> dict[NodeId, str]:
+        """Of all members, and of those that a change which is not known to be committed leaves out:
+        a leader that removes itself must hear that the others have that entry."""
+        core = self._a.core
+        held = core.members.configuration.members
+        before = core.members.at(core.log.commit).members
+        return {member.id: member.address for member in (*before, *held)}
 
     def _tick(self) -> None:
         if self._turns.over:

@@ -44,6 +44,14 @@ async def until(asked: Callable[[], Any], seconds: float = 20) -> None:
             await asyncio.sleep(0.002)
 
 
+def places(count: int) -> list[str]:
+    """Addresses where nobody listens, each once."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[f"{LOOPBACK}:{free()}"] = None
+    return list(found)
+
+
 class Cluster:
     """Some nodes; `halted` are the errors of those that could not go on."""
 
@@ -52,7 +60,7 @@ class Cluster:
         self.settings = settings
         self.nodes: dict[str, Node] = {}
         self.halted: dict[str, BaseException] = {}
-        addresses = [f"{LOOPBACK}:{free()}" for _ in range(count)]
+        addresses = places(count)
         now_ms = int(time.time() * 1000)
         self.records: dict[str, Bootstrap] = {}
         for address, record in zip(

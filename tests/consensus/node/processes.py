@@ -14,7 +14,7 @@ from consensus.client.client import LedgerClient
 from consensus.node.beginning import new_cluster, new_node
 from consensus.storage.record import write_record
 from deploy.ports import LOOPBACK, free
-from tests.consensus.node.cluster import KEYS, OF_WORKER, RNG
+from tests.consensus.node.cluster import KEYS, OF_WORKER, RNG, places
 
 
 class Fleet:
@@ -23,7 +23,7 @@ class Fleet:
     def __init__(self, folder: Path, count: int = 3, *options: str) -> None:
         self.folder = folder
         self.options = options
-        self.addresses = [f"{LOOPBACK}:{free()}" for _ in range(count)]
+        self.addresses = places(count)
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self.ids: dict[str, int] = {}
         self.keys = folder / "keys.json"
