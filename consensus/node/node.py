@@ -23,6 +23,7 @@ from consensus.node.ticking import Ticker
 from consensus.node.turns import Outward, Turns
 from consensus.node.writer import Writer
 from consensus.raft.core import Raft
+from consensus.raft.messages import HeartbeatReply
 from consensus.raft.types import Index, NodeId, RaftConfig, Role
 from consensus.storage.store import Store
 from consensus.transport.dialing import parse
@@ -74,6 +75,7 @@ class Node:
         self._network = self._made_network(clock, rng)
         self._configuration: tuple[Index, bool] | None = None
         self._leader: NodeId | None = None
+        self._said = 0
         self._tend_every = max(1, int(_TEND_S * 1000 / settings.tick_ms))
 
     @property
@@ -217,11 +219,23 @@ class Node:
             self._a.core.tick()
             self._leading.tick()
             self._compacting.tick()
+            if self.counters.ticks % self.settings.heartbeat_ticks == 0:
+                self._say_seq()
             if self.counters.ticks % self._tend_every == 0:
                 self._leading.tend()
         except Exception as error:  # noqa: BLE001 - as in a turn
             self._halt(error)
         self._turns.turn()
+
+    def _say_seq(self) -> None:
+        """Tell all members what is durable here, where that is news. Followers say nothing to each
+        other otherwise, and could not tell that one of them comes back with less. The message is
+        one that no core heeds: an answer of the first term there was."""
+        if self._store.seq == self._said:
+            return
+        self._said = self._store.seq
+        for member in self._a.core.members.configuration.members:
+            self._network.send(Parcel(HeartbeatReply(self.id, member.id, 1, 0), self._said))
 
     def _made(self, packed: Packed) -> None:
         self._leading.attest(packed)

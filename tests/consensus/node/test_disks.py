@@ -148,12 +148,17 @@ async def test_a_folder_that_was_set_back_is_believed_by_nobody(tmp_path: Path) 
         await cluster.start(address)
         await soon(asyncio.gather(*(opened(ada, f"more{n}") for n in range(20))))
         await cluster.level()
-        await soon(cluster.stop(address))
-        for node in cluster.nodes.values():  # what was noted is durable with the next transaction
-            node._a.store.write_peers()
+        going = cluster.nodes.pop(address)
+        others = list(cluster.nodes.values())
+
+        def heard() -> bool:
+            seen = [node._a.store.peers[going.id].seq for node in others]
+            return set(seen) == {going.status().seq}
+
+        await until(heard)
+        await soon(going.close())
         shutil.rmtree(cluster.folder_of(address))
         shutil.copytree(old, cluster.folder_of(address))
-        others = list(cluster.nodes.values())
         back = await cluster.start(address)
         await until(lambda: all(node.status().counts["peers_refused"] > 1 for node in others))
         last = back.status().last
