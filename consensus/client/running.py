@@ -6,6 +6,7 @@ import random
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from consensus.client.asking import Asking
@@ -22,13 +23,14 @@ from consensus.transport.greeting import Terms
 from consensus.transport.limits import Limits
 from consensus.wire.hello import Party, Speaker
 from consensus.wire.keys import Keys
+from contracts.auctions import UnknownSession
 from contracts.clock import Clock, SystemClock
 from contracts.errors import MusterError
 
 _log = logging.getLogger(__name__)
 A = TypeVar("A", bound=Answer)
-_KEEP_EVERY = 200
-"""Pings between two `keepalive`: a session lives for an hour, and a ping is not in the log."""
+_KEEP_S = 600.0
+"""Seconds between two `keepalive`: a session lives for an hour, and a ping is not in the log."""
 
 
 class Running(ABC):
@@ -160,28 +162,38 @@ class Running(ABC):
 
     async def _rejoin(self) -> None:
         try:
+            with suppress(UnknownSession):
+                await self.keepalive()
+                return
             await self.keepalive()
         except MusterError as error:
             _log.warning("the roles of %s may not be joined: %s", self._worker, error)
 
     async def _keep(self) -> None:
-        count = 0
+        kept = self._clock.monotonic()
         while True:
             await self._clock.sleep(self._ping_s)
-            await self._ping(await self._channel.leader())
-            count += 1
-            if count % _KEEP_EVERY == 0 and self._sessions.current is not None:
+            as_known = await self._ping(await self._channel.leader())
+            due = self._clock.monotonic() - kept >= _KEEP_S
+            if self._sessions.current is not None and (due or not as_known):
                 await self._rejoin()
+                kept = self._clock.monotonic()
 
-    async def _ping(self, connection: Connection) -> None:
+    async def _ping(self, connection: Connection) -> bool:
+        """False where the leader does not know the session, or not all of its roles: it was silent
+        for too long, though nobody hung up."""
         body = encode_request(PingAsked(self._sessions.nonce))
         try:
             reply = decode_reply(await connection.request(body, timeout=self._answer_s))
         except MusterError:
             self._channel.doubt(connection)
-            return
+            return True
         if isinstance(reply, Moved):
             self._channel.doubt(connection, reply.address)
+        if not isinstance(reply, Shown):
+            return True
+        known = reply.body.get("roles")
+        return known is not None and set(self.roles) <= set(known)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -127,7 +127,7 @@ class Desk:
             self._presence.bind(client, nonce)
         if self._leading.term is None:
             raise NotLeader(self._a.core.leader)
-        return Shown({"leads": True})
+        return Shown({"leads": True, "roles": self._presence.roles(nonce)})
 
     async def _read(self) -> None:
         self._a.counters.reads += 1

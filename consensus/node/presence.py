@@ -37,6 +37,14 @@ class Presence:
                 del self._clients[nonce]
                 self._gone[nonce] = client.heard
 
+    def roles(self, nonce: bytes) -> list[str] | None:
+        """What the session of this nonce bids for, as far as this node knows; None where it knows
+        no such session."""
+        session, bidders = self._ledger.views.session_of(nonce), self._ledger.state.bidders
+        if session is None:
+            return None
+        return [role for role in sorted(bidders) if session in bidders[role]]
+
     def silent(self, over_ms: int, since: float) -> list[int]:
         """Bidders of which nothing was heard for so long, nor before `since`, when this node began
         to listen for them."""

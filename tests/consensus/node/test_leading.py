@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 from consensus.node.counting import Counters
 from consensus.node.ticking import Ticker
@@ -73,6 +74,40 @@ async def test_a_bidder_whose_connection_is_silent_is_dismissed_and_comes_back(
         assert leader.status().counts["dismissed"] == 1
         await soon(cy.keepalive())
         assert away in state.bidders["maker"]
+
+
+async def test_a_bidder_that_was_dismissed_though_nobody_hung_up_joins_again(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, silence_ms=200) as cluster,
+        clients(cluster, "bob", ping_s=0.7) as bob,
+    ):
+        await soon(bob.join("maker", slots=1))
+        leader = await cluster.leader()
+        await until(lambda: leader.status().counts["dismissed"])
+        bidders = leader._ledger.state.bidders
+        session = bob._sessions.current.id
+        await until(lambda: session not in bidders.get("maker", {}))
+        await until(lambda: session in bidders.get("maker", {}))
+
+
+async def test_a_bidder_whose_session_was_forgotten_bids_in_a_new_one(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path) as cluster,
+        clients(cluster, "bob", ping_s=0.05) as bob,
+    ):
+        await soon(bob.join("maker", slots=1))
+        old = bob._sessions.current.id
+        leader = await cluster.leader()
+        for node in cluster.nodes.values():  # as if an hour had passed everywhere
+            node._ledger.state.clock += 3_700_000
+        clock: Any = leader._leading.clock
+        clock._now = leader._ledger.state.clock
+        bidders = leader._ledger.state.bidders
+        await until(lambda: old not in bidders.get("maker", {}))
+        await until(lambda: bidders.get("maker"))
+        assert old not in bidders["maker"]
 
 
 async def test_the_clock_of_the_ledger_goes_on_under_another_leader(tmp_path: Path) -> None:
