@@ -2,7 +2,7 @@
 
 Three processes on this machine, over loopback, every frame authenticated, SQLite with full flushes.
 A client is a connection with a session of its own that says one command after the other (`open` of
-an auction nobody bids for); four processes hold them. Beside it: how often per second this disk
+an auction nobody bids for); two processes hold them. Beside it: how often per second this disk
 makes 4 KiB durable, for nothing in a ledger is quicker than that.
 """
 
