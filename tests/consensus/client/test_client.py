@@ -98,3 +98,17 @@ async def test_a_call_that_was_given_up_does_not_block_those_after_it(tmp_path: 
                     await ada.keepalive()
         await soon(opened(ada, "k"))
         assert session.acked_below == session.take()
+
+
+async def test_commands_outlive_the_connections_they_were_sent_in(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, clients(cluster, "ada") as ada:
+        await soon(ada.keepalive())
+        for n in range(5):
+            calls = [asyncio.create_task(opened(ada, f"k{n}-{m}")) for m in range(10)]
+            connection = await soon(ada._channel.leader())
+            await asyncio.sleep(0)
+            connection._link.abort("somebody pulled the plug")
+            await soon(asyncio.gather(*calls))
+        leader = await cluster.leader()
+        assert leader.status().auctions == 50
+        assert leader.status().sessions == 1

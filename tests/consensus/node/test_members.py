@@ -64,6 +64,8 @@ async def test_a_leader_that_removes_itself_leaves_the_others_with_a_leader(
     ):
         leader = await cluster.leader()
         await soon(boss.remove(leader.id))
+        core = leader._a.core
+        assert core.members.index <= core.log.commit
         await until(lambda: leader.status().role != "leader")
         other = await cluster.leader(leader)
         assert leader.id not in members(other)
