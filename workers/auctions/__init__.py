@@ -1,0 +1,1 @@
+"""Auctioned roles: what a worker does where the ledger decides who runs a task."""
