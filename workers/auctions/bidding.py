@@ -69,7 +69,7 @@ def answer_of(bid: BidFunction, situation: Situation) -> Answer:
     """What `bid` comes to. One that fails, or says what no ledger can take, passes, and the parts
     say why: an auction goes on with the others."""
     try:
-        found = bid(situation)
+        found: object = bid(situation)
     except Exception as error:  # noqa: BLE001 - a role's own code
         return passed(f"{type(error).__name__}: {error}")
     if found is None:
@@ -117,7 +117,11 @@ def _matched(s: Situation) -> float:
 
 
 def _wrong(bid: Bid) -> str:
-    for name, value, least in (("score", bid.score, -MOST), ("cost", bid.cost, 0)):
+    said: tuple[tuple[str, object, int], ...] = (
+        ("score", bid.score, -MOST),
+        ("cost", bid.cost, 0),
+    )
+    for name, value, least in said:
         if not isinstance(value, int) or isinstance(value, bool):
             return f"bid gave {name}={value!r}, which is no whole number"
         if not least <= value <= MOST:
