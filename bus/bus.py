@@ -11,7 +11,8 @@ from bus.backend import Backend, Delivery, Lane, Message
 from bus.claiming import Claims
 from bus.contact import Contact
 from bus.crashes import CrashCounter
-from bus.deadletters import DeadLetter, DeadLetters
+from bus.deadletters import DeadLetters
+from bus.endings import Endings
 from bus.errors import TooLarge, Unroutable
 from bus.forgetting import Forgetter
 from bus.keyvalue.protocol import KeyValue
@@ -84,6 +85,8 @@ class Bus:
         self.crashes = CrashCounter(self.known, self.settle, store, clock, stopped=stopped)
         self._publishing = Publishing(backend, store, patience, self._announcer.published)
         self._forgetter = Forgetter(backend, self._announcer, self.contact.heard)
+        places = (self.outcomes, self.dead, self._announcer)
+        self.endings = Endings(backend, *places, persist=self._persist)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """Route what matches `patterns` to `group` from now on, and nothing else; see
@@ -203,7 +206,7 @@ class Bus:
             finished = await self.claims.end(finished)
         settlement = plan(finished, self._rng)
         keeps = settlement.dead is not None or settlement.result is not None
-        if keeps and not await self._keep(finished, settlement):
+        if keeps and not await self.endings.keep(finished, settlement):
             return None
         try:
             ours = await self._forget(finished.delivery, settlement)
@@ -227,10 +230,12 @@ class Bus:
         self.contact.heard()
         return lost
 
-    async def hand_back(self, delivery: Delivery, task: Envelope | None) -> bool:
-        """Give a task back unrun or unfinished: available at once, no attempt used. False when it
-        was no longer ours to give."""
-        return await self._forget(delivery, Plan(then=(hand_back(delivery, task),)))
+    async def hand_back(
+        self, delivery: Delivery, task: Envelope | None, *, due: float = 0.0
+    ) -> bool:
+        """Give a task back unrun or unfinished: available at `due` or at once, no attempt used.
+        False when it was no longer ours to give."""
+        return await self._forget(delivery, Plan(then=(hand_back(delivery, task, due),)))
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew leases; returns those that were no longer ours."""
@@ -261,27 +266,6 @@ class Bus:
         await self._backend.close()
         if self._release is not None:
             await self._release()
-
-    async def _keep(self, finished: Finished, settlement: Plan) -> bool:
-        """Put what outlives the input: first what is dead, then what somebody asked for. False
-        when the task was no longer ours to be declared dead."""
-        dead, result = settlement.dead, settlement.result
-        if dead is not None:
-            delivery = finished.delivery
-            if not await self._persist(lambda: self._bury(delivery, dead)):
-                return False
-        if result is not None and finished.task is not None:
-            reply = finished.task.reply or ""
-            await self._persist(lambda: self.outcomes.put(reply, result))
-        return True
-
-    async def _bury(self, delivery: Delivery, dead: DeadLetter) -> bool:
-        """Put a dead letter with a whole lease ahead, or not at all: the task of a stale holder
-        goes on elsewhere."""
-        if await self._backend.extend([delivery]):
-            return False
-        await self.dead.put(dead)
-        return True
 
     def _forget(self, delivery: Delivery, settlement: Plan) -> Awaitable[bool]:
         """Whether it was ours to forget."""

@@ -115,10 +115,10 @@ def plan(f: Finished, rng: random.Random) -> Plan:
             return _ended(f, Status.CANCELLED, error=cut(reason))
 
 
-def hand_back(delivery: Delivery, task: Envelope | None) -> Message:
+def hand_back(delivery: Delivery, task: Envelope | None, due: float = 0.0) -> Message:
     """The next copy of a task given back unrun or unfinished; it has used no attempt."""
     if task is not None:
-        return to_message(task.again(), group=delivery.group)
+        return to_message(task.again(), group=delivery.group, due=due)
     m = delivery.message
     return Message(
         m.id or content_id(dict(m.headers), m.body),
@@ -127,7 +127,7 @@ def hand_back(delivery: Delivery, task: Envelope | None) -> Message:
         m.body,
         m.headers,
         Lane(LaneName.RETRY, m.lane.slice),
-        0.0,
+        due,
         delivery.group,
     )
 

@@ -5,6 +5,8 @@
 | alive | alive/ROLE/WORKER | each worker process | ps, doctor | 3 × its renewal |
 | last | last/WORKER | a worker process that runs tasks | task show | 24 h, or until it ends |
 | outcome | outcome/REPLY/ID | settle, before its input goes | whoever waits, parents | 24 h |
+| outcome | outcome/AUCTION/TOKEN | who ran an auctioned task | who publishes it | 30 days at most |
+| auction | auction/AUCTION | who offers a task | who runs it | 30 days at most |
 | progress | progress/REPLY/ID | a running task somebody waits for | whoever waits | 10 min |
 | part | part/REPLY/ID/RUN/ROLE/NUMBER | a running task that streams | its caller | 1 h |
 | dead | dead/GROUP/ID | settle, before its input goes | dlq | until replayed or purged |
