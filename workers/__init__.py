@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from contracts.outcomes import Reject as Reject
     from contracts.outcomes import Retry as Retry
     from contracts.outcomes import Snooze as Snooze
+    from workers.sdk.bids import Bid as Bid
+    from workers.sdk.bids import Situation as Situation
     from workers.sdk.blocking import SyncContext as SyncContext
     from workers.sdk.context import Context as Context
     from workers.sdk.errors import NoResult as NoResult
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from workers.wiring import Fleet as Fleet
 
 _HOMES = {
+    "Bid": "workers.sdk.bids",
     "Context": "workers.sdk.context",
     "Fleet": "workers.wiring",
     "Limit": "contracts.limits",
@@ -31,6 +34,7 @@ _HOMES = {
     "Reject": "contracts.outcomes",
     "Resource": "workers.sdk.resources",
     "Retry": "contracts.outcomes",
+    "Situation": "workers.sdk.bids",
     "Snooze": "contracts.outcomes",
     "SyncContext": "workers.sdk.blocking",
     "TaskCancelled": "workers.sdk.errors",
@@ -40,6 +44,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Bid",
     "Context",
     "Fleet",
     "Limit",
@@ -48,6 +53,7 @@ __all__ = [
     "Reject",
     "Resource",
     "Retry",
+    "Situation",
     "Snooze",
     "SyncContext",
     "TaskCancelled",

@@ -8,6 +8,9 @@ from typing import Any, Literal, TypedDict
 from contracts.errors import InvalidTopic
 from contracts.limits import Limit
 from contracts.topics import check_group, check_pattern, near
+from workers.sdk.auctioning import OPTIONS as OF_AUCTIONS
+from workers.sdk.auctioning import Assign, Fallback, auctioned
+from workers.sdk.bids import BidFunction
 from workers.sdk.handlers import Place, declaration, signature
 
 Isolation = Literal["process"]
@@ -47,6 +50,13 @@ class Options(TypedDict, total=False):
 
     `limits`: how often its tasks may start and how many may run at once over the whole fleet, by
     role, tenant or a field of the payload; all of them hold. What has to wait uses no attempt.
+
+    `assign="auction"`: workers bid for each task, and the ledger decides; needs one. A round takes
+    at most `window` (0.5) seconds; the winner holds its award for `lease` (30) seconds, which it
+    renews, and at most `max_awards` (3) may lapse. `skills`: words that match those of a task's
+    topic and subjects. `slots`: awards that one process may hold, by default its concurrency.
+    `bid`: a pure function of `workers.Situation` that gives a `workers.Bid`, or None to pass.
+    `fallback="queue"`: new tasks run without an auction while the ledger is away; else they wait.
     """
 
     listens: str | Sequence[str]
@@ -65,6 +75,14 @@ class Options(TypedDict, total=False):
     memory_mb: int | None
     files: int | None
     limits: Sequence[Limit]
+    assign: Assign
+    skills: str | Sequence[str]
+    window: float
+    lease: float
+    max_awards: int
+    slots: int | None
+    fallback: Fallback
+    bid: BidFunction | None
 
 
 def fields_of(handler: Callable[..., Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +90,8 @@ def fields_of(handler: Callable[..., Any], name: str, options: Mapping[str, Any]
     place = Place.of(name, handler)
     _check_names(options, place)
     found = signature(handler, place)
-    checked = {key: _CHECKS[key](key, value, place) for key, value in options.items()}
+    own = {key: value for key, value in options.items() if key in _CHECKS}
+    checked = {key: _CHECKS[key](key, value, place) for key, value in own.items()}
     checked.setdefault("listens", ())
     _check_name(name, checked["listens"], place)
     _check_isolation(checked, place)
@@ -86,15 +105,17 @@ def fields_of(handler: Callable[..., Any], name: str, options: Mapping[str, Any]
         "resources": found.resources,
         "file": place.file,
         "line": place.line,
+        "auction": auctioned(options, checked, place),
         **checked,
     }
 
 
 def _check_names(options: Mapping[str, Any], place: Place) -> None:
+    known = [*_CHECKS, *OF_AUCTIONS]
     for option in options:
-        if option not in _CHECKS:
-            close = near(option, _CHECKS, limit=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(_CHECKS)}"
+        if option not in known:
+            close = near(option, known, limit=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
             raise declaration(place, f"there is no option {option!r}; {hint}")
 
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from contracts.limits import Limit
+from workers.sdk.auctioning import Auctioned
 from workers.sdk.declaring import Delivery, Isolation, Options, fields_of
 from workers.sdk.errors import InvalidPayload
 from workers.sdk.resources import Resource
@@ -34,7 +35,8 @@ def _nothing() -> Mapping[str, Resource[Any]]:
 class Role:
     """A kind of worker; its options are those of `Options`. Times in seconds. `plain`: its handler
     is not `async` and runs in a thread. `retry_on` None: every exception is worth a retry.
-    `resources`: what the handler is given, by parameter."""
+    `resources`: what the handler is given, by parameter. `auction` None: whoever pulls a task first
+    runs it."""
 
     name: str
     listens: tuple[str, ...]
@@ -58,6 +60,7 @@ class Role:
     memory_mb: int | None = None
     files: int | None = None
     limits: tuple[Limit, ...] = ()
+    auction: Auctioned | None = None
     plain: bool = False
     resources: Mapping[str, Resource[Any]] = field(default_factory=_nothing)
 
