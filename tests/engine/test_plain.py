@@ -176,7 +176,7 @@ async def test_a_plain_handler_whose_lease_is_lost_is_told_and_its_result_is_not
         await until(lambda: host.worker("worker").running)
         worker = host.worker("worker")
         (run,) = worker._runs.values()
-        worker._keeper._lose(run.delivery)
+        host._keeper._lose(run.delivery)
         await until(lambda: worker.counts.lost)
         assert (said, worker.counts.succeeded) == ([True], 0)
         assert await fleet.client.bus.outcomes.get(task.reply or "", task.id) is None

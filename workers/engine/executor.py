@@ -9,7 +9,7 @@ from bus.bus import Bus
 from bus.claims import met, open_of
 from bus.errors import BusError
 from bus.settling import Finished, Policy
-from bus.suspects import Blame, is_last
+from bus.suspects import is_last
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.events import Event, Kind
@@ -73,7 +73,6 @@ class Executor:
         gate = Gate(role, bus, clock, tenants)
         self._gate = gate or None
         self._timers = Timers()
-        self.blame = Blame(self._policy, who.name, who.pid)
 
     async def execute(self, run: Run) -> Finished:
         """Run the task to its outcome."""

@@ -1,6 +1,6 @@
 """What is counted, traced and labelled of the runs of one role. Every task pays for it."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from contextvars import Token
 from dataclasses import replace
@@ -8,7 +8,6 @@ from dataclasses import replace
 import structlog
 
 from bus.backend import Delivery
-from bus.bus import Bus
 from bus.settling import Finished, Plan
 from contracts.clock import Clock
 from contracts.envelope import Envelope
@@ -28,14 +27,22 @@ Entered = tuple[Token[Said | None], RunSpan | None, object]
 
 
 class Observer:
-    """Follows runs from when their handlers are called until their tasks are settled."""
+    """Follows runs from when their handlers are called until their tasks are settled, which
+    `settle` does."""
 
-    def __init__(self, role: str, counts: Counts, bus: Bus, clock: Clock, tracing: Tracing) -> None:
+    def __init__(
+        self,
+        role: str,
+        counts: Counts,
+        settle: Callable[[Finished], Awaitable[Plan | None]],
+        clock: Clock,
+        tracing: Tracing,
+    ) -> None:
         self.counts = counts
         self.tracing = tracing
         self._makes_spans = tracing.makes_spans
         self._role = role
-        self._bus = bus
+        self._settle_now = settle
         self._clock = clock
 
     def begin(self, run: Run, task: Envelope) -> Entered:
@@ -66,13 +73,13 @@ class Observer:
 
     def settle(self, run: Run, finished: Finished) -> Awaitable[Plan | None]:
         """See `Bus.settle`; then call `settled`."""
-        return self._settle(run, finished) if self._makes_spans else self._bus.settle(finished)
+        return self._settle(run, finished) if self._makes_spans else self._settle_now(finished)
 
     async def _settle(self, run: Run, finished: Finished) -> Plan | None:
         if run.span is None and isinstance(finished.outcome, Reject) and run.task is not None:
             self.open(run, run.task)
         with run.span.settling() if run.span is not None else nullcontext():
-            return await self._bus.settle(finished)
+            return await self._settle_now(finished)
 
     def settled(self, run: Run, finished: Finished, settled: Plan | None) -> None:
         """Count what a run came to."""

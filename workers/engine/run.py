@@ -48,7 +48,7 @@ class Run:
     has taken its first step; `called`: its handler was called; `asked`: it has called other roles.
     `stop`: its task was cancelled; `abandoned`: it ended as that although its handler goes on.
     `stuck`: its plain handler did not stop in time. `claim`: what its end replaces. `span`: of its
-    trace, until its task is settled; `counted`: its start is."""
+    trace, until its task is settled; `counted`: its start is. `keeps` takes what it publishes."""
 
     delivery: Delivery
     place: Place
@@ -68,6 +68,7 @@ class Run:
     started: float = 0.0
     span: RunSpan | None = None
     counted: bool = False
+    keeps: Callable[[Envelope, float], None] | None = None
 
     @property
     def wanted(self) -> bool:
@@ -177,7 +178,10 @@ class EngineRuntime:
             task = replace(task, priority=priority)
         due = self._clock.wall() + delay if delay > 0 else 0.0
         with self._tracing.publish([task]) as (traced,):
-            await self._publishing().send(traced, due=due)
+            if self._run.keeps is not None:
+                self._run.keeps(traced, due)
+            else:
+                await self._publishing().send(traced, due=due)
         return task.id
 
     async def call_body(

@@ -13,12 +13,13 @@ class Slots:
     """`size` places of one role in one process.
 
     A run that comes back from waiting goes before new ones. `changed` is set whenever a new run
-    may have found a place. For one event loop.
+    may have found a place; `freed` too, for somebody else who waits. For one event loop.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.changed = asyncio.Event()
+        self.freed = asyncio.Event()
         self._taken = 0
         self._waiting = 0
         self._returning: deque[asyncio.Future[None]] = deque()
@@ -27,6 +28,11 @@ class Slots:
     def taken(self) -> int:
         """Places in use."""
         return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for their children, and hold no place."""
+        return self._waiting
 
     @property
     def free(self) -> int:
@@ -44,7 +50,7 @@ class Slots:
             if not future.done():
                 self._taken += 1
                 future.set_result(None)
-        self.changed.set()
+        self._tell()
 
     def take(self) -> "Place":
         """A place for a new run; ask `free` first."""
@@ -59,7 +65,7 @@ class Slots:
     def back(self) -> None:
         """A run that waited does so no longer."""
         self._waiting -= 1
-        self.changed.set()
+        self._tell()
 
     def give(self) -> None:
         """A place goes to a run that returns, or is free."""
@@ -69,11 +75,15 @@ class Slots:
                 future.set_result(None)
                 return
         self._taken -= 1
-        self.changed.set()
+        self._tell()
 
     def force(self) -> None:
         """Take a place whether or not there is one: for a run that is ending."""
         self._taken += 1
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.freed.set()
 
     async def take_again(self) -> None:
         """Take the next free place; one is taken even when this is cancelled."""

@@ -89,6 +89,12 @@ class Source:
             self._ends = inf
         return None
 
+    def drain(self) -> None:
+        """Nothing is left to do: what was pulled is the worker's."""
+
+    async def close(self) -> None:
+        """Nothing is left to do."""
+
     def _fails(self, error: BusError) -> None:
         """What goes on is told again from time to time."""
         self.failed = str(error)

@@ -24,8 +24,7 @@ from workers.engine.keeper import Keeper
 from workers.engine.observing import Observer
 from workers.engine.opening import Resources
 from workers.engine.run import Run
-from workers.engine.slots import Slots
-from workers.engine.source import Source
+from workers.engine.seams import Seams, on_the_bus
 from workers.sdk.role import Role
 from workers.telemetry.telling import Telling
 
@@ -37,7 +36,8 @@ class Worker:
 
     At most `role.concurrency` handlers run at once. Deliveries read ahead wait in `_queue`; they
     are ours, so they are renewed and, at a stop or a pause, given back. Nothing starts while the
-    view of stops is not fresh, or the role is paused. `slots` may be resized.
+    view of stops is not fresh, or the role is paused. `slots` may be resized. `seams`: what it is
+    joined to, by default the bus.
     """
 
     def __init__(
@@ -54,25 +54,26 @@ class Worker:
         telling: Telling | None = None,
         resources: Resources | None = None,
         stuck: Callable[[str, str], None] | None = None,
+        seams: Seams | None = None,
     ) -> None:
         self.role = role
         telling = telling or Telling()
         self.counts = Counts(telling.tenants)
-        self._bus = bus
-        self._keeper, self._clock, self._drain = keeper, clock, drain
-        self.slots = Slots(role.concurrency)
-        self._observer = seen = Observer(role.name, self.counts, bus, clock, telling.tracing)
-        self._stuck = stuck
+        self._bus, self._clock, self._drain = bus, clock, drain
+        joined = seams or on_the_bus(role, bus, keeper, who, clock)
+        self.slots, self._source = joined.slots, joined.source
+        self._ends, self._keeper = joined.ends, joined.leases
+        settle, tracing = self._ends.settle, telling.tracing
+        self._observer = seen = Observer(role.name, self.counts, settle, clock, tracing)
+        self._stuck, self._starting = stuck, False
         made = partial(Executor, role, bus, who, clock, observer=seen, stuck=self._on_stuck)
         self._executor = made(isolation=isolation, tenants=tenants, resources=resources)
-        self._source = Source(role, bus, keeper, clock, self._executor.blame)
         self.bound = self._source.bound
         self.mean_run = intake.MovingMean()
         self._queue = Line()
         self._runs: dict[int, Run] = {}
         self._runners: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._starting = False
         self._pulling: asyncio.Task[None] | None = None
         self._view = bus.stop_view
         self._halting = Halting(bus, role.name, self._runs, self._conclude, clock)
@@ -215,6 +216,7 @@ class Worker:
         spawn = asyncio.get_running_loop().create_task
         for _ in range(min(len(self._queue), self.slots.free)):
             run = Run(self._queue.pop(), self.slots.take())
+            run.keeps = self._ends.keeps(run.delivery)
             self._runs[id(run.delivery)] = run
             run.runner = runner = spawn(self._process(run))
             self._runners.add(runner)
@@ -244,7 +246,7 @@ class Worker:
             if run.lost or not self._keeper.holds(run.delivery):
                 self._observer.lost(run)
             elif finished is None:
-                ours = await self._bus.hand_back(run.delivery, run.task)
+                ours = await self._ends.hand_back(run.delivery, run.task)
                 self._observer.returned(run, ours=ours)
             else:
                 settled = await self._observer.settle(run, finished)
@@ -265,10 +267,12 @@ class Worker:
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
+        self._source.drain()
         await self._give_back_unstarted()
         await self._finish_runs(self._drain)
         self._cut_off(list(self._runs.values()))
         await self._finish_runs(5.0)
+        await self._source.close()
 
     def _cut_off(self, runs: Sequence[Run]) -> None:
         for run in runs:
@@ -288,7 +292,7 @@ class Worker:
     async def _give_back(self, delivery: Delivery) -> None:
         task = steps.read(delivery.message)
         try:
-            await self._bus.hand_back(delivery, None if isinstance(task, Reject) else task)
+            await self._ends.hand_back(delivery, None if isinstance(task, Reject) else task)
         except MusterError as error:
             _log.warning("could not hand back; it comes back by its lease", error=str(error))
         finally:
