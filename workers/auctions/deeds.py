@@ -51,6 +51,13 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """Delete the outcomes of every award of this key: none of them counts any more."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Say a command to the ledger; what it refuses is thrown."""
 
@@ -107,6 +114,7 @@ class Bury:
     text: str
 
 
-Deed = Get | Put | PutNew | Delete | Say | See | Run | Publish | Watch | Forget | Stop | Bury
+Stored = Get | Put | PutNew | Delete | Sweep
+Deed = Stored | Say | See | Run | Publish | Watch | Forget | Stop | Bury
 Step = Generator[Deed, Any, bool]
 """It returns whether it has got as far as it could."""

@@ -24,7 +24,9 @@ from workers.auctions import deeds, outcome
 from workers.auctions.deeds import Deed, Returned, Step
 from workers.auctions.ledger import Ledger, LedgerAway
 from workers.auctions.marks import Mark, marked
+from workers.auctions.steps import outcomes_at
 from workers.engine.identity import Identity
+from workers.engine.steps import allowed
 
 _log = structlog.get_logger("muster.auctions")
 
@@ -87,12 +89,12 @@ class Driver:
                 return await case.run(won, body) if case.run is not None else None
             case deeds.Publish(outcome=data):
                 return await self._publish(outcome.read(data, case.body))
-            case deeds.Get() | deeds.Put() | deeds.PutNew() | deeds.Delete():
+            case deeds.Get() | deeds.Put() | deeds.PutNew() | deeds.Delete() | deeds.Sweep():
                 return await self._persist(partial(self._store, deed))
             case _:
                 return await self._end_of(deed, case)
 
-    async def _store(self, deed: Deed) -> bytes | None:
+    async def _store(self, deed: deeds.Stored) -> bytes | None:
         store = self._bus.store
         match deed:
             case deeds.Get(key=key):
@@ -104,6 +106,9 @@ class Driver:
                 return await self._put_new(key, value)
             case deeds.Delete(key=key):
                 await store.delete(key)
+            case deeds.Sweep(key=key):
+                for left in await store.list(outcomes_at(key)):
+                    await store.delete(left.key)
         return None
 
     async def _put_new(self, key: str, value: bytes) -> bytes | None:
@@ -172,7 +177,9 @@ class Driver:
                 return await self._settle(delivery, task, Reject(text, reason))
             case _:
                 stop = self._bus.stop_view.stopped(task, delivery.group)
-                return await self._settle(delivery, task, stop or Cancelled("its auction was"))
+                late = allowed(task, self._clock.wall())
+                over = stop or late or Cancelled("its auction was cancelled")
+                return await self._settle(delivery, task, over)
 
     async def _settle(self, delivery: Delivery, task: Envelope, what: Outcome) -> bool:
         now = self._clock.wall()

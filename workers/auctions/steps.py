@@ -30,6 +30,7 @@ from workers.auctions.deeds import (
     See,
     Step,
     Stop,
+    Sweep,
     Watch,
 )
 
@@ -55,9 +56,14 @@ def body_at(key: str) -> str:
     return f"auction/{_word(key)}"
 
 
+def outcomes_at(key: str) -> str:
+    """Prefix of the outcomes of all its awards."""
+    return f"outcome/{_word(key)}/"
+
+
 def outcome_at(key: str, token: int) -> str:
     """Where the outcome of an award lies until it is published."""
-    return f"outcome/{_word(key)}/{token}"
+    return f"{outcomes_at(key)}{token}"
 
 
 def _word(key: str) -> str:
@@ -153,6 +159,7 @@ class Steps:
             yield Bury(Reason.EXHAUSTED, f"the ledger does not know its auction {key}: replay it")
         elif auction.phase is Phase.EXPIRED:
             yield Delete(body_at(key))
+            yield Sweep(key)
             yield Bury(Reason.EXHAUSTED, "every worker that was to run it let its award lapse")
         elif auction.phase.ended:
             yield from self._ended(auction)
@@ -169,6 +176,7 @@ class Steps:
             yield Watch(auction.key, AGAIN_AFTER)
             return False
         yield Delete(body_at(auction.key))
+        yield Sweep(auction.key)
         yield Stop()
         return True
 
@@ -193,16 +201,19 @@ class Steps:
 
     def _ended(self, auction: Auction) -> Step:
         """COMPLETED: publish what is still there, which nobody may have published. CANCELLED:
-        nobody runs it."""
+        nobody runs it. What lapsed awards have left goes last."""
         key, award = auction.key, auction.award
         if auction.phase is Phase.CANCELLED:
             yield Delete(body_at(key))
+            yield Sweep(key)
             yield Stop()
             return True
         if award is not None:
             outcome: bytes | None = yield Get(outcome_at(key, award.token))
             if outcome is not None:
                 yield from self.publish(key, award.token, outcome)
+            if award.number > 1:
+                yield Sweep(key)
         yield Delete(body_at(key))
         yield Forget()
         return True

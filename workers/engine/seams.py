@@ -24,12 +24,15 @@ Keeps = Callable[[Envelope, float], None]
 
 
 class Pulls(Protocol):
-    """Where the runs of one role come from. `failed`: why the last pull did; `errors`: how many
-    have."""
+    """Where the runs of one role come from. `failed`: why the last pull did."""
 
     bound: asyncio.Event
     failed: str
-    errors: int
+
+    @property
+    def errors(self) -> int:
+        """Pulls that failed."""
+        ...
 
     @property
     def wait(self) -> float:
@@ -109,12 +112,12 @@ class OverBus:
         return None
 
 
-def source_of(role: Role, bus: Bus, keeper: Keeper, who: Identity, clock: Clock) -> Source:
-    """What pulls for `role` from the bus."""
-    return Source(role, bus, keeper, clock, Blame(policy_of(role), who.name, who.pid))
+def blame_of(role: Role, who: Identity) -> Blame:
+    """By what crashes of the role's tasks are counted here."""
+    return Blame(policy_of(role), who.name, who.pid)
 
 
 def on_the_bus(role: Role, bus: Bus, keeper: Keeper, who: Identity, clock: Clock) -> Seams:
     """Whoever pulls a task first runs it, and settles it."""
-    source = source_of(role, bus, keeper, who, clock)
+    source = Source(role, bus, keeper, clock, blame_of(role, who))
     return Seams(source, OverBus(bus), keeper, Slots(role.concurrency))

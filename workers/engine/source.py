@@ -27,9 +27,11 @@ _OVERDUE = 10.0
 
 class Source:
     """The deliveries of one role; `keeper` holds what was pulled from that moment on. `errors`: how
-    often a pull has failed."""
+    often a pull has failed. `blame` None: what comes back from a crash is brought as it is."""
 
-    def __init__(self, role: Role, bus: Bus, keeper: Keeper, clock: Clock, blame: Blame) -> None:
+    def __init__(
+        self, role: Role, bus: Bus, keeper: Keeper, clock: Clock, blame: Blame | None
+    ) -> None:
         self.bound = asyncio.Event()
         self.failed = ""
         self.errors = 0
