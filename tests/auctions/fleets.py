@@ -49,7 +49,8 @@ class AuctionMember(Member):
                 clock=fleet.clock,
                 ledger=self.session,
                 rng=random.Random(name),
-            )
+            ),
+            self._lost,
         )
         assert isinstance(seams.source, AuctionSource)
         self.source = seams.source
@@ -66,7 +67,6 @@ class AuctionMember(Member):
             telling=fleet.telling,
             seams=seams,
         )
-        self.source.lost = self.worker.lose
         self.keeping = asyncio.create_task(self.keeper.keep(Renewing(self.bus, self.backend)))
         self.running = asyncio.create_task(self.worker.run())
 

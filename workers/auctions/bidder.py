@@ -67,12 +67,19 @@ class Bidder:
         self._reach = reach
         self._won, self._back = won, back
         self._leaving = False
+        self._said = 0
+        self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Listen and join."""
         self._spawn(self._hear(self._ledger.subscribe()))
         self._spawn(self._attend())
+
+    def look(self) -> None:
+        """There may be other places than were said."""
+        if self._places() != self._said:
+            self._news.set()
 
     async def leave(self) -> None:
         """Be no bidder any more; awards are still heard of."""
@@ -99,15 +106,26 @@ class Bidder:
             else:
                 if self._reach.back():
                     self._back()
-            await self._clock.sleep(BEAT if self._reach.here else AGAIN)
+            await self._pause(BEAT if self._reach.here else AGAIN)
+
+    async def _pause(self, seconds: float) -> None:
+        """Return after so many seconds, or when there are other places to be told of."""
+        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        news = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait((sleep, news), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            news.cancel()
 
     async def _say_so(self) -> None:
         """A role that is paused is asked for nothing."""
-        desk = self._desk
+        desk, self._said = self._desk, self._places()
+        self._news.clear()
         if self._bus.stop_view.is_paused(desk.role):
             await self._ledger.leave(desk.role)
         else:
-            await self._ledger.join(desk.role, desk.terms.skills, self._places())
+            await self._ledger.join(desk.role, desk.terms.skills, self._said)
 
     def _places(self) -> int:
         """A run that waits for its children holds an award and no place: without another in its

@@ -14,6 +14,10 @@ class LedgerAway(MusterError):
     retryable = True
 
 
+class NoLedger(MusterError):
+    """A role is auctioned, and this process knows no ledger."""
+
+
 class Ledger(Protocol):
     """One session of this process with the ledger.
 

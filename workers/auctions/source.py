@@ -17,7 +17,7 @@ from workers.auctions.bidder import Bidder, Desk
 from workers.auctions.deeds import RETURNED
 from workers.auctions.driving import Driver
 from workers.auctions.experience import Experience
-from workers.auctions.ledger import Ledger
+from workers.auctions.ledger import Ledger, NoLedger
 from workers.auctions.offering import Offering, Yard
 from workers.auctions.reach import Reach
 from workers.auctions.steps import Steps, Terms
@@ -53,12 +53,12 @@ class Setting:
 
 class AuctionSource:
     """Implements `workers.engine.seams.Pulls`: what it brings are awards, and tasks that run
-    without an auction. `lost` is called with an award that is lost; set it before `bind`."""
+    without an auction. `lost` is called with the delivery of an award that is lost."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, lost: Callable[[Delivery], None]) -> None:
         it = setting
         self.failed = ""
-        self.lost: Callable[[Delivery], None] = _nobody
+        self._lose = lost
         self.slots = Slots(it.role.concurrency)
         self.awards, self.experience = Awards(), Experience()
         self._bus = it.bus
@@ -67,7 +67,7 @@ class AuctionSource:
         self.bound = self._inner.bound
         self.reach = Reach(it.role.name)
         self._found: deque[Delivery] = deque()
-        self._news = asyncio.Event()
+        self._news, self._more = asyncio.Event(), asyncio.Event()
         self._draining = False
         self._offers: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -93,6 +93,7 @@ class AuctionSource:
             won=self._winning.won,
             back=self._winning.complete_kept,
         )
+        self.slots.watchers += [self._more.set, self._bidder.look]
         self.offering = Offering(self._yard(it), steps, self.driver, it.ledger, self.reach)
 
     def _desk(self, it: Setting) -> Desk:
@@ -110,7 +111,7 @@ class AuctionSource:
             fallback=it.terms.fallback,
             free=self._free,
             queue=self._queue,
-            more=self.slots.freed,
+            more=self._more,
         )
 
     @property
@@ -190,7 +191,7 @@ class AuctionSource:
         if delivery in self._found:
             self._found.remove(delivery)
         else:
-            self.lost(delivery)
+            self._lose(delivery)
 
     async def _hand_back(self, delivery: Delivery) -> None:
         """What was to run without an auction and has not started."""
@@ -216,9 +217,9 @@ class AuctionSource:
             self._offers.result()
 
 
-def auctioned(setting: Setting) -> Seams:
-    """How the worker of an auctioned role is joined; set `lost` of its source to `Worker.lose`."""
-    source = AuctionSource(setting)
+def auctioned(setting: Setting, lost: Callable[[Delivery], None]) -> Seams:
+    """How the worker of an auctioned role is joined. `lost`: its `Worker.lose`."""
+    source = AuctionSource(setting, lost)
     ends = AwardEnds(source.awards, setting.bus, source.experience, setting.rng)
     leases = AwardLeases(source.awards, setting.keeper)
     return Seams(source, ends, leases, source.slots)
@@ -230,5 +231,12 @@ def terms_of(role: Role, terms: Auctioned) -> Terms:
     return Terms(role.name, max(1, window), lease, terms.max_awards)
 
 
-def _nobody(_: Delivery) -> None:
-    return
+def needed(ledger: Ledger | None, role: Role) -> Ledger:
+    """The ledger that an auctioned role needs. Raises `NoLedger`."""
+    if ledger is not None:
+        return ledger
+    raise NoLedger(
+        f"role {role.name} is auctioned, and this worker knows no ledger",
+        details=f'{role.file}:{role.line} has assign="auction"',
+        actions=("give the worker a ledger", 'or let the role say assign="queue"'),
+    )

@@ -1,6 +1,7 @@
 """One worker process: the workers of its roles, and the keeper of all their leases."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
@@ -9,10 +10,13 @@ from bus.bus import Bus
 from bus.settling import Finished, Plan
 from contracts.clock import Clock
 from contracts.limits import NO_LIMITS, Limit
+from workers.auctions.ledger import Ledger
+from workers.auctions.source import Setting, auctioned, needed
 from workers.engine.identity import Identity
 from workers.engine.isolation import Isolation
 from workers.engine.keeper import Extender, Keeper, KeeperThread
 from workers.engine.opening import Resources
+from workers.engine.seams import Seams
 from workers.engine.threads import GRACE
 from workers.engine.worker import Worker
 from workers.sdk.errors import HandlerStuck
@@ -27,7 +31,8 @@ def _nothing() -> None:
 
 class Host:
     """Runs one worker per role until `stop`, then drains them all at once. `ending` is called when
-    it ends by itself, because a plain handler does not."""
+    it ends by itself, because a plain handler does not. `ledger`: what auctioned roles need; raises
+    `NoLedger` where one has none."""
 
     def __init__(
         self,
@@ -42,8 +47,9 @@ class Host:
         tenants: Mapping[str, Limit] = NO_LIMITS,
         telling: Telling | None = None,
         ending: Callable[[], None] = _nothing,
+        ledger: Ledger | None = None,
     ) -> None:
-        self.who = who
+        self.who, self._ledger = who, ledger
         self._bus = bus
         self.stopping = False
         self._over = asyncio.Event()
@@ -86,7 +92,24 @@ class Host:
             telling=telling,
             resources=self._resources,
             stuck=self._give_up,
+            seams=self._seams(role, bus, clock),
         )
+
+    def _seams(self, role: Role, bus: Bus, clock: Clock) -> Seams | None:
+        """What the worker of an auctioned role is joined to. Raises `NoLedger`."""
+        if role.auction is None:
+            return None
+        setting = Setting(
+            role=role,
+            terms=role.auction,
+            bus=bus,
+            keeper=self._keeper,
+            who=self.who,
+            clock=clock,
+            ledger=needed(self._ledger, role),
+            rng=random.Random(),
+        )
+        return auctioned(setting, self._lost)
 
     async def over(self) -> None:
         """Return when `run` has ended."""
@@ -195,7 +218,7 @@ class Host:
         self.stop()
 
     def _lost(self, delivery: Delivery) -> None:
-        """Called in the keeper's thread: the run is ended in the loop it belongs to."""
+        """Called in the keeper's thread too: the run is ended in the loop it belongs to."""
         if self._loop is not None:
             worker = self._workers[delivery.group]
             self._loop.call_soon_threadsafe(worker.lose, delivery)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 MOST_WAITING = 1000
@@ -13,13 +13,13 @@ class Slots:
     """`size` places of one role in one process.
 
     A run that comes back from waiting goes before new ones. `changed` is set whenever a new run
-    may have found a place; `freed` too, for somebody else who waits. For one event loop.
+    may have found a place, and `watchers` are called then. For one event loop.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.changed = asyncio.Event()
-        self.freed = asyncio.Event()
+        self.watchers: list[Callable[[], None]] = []
         self._taken = 0
         self._waiting = 0
         self._returning: deque[asyncio.Future[None]] = deque()
@@ -83,7 +83,8 @@ class Slots:
 
     def _tell(self) -> None:
         self.changed.set()
-        self.freed.set()
+        for watch in self.watchers:
+            watch()
 
     async def take_again(self) -> None:
         """Take the next free place; one is taken even when this is cancelled."""
