@@ -11,7 +11,7 @@ from bus.backend import Backend, Delivery, Lane, Message
 from bus.claiming import Claims
 from bus.contact import Contact
 from bus.crashes import CrashCounter
-from bus.deadletters import DeadLetters
+from bus.deadletters import DeadLetter, DeadLetters
 from bus.endings import Endings
 from bus.errors import TooLarge, Unroutable
 from bus.forgetting import Forgetter
@@ -85,8 +85,8 @@ class Bus:
         self.crashes = CrashCounter(self.known, self.settle, store, clock, stopped=stopped)
         self._publishing = Publishing(backend, store, patience, self._announcer.published)
         self._forgetter = Forgetter(backend, self._announcer, self.contact.heard)
-        places = (self.outcomes, self.dead, self._announcer)
-        self.endings = Endings(backend, *places, persist=self._persist)
+        rooms = (self.outcomes, self.dead, self._announcer)
+        self.endings = Endings(backend, *rooms, persist=self._persist, bury=self._bury)
 
     async def bind(self, group: str, patterns: Sequence[str]) -> None:
         """Route what matches `patterns` to `group` from now on, and nothing else; see
@@ -266,6 +266,14 @@ class Bus:
         await self._backend.close()
         if self._release is not None:
             await self._release()
+
+    async def _bury(self, delivery: Delivery, dead: DeadLetter) -> bool:
+        """Put a dead letter with a whole lease ahead, or not at all: the task of a stale holder
+        goes on elsewhere."""
+        if await self._backend.extend([delivery]):
+            return False
+        await self.dead.put(dead)
+        return True
 
     def _forget(self, delivery: Delivery, settlement: Plan) -> Awaitable[bool]:
         """Whether it was ours to forget."""

@@ -15,7 +15,7 @@ _Persist = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 class Endings:
     """Keeps dead letters and outcomes, and sends the rest of a plan. A broker that is away is
-    waited for, as `persist` has it."""
+    waited for, as `persist` has it. `bury` puts the dead letter of what is still ours."""
 
     def __init__(
         self,
@@ -25,12 +25,14 @@ class Endings:
         announcer: Announcer,
         *,
         persist: _Persist,
+        bury: Callable[[Delivery, DeadLetter], Awaitable[bool]],
     ) -> None:
         self._backend = backend
         self._outcomes = outcomes
         self._dead = dead
         self._announcer = announcer
         self._persist = persist
+        self._bury = bury
 
     async def keep(self, finished: Finished, settlement: Plan) -> bool:
         """Put what outlives the input: first what is dead, then what somebody asked for. False
@@ -57,11 +59,3 @@ class Endings:
         events = [settlement.event] if settlement.event is not None else []
         then = [*settlement.then, *self._announcer.messages(events)]
         await self._persist(lambda: self._backend.settle((), then=then))
-
-    async def _bury(self, delivery: Delivery, dead: DeadLetter) -> bool:
-        """Put a dead letter with a whole lease ahead, or not at all: the task of a stale holder
-        goes on elsewhere."""
-        if await self._backend.extend([delivery]):
-            return False
-        await self._dead.put(dead)
-        return True

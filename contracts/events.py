@@ -28,8 +28,9 @@ MARK = "muster-mark"
 
 
 class Kind(StrEnum):
-    """What an event tells; the last three are terminal. `published` is told by whoever publishes
-    the task and `replayed` by whoever gives a dead letter back, the others by its workers."""
+    """What an event tells. `published` is told by whoever publishes the task and `replayed` by
+    whoever gives a dead letter back, the others by its workers. Those of an auction tell that a
+    task was offered, who got it, and that a round came to nothing."""
 
     PUBLISHED = "published"
     REPLAYED = "replayed"
@@ -41,6 +42,9 @@ class Kind(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    AUCTION_OPENED = "auction.opened"
+    AUCTION_AWARDED = "auction.awarded"
+    AUCTION_CLOSED = "auction.closed"
 
 
 _PUBLISHED, _REPLAYED, _NORMAL = Kind.PUBLISHED, Kind.REPLAYED, Priority.NORMAL
@@ -49,6 +53,11 @@ _PUBLISHED, _REPLAYED, _NORMAL = Kind.PUBLISHED, Kind.REPLAYED, Priority.NORMAL
 TERMINAL = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.CANCELLED})
 
 TOLD_BY_PUBLISHERS = frozenset({Kind.PUBLISHED, Kind.REPLAYED})
+"""Kinds that tell of no run, nor of an auction."""
+
+OF_AUCTIONS = frozenset({Kind.AUCTION_OPENED, Kind.AUCTION_AWARDED, Kind.AUCTION_CLOSED})
+
+OF_NO_RUN = TOLD_BY_PUBLISHERS | OF_AUCTIONS
 """Kinds that tell of no run."""
 
 
@@ -62,6 +71,10 @@ class Event:
     `worker`, the source that did it. Its `data` has what is not the default of `priority`, `due`,
     `deadline`, `subjects` and `by`. `data` of a terminal event has the JSON text of `payload` and
     `result`; for one that is too large, its size as `payload_bytes` or `result_bytes`.
+
+    An event of an auction is told by the first who knows, in the same words as by any other: its
+    `worker` is the one that got the task, else empty, `number` the award's token, or the round.
+    `data` has the auction's `key`, and the JSON text of the `bids` of a round.
     """
 
     kind: Kind

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event, Kind
+from contracts.events import OF_AUCTIONS, OF_NO_RUN, TERMINAL, Event, Kind
 from knowledge.database.database import Database
 from knowledge.database.errors import Unfitting
 from knowledge.database.statements import statement
@@ -15,10 +15,10 @@ from knowledge.history.rows import COLUMNS, Row, Unrecordable, to_row
 if TYPE_CHECKING:
     from knowledge.database.links import Link
 
-_RUNS = frozenset(Kind) - TOLD_BY_PUBLISHERS
+_RUNS = frozenset(Kind) - OF_NO_RUN
 _MERGES = (
     ("runs", _RUNS),
-    ("tasks", _RUNS | {Kind.REPLAYED}),
+    ("tasks", _RUNS | OF_AUCTIONS | {Kind.REPLAYED}),
     ("published", {Kind.PUBLISHED}),
     ("results", TERMINAL),
     ("letters", {Kind.FAILED}),

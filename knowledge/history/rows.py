@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from contracts.events import Event, Kind
-from knowledge.history.states import MEANINGS, Step
+from knowledge.history.states import MEANINGS
 
 Row = tuple[Any, ...]
 
@@ -45,7 +45,7 @@ def to_row(event: Event) -> Row:
     meaning = MEANINGS[event.kind]
     at = _time(event.at)
     seconds = _number(data.get("seconds"), _SECONDS)
-    published, replayed = meaning.step is Step.PUBLISHED, meaning.step is Step.REPLAYED
+    published, replayed = event.kind is Kind.PUBLISHED, event.kind is Kind.REPLAYED
     if not published and not event.role:
         raise Unrecordable("only what is published may be for whoever is bound")
     return (

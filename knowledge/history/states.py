@@ -33,7 +33,8 @@ the rows of roles tell the state then."""
 class Step(IntEnum):
     """How far an event brings its copy. Among the events of a task in a role the greatest of
     (copy, step, time, hash of the id) tells the state, in whatever order they arrive: a late
-    start of an earlier copy, or of one that has ended, changes nothing."""
+    start of an earlier copy, or of one that has ended, changes nothing. What is told of an auction
+    counts as little as a replay: its task waits."""
 
     PUBLISHED = 0
     REPLAYED = 1
@@ -62,6 +63,9 @@ MEANINGS: Mapping[Kind, Meaning] = MappingProxyType(
         Kind.SUCCEEDED: Meaning(State.SUCCEEDED, Step.ENDED),
         Kind.FAILED: Meaning(State.FAILED, Step.ENDED),
         Kind.CANCELLED: Meaning(State.CANCELLED, Step.ENDED),
+        Kind.AUCTION_OPENED: Meaning(State.WAITING, Step.REPLAYED),
+        Kind.AUCTION_AWARDED: Meaning(State.WAITING, Step.REPLAYED),
+        Kind.AUCTION_CLOSED: Meaning(State.WAITING, Step.REPLAYED),
     }
 )
 

@@ -41,9 +41,8 @@ class Place:
             return MemoryBackend(self.broker)
 
         session = self.cluster.session(who.name) if ledger else None
-        times = {"lease": 2.0, "drain": 2.0}
         given = (roles, bus, who, self.clock)
-        return Host(*given, extender=extender, ledger=session, **times)
+        return Host(*given, lease=2.0, drain=2.0, extender=extender, ledger=session)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Does what the steps of an auction ask for: on the bus, in its key-value store, in the ledger."""
 
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from bus.keyvalue.protocol import ABSENT
 from bus.patience import Patience
 from bus.settling import Finished, Policy
 from consensus.ledger.commands import Adopt, Cancel, Complete, Open, Release, Renew
-from contracts.auctions import AuctionError, Won
+from contracts.auctions import Auction, AuctionError, Won
 from contracts.clock import Clock
 from contracts.envelope import Envelope
 from contracts.outcomes import Cancelled, Outcome, Reject
@@ -25,6 +26,7 @@ from workers.auctions.deeds import Deed, Returned, Step
 from workers.auctions.ledger import Ledger, LedgerAway
 from workers.auctions.marks import Mark, marked
 from workers.auctions.steps import outcomes_at
+from workers.auctions.telling import Teller
 from workers.engine.identity import Identity
 from workers.engine.steps import allowed
 
@@ -56,13 +58,14 @@ class Driver:
     step, wherever it is."""
 
     def __init__(
-        self, bus: Bus, ledger: Ledger, clock: Clock, who: Identity, patience: Patience
+        self, bus: Bus, ledger: Ledger, clock: Clock, who: Identity, *, teller: Teller
     ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._clock = clock
         self._who = who
-        self._persist = patience.persist
+        self._teller = teller
+        self._persist = Patience(clock, random.Random()).persist
 
     async def drive(self, step: Step, case: Case) -> bool:
         """Do `step` to its end. Raises `LedgerAway` and `BusError`."""
@@ -83,7 +86,7 @@ class Driver:
             case deeds.Say(command=command):
                 return await self._say(command)
             case deeds.See(key=key):
-                return await self._ledger.read(key)
+                return await self._see(key, case)
             case deeds.Run(won=won, body=body):
                 case.body = task_body(body)
                 return await case.run(won, body) if case.run is not None else None
@@ -93,6 +96,12 @@ class Driver:
                 return await self._persist(partial(self._store, deed))
             case _:
                 return await self._end_of(deed, case)
+
+    async def _see(self, key: str, case: Case) -> Auction | None:
+        auction = await self._ledger.read(key)
+        if auction is not None and case.task is not None:
+            self._teller.seen(auction, case.task)
+        return auction
 
     async def _store(self, deed: deeds.Stored) -> bytes | None:
         store = self._bus.store

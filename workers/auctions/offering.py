@@ -18,7 +18,7 @@ from contracts.errors import MusterError
 from contracts.outcomes import Reject
 from workers.auctions.deeds import See, Stop
 from workers.auctions.driving import Case, Driver, stored
-from workers.auctions.ledger import Ledger, LedgerAway
+from workers.auctions.ledger import LedgerAway
 from workers.auctions.marks import (
     Mark,
     is_untouched,
@@ -30,6 +30,7 @@ from workers.auctions.marks import (
 )
 from workers.auctions.reach import Reach
 from workers.auctions.steps import Steps
+from workers.auctions.telling import Teller
 from workers.engine import steps as reading
 from workers.engine.halting import end_all
 from workers.engine.keeper import Keeper
@@ -70,12 +71,12 @@ class Offering:
     """One role in one process."""
 
     def __init__(
-        self, yard: Yard, steps: Steps, driver: Driver, ledger: Ledger, reach: Reach
+        self, yard: Yard, steps: Steps, driver: Driver, teller: Teller, reach: Reach
     ) -> None:
         self._yard = yard
         self._steps = steps
         self._driver = driver
-        self._ledger = ledger
+        self._teller = teller
         self._reach = reach
         self._open: dict[str, None] = {}
         self._strands: set[asyncio.Task[None]] = set()
@@ -190,6 +191,7 @@ class Offering:
             await self._driver.do(Stop(), case)
         elif await self._driver.drive(self._steps.offer(mark.key, stored(delivery.message)), case):
             self._open[mark.key] = None
+            self._teller.opened(mark.key, task)
             _spawn(self._followers, self._follow(mark.key, task))
 
     def _is_over(self, task: Envelope) -> bool:

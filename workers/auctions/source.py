@@ -10,7 +10,6 @@ from typing import Any
 from bus.backend import Delivery
 from bus.bus import Bus
 from bus.errors import BusError
-from bus.patience import Patience
 from contracts.clock import Clock
 from workers.auctions.awards import AwardEnds, AwardLeases, Awards
 from workers.auctions.bidder import Bidder, Desk
@@ -21,6 +20,7 @@ from workers.auctions.ledger import Ledger, NoLedger
 from workers.auctions.offering import Offering, Yard
 from workers.auctions.reach import Reach
 from workers.auctions.steps import Steps, Terms
+from workers.auctions.telling import Teller
 from workers.auctions.winning import Winning
 from workers.engine.identity import Identity
 from workers.engine.keeper import Keeper
@@ -73,7 +73,8 @@ class AuctionSource:
         self._leaving: asyncio.Task[None] | None = None
         self._clock = it.clock
         steps = Steps(terms_of(it.role, it.terms))
-        self.driver = Driver(it.bus, it.ledger, it.clock, it.who, Patience(it.clock, it.rng))
+        teller = Teller(it.role.name, it.bus, it.clock)
+        self.driver = Driver(it.bus, it.ledger, it.clock, it.who, teller=teller)
         self._winning = Winning(
             self.awards,
             steps,
@@ -84,8 +85,14 @@ class AuctionSource:
             ready=self._ready,
             lost=self._lost,
         )
-        self._bidder = Bidder(
-            self._desk(it),
+        self._bidder = self._bidder_of(it)
+        self.slots.watchers += [self._more.set, self._bidder.look]
+        self.offering = Offering(self._yard(it), steps, self.driver, teller, self.reach)
+
+    def _bidder_of(self, it: Setting) -> Bidder:
+        many = (it.role.name, it.role.concurrency, it.terms)
+        return Bidder(
+            Desk(*many, self.slots, self._free, self.experience),
             it.ledger,
             it.bus,
             it.clock,
@@ -93,12 +100,6 @@ class AuctionSource:
             won=self._winning.won,
             back=self._winning.complete_kept,
         )
-        self.slots.watchers += [self._more.set, self._bidder.look]
-        self.offering = Offering(self._yard(it), steps, self.driver, it.ledger, self.reach)
-
-    def _desk(self, it: Setting) -> Desk:
-        many = (it.role.name, it.role.concurrency, it.terms)
-        return Desk(*many, self.slots, self._free, self.experience)
 
     def _yard(self, it: Setting) -> Yard:
         return Yard(

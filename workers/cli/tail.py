@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from contracts.events import TOLD_BY_PUBLISHERS, Event, Kind
+from contracts.events import OF_NO_RUN, Event, Kind
 from contracts.topics import check_pattern, matches
 from workers.cli import output
 from workers.cli.choosing import SHORTEST
@@ -133,7 +133,7 @@ def _line(event: Event) -> str:
     share = event.data.get("share")
     if isinstance(share, float | int):
         said = f"{share:.0%} {said}"
-    who = event.worker if event.kind in TOLD_BY_PUBLISHERS else f"#{event.attempt} {event.worker}"
+    who = event.worker if event.kind in OF_NO_RUN else f"#{event.attempt} {event.worker}"
     told = f"{when} {event.kind:<9} {event.role:<14} {event.task} {who}"
     text = " ".join(filter(None, (told, took, said.partition("\n")[0].strip())))
     return output.printable(text).rstrip()

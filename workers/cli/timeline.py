@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event, Kind
+from contracts.events import OF_NO_RUN, TERMINAL, Event, Kind
 
 ENDS = TERMINAL | {Kind.RETRIED, Kind.SNOOZED, Kind.RETURNED}
 """What tells the end of a run."""
@@ -41,7 +41,7 @@ def run_of(event: Event) -> Run:
 def rows(events: Iterable[Event]) -> list[Row]:
     """The runs in order of their start."""
     runs: dict[Run, list[Event]] = {}
-    told = {e.id: e for e in events if e.kind not in TOLD_BY_PUBLISHERS}
+    told = {e.id: e for e in events if e.kind not in OF_NO_RUN}
     for event in sorted(told.values(), key=lambda e: e.at):
         runs.setdefault(run_of(event), []).append(event)
     if not runs:

@@ -21,7 +21,11 @@ used AS (
         tenant,
         role,
         count(*) FILTER (WHERE kind = 'published'),
-        count(*) FILTER (WHERE kind NOT IN ('published', 'replayed', 'started', 'progress')),
+        count(*) FILTER (
+            WHERE
+            kind NOT IN ('published', 'replayed', 'started', 'progress')
+            AND kind NOT IN ('auction.opened', 'auction.awarded', 'auction.closed')
+        ),
         count(*) FILTER (WHERE kind = 'succeeded'),
         count(*) FILTER (WHERE kind = 'failed'),
         count(*) FILTER (WHERE kind = 'cancelled'),
@@ -29,7 +33,11 @@ used AS (
         coalesce(sum(seconds), 0),
         coalesce(sum(cost), 0)
     FROM fresh
-    WHERE kind NOT IN ('replayed', 'started', 'progress') OR cost IS NOT NULL
+    WHERE
+        kind NOT IN (
+            'replayed', 'started', 'progress', 'auction.opened', 'auction.awarded', 'auction.closed'
+        )
+        OR cost IS NOT NULL
     GROUP BY 1, 2, 3
     ON CONFLICT (day, tenant, role) DO UPDATE SET
         published = u.published + excluded.published,

@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event, Kind
+from contracts.events import OF_NO_RUN, TERMINAL, Event, Kind
 
 _RANK = {
     Kind.PUBLISHED: 0,
     Kind.REPLAYED: 1,
+    Kind.AUCTION_OPENED: 1,
+    Kind.AUCTION_AWARDED: 1,
+    Kind.AUCTION_CLOSED: 1,
     Kind.STARTED: 2,
     Kind.PROGRESS: 2,
     Kind.RETURNED: 3,
@@ -20,6 +23,9 @@ _RANK = {
 _STATE = {
     Kind.PUBLISHED: "waiting",
     Kind.REPLAYED: "waiting",
+    Kind.AUCTION_OPENED: "waiting",
+    Kind.AUCTION_AWARDED: "waiting",
+    Kind.AUCTION_CLOSED: "waiting",
     Kind.STARTED: "running",
     Kind.PROGRESS: "running",
     Kind.RETURNED: "waiting",
@@ -69,10 +75,10 @@ class Model:
         return Seen(role, _STATE[last.kind], copy, last.at, runs, result)
 
     def _copies(self, mine: list[Event]) -> list[int]:
-        return sorted({e.copy for e in mine if e.kind not in TOLD_BY_PUBLISHERS})
+        return sorted({e.copy for e in mine if e.kind not in OF_NO_RUN})
 
     def _run(self, mine: list[Event], copy: int) -> tuple[int, str | None]:
-        its = [e for e in mine if e.copy == copy and e.kind not in TOLD_BY_PUBLISHERS]
+        its = [e for e in mine if e.copy == copy and e.kind not in OF_NO_RUN]
         last = max(its, key=_order)
         return copy, last.kind.value if _RANK[last.kind] > 2 else None
 

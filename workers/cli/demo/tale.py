@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from contracts.clock import Clock
-from contracts.events import TERMINAL, TOLD_BY_PUBLISHERS, Event
+from contracts.events import OF_NO_RUN, TERMINAL, Event
 from workers.cli.timeline import ENDS, run_of
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Tale:
     def under_way(self, task: str) -> list[Event]:
         """The first word of each run, of a task and of what was called for it, of which no end was
         told, in the order in which they came."""
-        told = [event for event in self.of(task) if event.kind not in TOLD_BY_PUBLISHERS]
+        told = [event for event in self.of(task) if event.kind not in OF_NO_RUN]
         ended = {run_of(event) for event in told if event.kind in ENDS}
         firsts = {run_of(event): event for event in reversed(told)}
         return [
@@ -89,7 +89,7 @@ class Tale:
 
     def again(self, run: Event) -> Event | None:
         """The first word of a later run of the same task in the same role; None without one."""
-        events = (h.event for h in self.heard if h.event.kind not in TOLD_BY_PUBLISHERS)
+        events = (h.event for h in self.heard if h.event.kind not in OF_NO_RUN)
         later = (e for e in events if e.task == run.task and e.copy > run.copy)
         return next((e for e in later if e.role == run.role), None)
 
