@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from pydantic_core import from_json
 
+from contracts.events import Kind
 from contracts.outcomes import Reject
 from tests.auctions.fleets import AWARD, AuctionFleet, AuctionMember, sold
-from workers.auctions.deeds import Forget, Get, Watch
+from workers.auctions.deeds import Forget, Get, Put, Watch
 from workers.sdk.bids import Bid
 from workers.sdk.context import Context
 from workers.sdk.errors import TaskCancelled
@@ -152,6 +153,27 @@ async def test_a_lapsed_run_goes_on_and_its_result_is_not_accepted(fleet: Auctio
     found = await fleet.bus.outcomes.get(task.reply or "", task.id)
     assert found is not None
     assert found.value == "second"
+
+
+async def test_each_run_has_a_number_of_its_own(fleet: AuctionFleet) -> None:
+    """The parts of a result, and the runs that history shows, are told apart by it; the run that
+    counts has the highest."""
+    heard = await fleet.listen()
+    first = await fleet.sell(sold(answering), name="first")
+    fleet.crash_after = lambda member, deed: member is first and isinstance(deed, Put)
+    task = await fleet.client.publish("work.a", 1)
+    await fleet.until(lambda: first.gone, 20.0)
+    await fleet.clock.advance(1.0)
+    await fleet.sell(sold(answering), name="second")
+    await fleet.within(task.result(), 60.0)
+    found = await fleet.bus.outcomes.get(task.reply or "", task.id)
+    assert found is not None
+    await fleet.clock.advance(60.0)
+    events = await heard()
+    (ended,) = [event for event in events if event.kind is Kind.SUCCEEDED]
+    awarded = [event for event in events if event.kind is Kind.AUCTION_AWARDED]
+    assert (found.fence, found.worker) == (ended.copy, "second")
+    assert ended.copy == awarded[-1].data["round"] > 1
 
 
 async def test_a_worker_that_stops_releases_what_it_cannot_finish(fleet: AuctionFleet) -> None:

@@ -16,6 +16,7 @@ from contracts.outcomes import Done, Reject
 from workers.auctions.deeds import RETURNED, Returned
 from workers.auctions.driving import task_body, task_headers
 from workers.auctions.experience import Experience
+from workers.auctions.marks import BLOCK, run_copy
 from workers.auctions.outcome import Ended, FollowUp, plan_of, resolved, written
 from workers.engine.keeper import Keeper
 from workers.engine.seams import Keeps
@@ -28,12 +29,12 @@ class Award:
     """One award. Its delivery is the worker's to run, and is no delivery of the bus. `live` until
     it is known to be lost, or over."""
 
-    def __init__(self, won: Won, stored: bytes) -> None:
+    def __init__(self, won: Won, stored: bytes, round_: int) -> None:
         self.won = won
         self.live = True
         self.follow_ups: list[FollowUp] = []
         task = decode(task_headers(stored), task_body(stored))
-        self.delivery = _delivery(replace(task, fence=won.token, suspect=False), won.role)
+        self.delivery = _delivery(task, won, round_)
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[bytes | Returned | None] = loop.create_future()
         self._accepted: asyncio.Future[bool] = loop.create_future()
@@ -171,6 +172,11 @@ def _ended(finished: Finished, award: Award) -> Ended:
     return Ended(finished=replace(finished, outcome=Reject(reason)), token=award.won.token)
 
 
-def _delivery(task: Envelope, role: str) -> Delivery:
-    message = Message(task.id, task.copy, task.topic, task.body, encode(task), group=role)
-    return Delivery(message, role, 0, None)
+def _delivery(task: Envelope, won: Won, round_: int) -> Delivery:
+    """What the worker's loop is given. A first copy is known to wait since it was published."""
+    since = 0.0 if task.copy >= BLOCK else task.time
+    copy = run_copy(task.copy, round_)
+    task = replace(task, copy=copy, fence=won.token, suspect=False)
+    headers = encode(task)
+    message = Message(task.id, copy, task.topic, task.body, headers, due=since, group=won.role)
+    return Delivery(message, won.role, 0, None)

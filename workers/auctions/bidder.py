@@ -1,6 +1,7 @@
 """A worker as a bidder: it joins with its free places, answers openings, and hears what it won."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,10 @@ other places by now, is right again within that."""
 
 AGAIN = 1.0
 """Seconds after which a ledger that was away is asked again."""
+
+
+MOST_ROUNDS = 10_000
+"""Auctions of which the last round is remembered that was bid in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Bidder:
         self._won, self._back = won, back
         self._leaving = False
         self._said = 0
+        self._rounds: OrderedDict[str, int] = OrderedDict()
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,6 +81,10 @@ class Bidder:
         """Listen and join."""
         self._spawn(self._hear(self._ledger.subscribe()))
         self._spawn(self._attend())
+
+    def bid_in(self, key: str) -> int:
+        """The last round of an auction that was bid in here; 0 if that is not known."""
+        return self._rounds.get(key, 0)
 
     def look(self) -> None:
         """There may be other places than were said."""
@@ -151,11 +161,18 @@ class Bidder:
             if answer.passed:
                 await say.pass_(key, round_, answer.parts)
             else:
+                self._remember(opening)
                 await say.bid(key, round_, answer.score, answer.cost, answer.parts)
         except LedgerAway as error:
             self._reach.away(error)
         except AuctionError as error:
             _log.debug("a bid was refused", key=key, error=str(error))
+
+    def _remember(self, opening: Opening) -> None:
+        self._rounds.pop(opening.key, None)
+        self._rounds[opening.key] = opening.round
+        if len(self._rounds) > MOST_ROUNDS:
+            self._rounds.popitem(last=False)
 
     async def _bid(self, opening: Opening) -> Answer:
         terms = self._desk.terms

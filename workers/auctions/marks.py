@@ -4,7 +4,9 @@ A task's copies have ever higher numbers, and a broker takes two with one number
 While a task is auctioned its watch copies count up on their own, and whoever wins publishes what
 follows without knowing how far they are. So numbers come in blocks: what is auctioned stays in the
 block that it came in, a retry or a snooze begins the next one, and the dead letter is the last of
-its block, so that a replay begins the next one too.
+its block, so that a replay begins the next one too. A run has the number of the round that it was
+won in, counted from the start of the block: of two runs of one auction the later one is higher,
+as with any other task, though neither is ever published.
 """
 
 from collections.abc import Mapping
@@ -82,6 +84,11 @@ def without_auction(task: Envelope) -> Envelope:
 def is_untouched(headers: Mapping[str, str], copy: int, earlier: int) -> bool:
     """Whether nobody can have opened an auction for it: a first copy in its first hands."""
     return not copy and not earlier and AUCTION not in headers
+
+
+def run_copy(copy: int, round_: int) -> int:
+    """The copy of a run that was won in this round of the auction of `copy`."""
+    return copy // BLOCK * BLOCK + min(round_, BLOCK - 1)
 
 
 def next_block(copy: int) -> int:

@@ -84,6 +84,7 @@ class AuctionSource:
             reach=self.reach,
             ready=self._ready,
             lost=self._lost,
+            bid_in=self._bid_in,
         )
         self._bidder = self._bidder_of(it)
         self.slots.watchers += [self._more.set, self._bidder.look]
@@ -172,6 +173,9 @@ class AuctionSource:
     def _free(self) -> int:
         """Places that nothing in hand is going to take."""
         return self.slots.free - len(self._found)
+
+    def _bid_in(self, key: str) -> int:
+        return self._bidder.bid_in(key)
 
     def _ready(self, delivery: Delivery) -> None:
         if self._draining:

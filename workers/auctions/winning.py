@@ -30,7 +30,8 @@ MOST_KEPT = 1000
 
 class Winning:
     """The awards of one role in one process. `ready` is called with the delivery of each that is
-    sure, `lost` with that of each that is lost while it waits or runs."""
+    sure, `lost` with that of each that is lost while it waits or runs. `bid_in`: the last round of
+    a key that was bid in here, or 0."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Winning:
         reach: Reach,
         ready: Callable[[Delivery], None],
         lost: Callable[[Delivery], None],
+        bid_in: Callable[[str], int],
     ) -> None:
         self._awards = awards
         self._steps = steps
@@ -50,7 +52,7 @@ class Winning:
         self._ledger = ledger
         self._clock = clock
         self._reach = reach
-        self._ready, self._lost = ready, lost
+        self._ready, self._lost, self._bid_in = ready, lost, bid_in
         self._known: set[int] = set()
         self._kept: dict[int, tuple[Won, bytes, bytes]] = {}
         self._strands: set[asyncio.Task[None]] = set()
@@ -84,7 +86,7 @@ class Winning:
         held: list[Award] = []
 
         async def run(won: Won, stored: bytes) -> bytes | Returned | None:
-            award = Award(won, stored)
+            award = Award(won, stored, await self._round(won.key))
             held.append(award)
             return await self._run(award)
 
@@ -100,11 +102,22 @@ class Winning:
         except (BusError, DecodeError) as other:
             error = other
             _log.warning("an award cannot be followed; it lapses", key=won.key, error=str(other))
+        except Exception as other:  # noqa: BLE001 - nobody waits for this task
+            error = other
+            _log.exception("an award cannot be followed; it lapses", key=won.key)
         finally:
             self._known.discard(won.token)
             for award in held:
                 self._awards.remove(award)
                 award.close(accepted=accepted, error=error)
+
+    async def _round(self, key: str) -> int:
+        """The round that was won: the last one that was bid in here, if that is remembered."""
+        round_ = self._bid_in(key)
+        if round_:
+            return round_
+        auction = await self._ledger.read(key)
+        return 1 if auction is None else auction.round
 
     async def _run(self, award: Award) -> bytes | Returned | None:
         """Run it, renewing until its step is over."""
