@@ -123,32 +123,34 @@ class Offering:
     def _room(self) -> int:
         return self._yard.free() - self._under_way - len(self._open)
 
-    async def _changes(self) -> None:
-        """Return when there may be a reason to pull, or no longer to."""
+    async def _changes(self, *others: "asyncio.Future[Any]") -> None:
+        """Return when there may be a reason to pull, or none any more, or others are done."""
         waits = (self._yard.more.wait(), self._reach.changed.wait())
         tasks = [asyncio.ensure_future(wait) for wait in waits]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await end_all(*tasks)
+            for task in tasks:
+                task.cancel()
 
     async def _pull(self, count: int) -> None:
         """Pull once; a ledger that goes away, or a pause, ends the wait."""
         source = self._yard.source
-        pull = asyncio.ensure_future(
-            source.pull(free=count, ahead=0, returning=0, wait=source.wait)
-        )
+        pull = asyncio.create_task(source.pull(free=count, ahead=0, returning=0, wait=source.wait))
         try:
             while not pull.done() and self._may_pull():
-                changes = asyncio.ensure_future(self._changes())
-                await asyncio.wait({pull, changes}, return_when=asyncio.FIRST_COMPLETED)
-                await end_all(changes)
+                await self._changes(pull)
                 self._yard.more.clear()
                 self._reach.changed.clear()
         finally:
-            if not pull.done():
+            try:
                 await end_all(pull)
-        if pull.done() and not pull.cancelled():
+            finally:
+                self._take_all(pull)
+
+    def _take_all(self, pull: "asyncio.Task[list[Delivery] | None]") -> None:
+        """Also what came in the moment in which the pull was cut off: it is held already."""
+        if pull.done() and not pull.cancelled() and pull.exception() is None:
             for delivery in pull.result() or ():
                 self._take(delivery)
 

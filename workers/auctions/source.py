@@ -163,6 +163,9 @@ class AuctionSource:
     async def close(self, seconds: float = LAST) -> None:
         """Every run has ended: let their steps end within so many seconds, then hear nothing any
         more."""
+        if self._offers is not None:
+            self._offers.cancel()
+            await asyncio.wait([self._offers])
         await asyncio.gather(*map(self._hand_back, self._found))
         await self.offering.close(seconds)
         await self._winning.close(seconds)
