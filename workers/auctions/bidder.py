@@ -79,7 +79,7 @@ class Bidder:
 
     def start(self) -> None:
         """Listen and join."""
-        self._spawn(self._hear(self._ledger.subscribe()))
+        self._spawn(self._listen(self._ledger.subscribe()))
         self._spawn(self._attend())
 
     def bid_in(self, key: str) -> int:
@@ -143,6 +143,16 @@ class Bidder:
         desk = self._desk
         most = min(desk.terms.slots or desk.concurrency, desk.slots.size)
         return min(10_000, most + desk.slots.waiting)
+
+    async def _listen(self, told: AsyncIterator[Opening | Won]) -> None:
+        """Hear for ever; what still holds is told again to whoever begins to listen."""
+        while True:
+            try:
+                await self._hear(told)
+            except (LedgerAway, AuctionError) as error:
+                _log.info("hears nothing of the ledger; listening again", error=str(error))
+            await self._clock.sleep(AGAIN)
+            told = self._ledger.subscribe()
 
     async def _hear(self, told: AsyncIterator[Opening | Won]) -> None:
         async for one in told:

@@ -81,5 +81,6 @@ class Ledger(Protocol):
 
     def subscribe(self) -> AsyncIterator[Opening | Won]:
         """What this session is told, from now on; what still holds is told again after a lost
-        connection, so one thing may come twice. Each call is told everything."""
+        connection, so one thing may come twice. Each call is told everything, and hears from the
+        moment of the call. May end with an error; then it is called again."""
         ...
