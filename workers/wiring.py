@@ -17,6 +17,7 @@ from bus.places import Places
 from contracts.clock import Clock, SystemClock
 from contracts.topics import EVENTS, RECORDER
 from workers import own_broker
+from workers.auctions.source import needed
 from workers.bus_address import checked, fallback_url, without_database
 from workers.engine.host import Host
 from workers.engine.identity import Identity
@@ -173,7 +174,11 @@ def _unheard(_health: str, _worker: str) -> None:
 async def work(loaded: Loaded, roles: Sequence[Role], *, ready: Ready = _unheard) -> None:
     """Work on `roles` in this process until SIGTERM or SIGINT, then drain. `ready` is called once
     every role is bound and can be seen. Raises `Unreachable` when the broker was away for
-    `fleet.give_up` seconds, `PortTaken` or `SettingsError` when probes cannot be answered."""
+    `fleet.give_up` seconds, `PortTaken` or `SettingsError` when probes cannot be answered,
+    `NoLedger` for an auctioned role: nothing here starts or finds a ledger yet."""
+    for role in roles:
+        if role.auction is not None:
+            needed(None, role)
     clock, who = SystemClock(), Identity.of_this_process()
 
     async def gave_up() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from workers.engine.identity import Identity
 from workers.fleet.client import FleetClient
 from workers.sdk.context import Context
 from workers.sdk.role import Role
+from workers.settings import load
+from workers.wiring import work
 
 
 class Place:
@@ -87,3 +90,8 @@ async def test_without_a_ledger_an_auctioned_role_is_refused_with_its_place(plac
         place.host(sold(doubled, "auctioned"), bus=bus, ledger=False)
     assert "test_host.py" in caught.value.details
     await bus.close()
+
+
+async def test_a_process_that_has_no_ledger_refuses_before_it_connects(tmp_path: Path) -> None:
+    with pytest.raises(NoLedger, match="auctioned"):
+        await work(load(tmp_path, flags={"bus.url": "nats://127.0.0.1:1"}), [sold(doubled)])
