@@ -72,6 +72,7 @@ class Bidder:
         self._reach = reach
         self._won, self._back = won, back
         self._leaving = False
+        self._attending: asyncio.Task[None] | None = None
         self._said = 0
         self._rounds: OrderedDict[str, int] = OrderedDict()
         self._news = asyncio.Event()
@@ -80,7 +81,7 @@ class Bidder:
     def start(self) -> None:
         """Listen and join."""
         self._spawn(self._listen(self._ledger.subscribe()))
-        self._spawn(self._attend())
+        self._attending = self._spawn(self._attend())
 
     def bid_in(self, key: str) -> int:
         """The last round of an auction that was bid in here; 0 if that is not known."""
@@ -94,6 +95,9 @@ class Bidder:
     async def leave(self) -> None:
         """Be no bidder any more; awards are still heard of."""
         self._leaving = True
+        if self._attending is not None:
+            self._attending.cancel()
+            await asyncio.wait([self._attending])
         try:
             await self._ledger.leave(self._desk.role)
         except (LedgerAway, AuctionError) as error:
@@ -226,7 +230,8 @@ class Bidder:
             _log.debug("cannot read a task to bid for", key=key, error=str(error))
             return None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -61,7 +61,7 @@ class AuctionSource:
         self._lose = lost
         self.slots = Slots(it.role.concurrency)
         self.awards, self.experience = Awards(), Experience()
-        self._bus = it.bus
+        self._bus, self._role = it.bus, it.role.name
         self._keeper = it.keeper
         self._inner = Source(it.role, it.bus, it.keeper, it.clock, None)
         self.bound = self._inner.bound
@@ -134,6 +134,7 @@ class AuctionSource:
     async def bind(self) -> None:
         """Bind the role, join, and begin to offer."""
         await self._inner.bind()
+        self._bus.stop_view.changed.append(self._on_stops)
         self._bidder.start()
         self._offers = asyncio.create_task(self.offering.run())
 
@@ -155,14 +156,13 @@ class AuctionSource:
         if self._offers is not None:
             self._offers.cancel()
         self._leaving = asyncio.create_task(self._bidder.leave())
-        for delivery in list(self._found):
-            if self.awards.of(delivery) is not None:
-                self._found.remove(delivery)
-                self._give_back(delivery)
+        self._release_found()
 
     async def close(self, seconds: float = LAST) -> None:
         """Every run has ended: let their steps end within so many seconds, then hear nothing any
         more."""
+        changed = self._bus.stop_view.changed
+        changed[:] = [call for call in changed if call != self._on_stops]
         if self._offers is not None:
             self._offers.cancel()
             await asyncio.wait([self._offers])
@@ -172,6 +172,17 @@ class AuctionSource:
         if self._leaving is not None:
             await asyncio.wait([self._leaving])
         await self._bidder.close()
+
+    def _on_stops(self) -> None:
+        """A pause gives back at once what has not started."""
+        if self._bus.stop_view.is_paused(self._role):
+            self._release_found()
+
+    def _release_found(self) -> None:
+        for delivery in list(self._found):
+            if self.awards.of(delivery) is not None:
+                self._found.remove(delivery)
+                self._give_back(delivery)
 
     def _free(self) -> int:
         """Places that nothing in hand is going to take."""
