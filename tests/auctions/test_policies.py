@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bus.backend import Message
+from bus.errors import TooLarge
 from contracts.limits import Limit
 from contracts.outcomes import Snooze
 from tests.auctions.fleets import AuctionFleet, AuctionMember, sold
@@ -140,3 +141,70 @@ async def test_many_tasks_few_places_and_crashes(fleet: AuctionFleet) -> None:
     assert len(fleet.cluster.completed) == 40
     assert max(counts) <= 12
     assert await fleet.dead() == []
+
+
+async def test_a_result_that_does_not_fit_with_what_was_published_is_a_dead_letter(
+    fleet: AuctionFleet,
+) -> None:
+    """Both lie in one entry of the store until they count."""
+
+    async def handler(payload: Any, ctx: Context) -> Any:
+        await ctx.publish("next.a", "x" * 390_000)
+        return "y" * 800_000
+
+    await fleet.bus.bind("next", ["next.#"])
+    await fleet.sell(sold(handler))
+    task = await fleet.client.publish("work.a", 1)
+    with pytest.raises(TaskFailed):
+        await fleet.within(task.result(), 30.0)
+    (letter,) = await fleet.dead()
+    assert "larger together" in letter.error
+    assert await fleet.deliveries("next") == []
+
+
+async def test_a_run_may_publish_so_much_and_no_more(fleet: AuctionFleet) -> None:
+    refused: list[str] = []
+
+    async def handler(payload: Any, ctx: Context) -> Any:
+        await ctx.publish("next.a", "x" * 300_000)
+        try:
+            await ctx.publish("next.b", "x" * 300_000)
+        except TooLarge as error:
+            refused.append(error.message)
+
+    await fleet.bus.bind("next", ["next.#"])
+    await fleet.sell(sold(handler))
+    task = await fleet.client.publish("work.a", 1)
+    await fleet.within(task.result(), 30.0)
+    assert len(refused) == 1
+    assert [found.message.topic for found in await fleet.deliveries("next")] == ["next.a"]
+
+
+async def test_the_parts_of_a_result_are_those_of_the_run_that_counts(fleet: AuctionFleet) -> None:
+    """A run that was cut off has streamed the beginning of something else."""
+    runs: list[int] = []
+    stuck = asyncio.Event()
+
+    async def handler(payload: Any, ctx: Context) -> Any:
+        runs.append(ctx.fence)
+        await ctx.stream(f"run {len(runs)}")
+        if len(runs) == 1:
+            await stuck.wait()
+        return len(runs)
+
+    first = await fleet.sell(sold(handler), name="first")
+    task = await fleet.client.publish("work.a", 1, stream=True)
+    await fleet.until(lambda: bool(runs), 20.0)
+    await fleet.clock.advance(1.0)
+    await first.crash()
+    await fleet.sell(sold(handler), name="second")
+    assert await fleet.within(task.result(), 60.0) == 2
+
+    async def read() -> list[Any]:
+        parts: list[Any] = []
+        async for part in task.stream():
+            parts = [] if part.restarts else [*parts, part.value]
+        return parts
+
+    assert await fleet.within(read(), 20.0) == ["run 2"]
+    stuck.set()
