@@ -189,6 +189,8 @@ async def test_the_parts_of_a_result_are_those_of_the_run_that_counts(fleet: Auc
         runs.append(ctx.fence)
         await ctx.stream(f"run {len(runs)}")
         if len(runs) == 1:
+            await fleet.clock.sleep(0.3)
+            await ctx.stream("more of the first")
             await stuck.wait()
         return len(runs)
 
