@@ -10,6 +10,7 @@ from tests.auctions.local import LocalCluster
 from tests.engine.fleets import DRAIN, LEASE, ManualFleet, Member, Renewing, made
 from workers.auctions.deeds import Deed
 from workers.auctions.driving import Case, Driver
+from workers.auctions.hearing import Hearing
 from workers.auctions.source import AuctionSource, Setting, auctioned
 from workers.engine.identity import Identity
 from workers.engine.keeper import Keeper
@@ -48,6 +49,7 @@ class AuctionMember(Member):
                 who=who,
                 clock=fleet.clock,
                 ledger=self.session,
+                hearing=Hearing(self.session, fleet.clock),
                 rng=random.Random(name),
             ),
             self._lost,

@@ -126,7 +126,7 @@ class LocalSession:
         self.gone_since: float | None = None
         self._cluster = cluster
         self._seq = 0
-        self._ears: list[asyncio.Queue[Opening | Won]] = []
+        self._told: asyncio.Queue[Opening | Won] = asyncio.Queue()
 
     def fall_silent(self) -> None:
         """Its process is gone: it hears and says nothing any more."""
@@ -135,10 +135,9 @@ class LocalSession:
     def tell(self, told: Opening | Won) -> None:
         """What a connected session hears."""
         if self.gone_since is None:
-            for ear in self._ears:
-                ear.put_nowait(told)
+            self._told.put_nowait(told)
 
-    async def join(self, role: str, skills: Sequence[str], slots: int) -> object:
+    async def join(self, role: str, *, skills: Sequence[str], slots: int) -> object:
         return await self._say(Join(role, tuple(skills), slots))
 
     async def leave(self, role: str) -> object:
@@ -147,8 +146,8 @@ class LocalSession:
     async def open_auction(
         self,
         key: str,
-        *,
         role: str,
+        *,
         window_ms: int,
         lease_ms: int,
         max_awards: int,
@@ -156,11 +155,25 @@ class LocalSession:
     ) -> object:
         return await self._say(Open(key, role, window_ms, lease_ms, max_awards, spec_hash))
 
-    async def bid(self, key: str, round_: int, score: int, cost: int, parts: bytes) -> object:
-        return await self._say(PlaceBid(key, round_, Signed(score), cost, parts))
+    async def bid(
+        self,
+        key: str,
+        round: int,  # noqa: A002 - what it is called everywhere
+        *,
+        score: int,
+        cost: int,
+        parts: bytes,
+    ) -> object:
+        return await self._say(PlaceBid(key, round, Signed(score), cost, parts))
 
-    async def pass_(self, key: str, round_: int, parts: bytes) -> object:
-        return await self._say(Pass(key, round_, parts))
+    async def pass_(
+        self,
+        key: str,
+        round: int,  # noqa: A002 - as in `bid`
+        *,
+        parts: bytes,
+    ) -> object:
+        return await self._say(Pass(key, round, parts))
 
     async def renew(self, key: str, token: int) -> object:
         return await self._say(Renew(key, token))
@@ -181,10 +194,10 @@ class LocalSession:
         await self._reach()
         return self._cluster.machine.views.auction(key)
 
-    def subscribe(self) -> AsyncIterator[Opening | Won]:
-        ear: asyncio.Queue[Opening | Won] = asyncio.Queue()
-        self._ears.append(ear)
-        return _heard(ear)
+    async def subscribe(self) -> AsyncIterator[Opening | Won]:
+        """For one listener, as the client's."""
+        while True:
+            yield await self._told.get()
 
     async def _reach(self) -> None:
         await asyncio.sleep(0)
@@ -199,8 +212,3 @@ class LocalSession:
         if isinstance(answer, Refused):
             raise error_of(answer, type(command).__name__)
         return answer
-
-
-async def _heard(ear: "asyncio.Queue[Opening | Won]") -> AsyncIterator[Opening | Won]:
-    while True:
-        yield await ear.get()

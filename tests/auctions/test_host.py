@@ -64,7 +64,7 @@ async def asking(number: int, ctx: Context) -> Any:
     """Calls an auctioned role, and itself until it is 0."""
     if number:
         return await ctx.call("auctioned", number - 1)
-    return await ctx.call("plain", 21)
+    return await ctx.call("second", await ctx.call("plain", 21))
 
 
 async def test_auctioned_and_other_roles_call_each_other(place: Place) -> None:
@@ -73,12 +73,13 @@ async def test_auctioned_and_other_roles_call_each_other(place: Place) -> None:
     bus = place.bus()
     plain = made(doubled, "plain")
     auctioned = sold(asking, "auctioned", listens="ask.#", concurrency=1, lease=30.0)
-    host = place.host(plain, auctioned, bus=bus)
+    second = sold(doubled, "second", listens="two.#")
+    host = place.host(plain, auctioned, second, bus=bus)
     run = asyncio.create_task(host.run())
     await asyncio.wait_for(host.ready(), 5.0)
     task = await place.client.publish("ask.a", 1)
-    assert await asyncio.wait_for(task.result(), 30.0) == 42
-    assert len(place.cluster.completed) == 2
+    assert await asyncio.wait_for(task.result(), 30.0) == 84
+    assert len(place.cluster.completed) == 3
     host.stop()
     await run
     await bus.close()

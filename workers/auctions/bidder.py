@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from contracts.errors import DecodeError
 from workers.auctions.bidding import Answer, answer_of, default_bid, passed
 from workers.auctions.driving import task_body, task_headers
 from workers.auctions.experience import Experience
+from workers.auctions.hearing import Hearing
 from workers.auctions.ledger import Ledger, LedgerAway
 from workers.auctions.reach import Reach
 from workers.auctions.steps import body_at
@@ -61,6 +62,7 @@ class Bidder:
         bus: Bus,
         clock: Clock,
         *,
+        hearing: Hearing,
         reach: Reach,
         won: Callable[[Won], None],
         back: Callable[[], None],
@@ -69,7 +71,7 @@ class Bidder:
         self._ledger = ledger
         self._bus = bus
         self._clock = clock
-        self._reach = reach
+        self._hearing, self._reach = hearing, reach
         self._won, self._back = won, back
         self._leaving = False
         self._attending: asyncio.Task[None] | None = None
@@ -80,7 +82,7 @@ class Bidder:
 
     def start(self) -> None:
         """Listen and join."""
-        self._spawn(self._listen(self._ledger.subscribe()))
+        self._hearing.begin(self._desk.role, self._hear)
         self._attending = self._spawn(self._attend())
 
     def bid_in(self, key: str) -> int:
@@ -105,6 +107,7 @@ class Bidder:
 
     async def close(self) -> None:
         """Hear nothing any more."""
+        await self._hearing.end(self._desk.role)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,7 +142,7 @@ class Bidder:
         if self._bus.stop_view.is_paused(desk.role):
             await self._ledger.leave(desk.role)
         else:
-            await self._ledger.join(desk.role, desk.terms.skills, self._said)
+            await self._ledger.join(desk.role, skills=desk.terms.skills, slots=self._said)
 
     def _places(self) -> int:
         """A run that waits for its children holds an award and no place: without another in its
@@ -148,24 +151,11 @@ class Bidder:
         most = min(desk.terms.slots or desk.concurrency, desk.slots.size)
         return min(10_000, most + desk.slots.waiting)
 
-    async def _listen(self, told: AsyncIterator[Opening | Won]) -> None:
-        """Hear for ever; what still holds is told again to whoever begins to listen."""
-        while True:
-            try:
-                await self._hear(told)
-            except (LedgerAway, AuctionError) as error:
-                _log.info("hears nothing of the ledger; listening again", error=str(error))
-            await self._clock.sleep(AGAIN)
-            told = self._ledger.subscribe()
-
-    async def _hear(self, told: AsyncIterator[Opening | Won]) -> None:
-        async for one in told:
-            if one.role != self._desk.role:
-                continue
-            if isinstance(one, Won):
-                self._won(one)
-            else:
-                self._spawn(self._answer(one))
+    def _hear(self, told: Opening | Won) -> None:
+        if isinstance(told, Won):
+            self._won(told)
+        else:
+            self._spawn(self._answer(told))
 
     async def _answer(self, opening: Opening) -> None:
         """One round trip; what the ledger refuses is over, or was answered before."""
@@ -173,10 +163,10 @@ class Bidder:
         say, key, round_ = self._ledger, opening.key, opening.round
         try:
             if answer.passed:
-                await say.pass_(key, round_, answer.parts)
+                await say.pass_(key, round_, parts=answer.parts)
             else:
                 self._remember(opening)
-                await say.bid(key, round_, answer.score, answer.cost, answer.parts)
+                await say.bid(key, round_, score=answer.score, cost=answer.cost, parts=answer.parts)
         except LedgerAway as error:
             self._reach.away(error)
         except AuctionError as error:

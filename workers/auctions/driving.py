@@ -138,7 +138,7 @@ class Driver:
             case Open(key=key):
                 return await say.open_auction(
                     key,
-                    role=command.role,
+                    command.role,
                     window_ms=command.window_ms,
                     lease_ms=command.lease_ms,
                     max_awards=command.max_awards,

@@ -26,7 +26,7 @@ class Ledger(Protocol):
     `LedgerAway` after a bounded wait. Times are the ledger's own milliseconds.
     """
 
-    async def join(self, role: str, skills: Sequence[str], slots: int) -> object:
+    async def join(self, role: str, *, skills: Sequence[str], slots: int) -> object:
         """Be a bidder of `role` with so many places from now on. `skills` sorted, each once."""
         ...
 
@@ -37,8 +37,8 @@ class Ledger(Protocol):
     async def open_auction(
         self,
         key: str,
-        *,
         role: str,
+        *,
         window_ms: int,
         lease_ms: int,
         max_awards: int,
@@ -47,11 +47,25 @@ class Ledger(Protocol):
         """Auction a task; for the same task again nothing happens. `Conflict` for another one."""
         ...
 
-    async def bid(self, key: str, round_: int, score: int, cost: int, parts: bytes) -> object:
+    async def bid(
+        self,
+        key: str,
+        round: int,  # noqa: A002 - what it is called everywhere
+        *,
+        score: int,
+        cost: int,
+        parts: bytes,
+    ) -> object:
         """Ask for a task."""
         ...
 
-    async def pass_(self, key: str, round_: int, parts: bytes) -> object:
+    async def pass_(
+        self,
+        key: str,
+        round: int,  # noqa: A002 - as in `bid`
+        *,
+        parts: bytes,
+    ) -> object:
         """Answer without wanting it."""
         ...
 
@@ -80,7 +94,7 @@ class Ledger(Protocol):
         ...
 
     def subscribe(self) -> AsyncIterator[Opening | Won]:
-        """What this session is told, from now on; what still holds is told again after a lost
-        connection, so one thing may come twice. Each call is told everything, and hears from the
-        moment of the call. May end with an error; then it is called again."""
+        """What this session is told, from now on, for one listener (`workers.auctions.hearing` is
+        that one); what still holds is told again after a lost connection, so one thing may come
+        twice. May end with an error; then it is called again."""
         ...

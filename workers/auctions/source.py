@@ -16,6 +16,7 @@ from workers.auctions.bidder import Bidder, Desk
 from workers.auctions.deeds import RETURNED
 from workers.auctions.driving import Driver
 from workers.auctions.experience import Experience
+from workers.auctions.hearing import Hearing
 from workers.auctions.ledger import Ledger, NoLedger
 from workers.auctions.offering import Offering, Yard
 from workers.auctions.reach import Reach
@@ -39,7 +40,8 @@ LAST = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where a role is auctioned: its process, its bus and its ledger."""
+    """Where a role is auctioned: its process, its bus and its ledger. `hearing` is shared by the
+    roles of a process, as the session is."""
 
     role: Role
     terms: Auctioned
@@ -48,6 +50,7 @@ class Setting:
     who: Identity
     clock: Clock
     ledger: Ledger
+    hearing: Hearing
     rng: random.Random
 
 
@@ -97,6 +100,7 @@ class AuctionSource:
             it.ledger,
             it.bus,
             it.clock,
+            hearing=it.hearing,
             reach=self.reach,
             won=self._winning.won,
             back=self._winning.complete_kept,

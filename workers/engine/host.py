@@ -10,6 +10,7 @@ from bus.bus import Bus
 from bus.settling import Finished, Plan
 from contracts.clock import Clock
 from contracts.limits import NO_LIMITS, Limit
+from workers.auctions.hearing import Hearing
 from workers.auctions.ledger import Ledger
 from workers.auctions.source import Setting, auctioned, needed
 from workers.engine.identity import Identity
@@ -50,6 +51,7 @@ class Host:
         ledger: Ledger | None = None,
     ) -> None:
         self.who, self._ledger = who, ledger
+        self._hearing: Hearing | None = None
         self._bus = bus
         self.stopping = False
         self._over = asyncio.Event()
@@ -99,6 +101,9 @@ class Host:
         """What the worker of an auctioned role is joined to. Raises `NoLedger`."""
         if role.auction is None:
             return None
+        ledger = needed(self._ledger, role)
+        if self._hearing is None:
+            self._hearing = Hearing(ledger, clock)
         setting = Setting(
             role=role,
             terms=role.auction,
@@ -106,7 +111,8 @@ class Host:
             keeper=self._keeper,
             who=self.who,
             clock=clock,
-            ledger=needed(self._ledger, role),
+            ledger=ledger,
+            hearing=self._hearing,
             rng=random.Random(),
         )
         return auctioned(setting, self._lost)
