@@ -1,6 +1,7 @@
 """A pytest plugin that counts tests by promise and implementation.
 
 With `--collect-only` it counts what there is, else what passed; `--count-report` names the file.
+With `--count-beside` other tests run as well.
 """
 
 import json
@@ -16,8 +17,9 @@ IMPLEMENTATIONS = ("memory", *BROKERS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where to write the counts."""
+    """Where to write the counts, and whether nothing else is run."""
     parser.addoption("--count-report", required=True, type=Path)
+    parser.addoption("--count-beside", action="store_true")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,18 +40,20 @@ class _Counting:
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
         kept = [item for item in items if item.get_closest_marker(MARK)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
-        for item in items:
+        for item in kept:
             item.user_properties.append((MARK, sorted(_counted_as(item))))
         if config.option.collectonly:
-            self._of = {item.nodeid: sorted(_counted_as(item)) for item in items}
+            self._of = {item.nodeid: sorted(_counted_as(item)) for item in kept}
+        if not config.option.count_beside:
+            config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+            items[:] = kept
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed:
-            (names,) = (value for name, value in report.user_properties if name == MARK)
-            assert isinstance(names, list)
-            self._of[report.nodeid] = names
+            for name, value in report.user_properties:
+                if name == MARK:
+                    assert isinstance(value, list)
+                    self._of[report.nodeid] = value
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if hasattr(session.config, "workerinput"):

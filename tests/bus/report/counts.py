@@ -11,6 +11,11 @@ from pathlib import Path
 from tests import brokers
 from tests.promises import ROOT, marked_tests
 
+NEW = (
+    "tests/bus/report/test_document.py::"
+    "test_the_document_is_that_of_the_tests_and_sabotages_there_are"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -25,18 +30,21 @@ def collected(folder: Path) -> Counts:
     return _count(folder, ["--collect-only", "-q"], quiet=True)
 
 
-def run() -> Counts:
-    """What passed: everything that shows a promise is run, its output shown as it comes."""
+def run(*, whole: bool = False) -> Counts:
+    """What passed: everything that shows a promise is run, its output shown as it comes. `whole`:
+    every other test as well, but the one that looks whether the document is new."""
     folder = ROOT / ".pytest_cache"
     folder.mkdir(exist_ok=True)
-    parallel = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    return _count(folder, ["-q", *parallel], quiet=False)
+    options = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+    if whole:
+        options += ["--count-beside", f"--deselect={NEW}"]
+    return _count(folder, options, quiet=False, whole=whole)
 
 
-def _count(folder: Path, options: Sequence[str], *, quiet: bool) -> Counts:
+def _count(folder: Path, options: Sequence[str], *, quiet: bool, whole: bool = False) -> Counts:
     report = folder / "promises.json"
     report.unlink(missing_ok=True)
-    paths = sorted({test.path for test in marked_tests().values()})
+    paths = [] if whole else sorted({test.path for test in marked_tests().values()})
     command = [sys.executable, "-m", "pytest", "-p", "tests.bus.report.counting"]
     command += ["-p", "no:cacheprovider", f"--count-report={report}", *options, *paths]
     everywhere = {**os.environ, brokers.VARIABLE: "all"}
