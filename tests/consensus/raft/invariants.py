@@ -1,7 +1,40 @@
 """What must hold after every event, whatever happens (figure 3 and the rules that carry it)."""
 
-from consensus.raft.types import Entry, Index, Kind, Lost, NodeId, Role, Term
-from tests.consensus.raft.network import Network, Node
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from consensus.raft.core import Raft
+from consensus.raft.types import Entry, HardState, Index, Kind, Lost, NodeId, Role, Term
+
+
+class Durable(Protocol):
+    """A disk, as far as it is looked at."""
+
+    @property
+    def hard(self) -> HardState: ...
+
+    def has(self, index: Index, term: Term) -> bool: ...
+
+
+class Observed(Protocol):
+    """A node, as far as it is looked at. `life` counts its lives; `entries` and `answers` are what
+    it has applied and what its reads were answered in this one."""
+
+    raft: Raft
+    life: int
+    down: bool
+    entries: list[Entry]
+    answers: list[tuple[int, Index | Lost]]
+
+    @property
+    def disk(self) -> Durable: ...
+
+
+class Observable(Protocol):
+    """The nodes of a cluster."""
+
+    @property
+    def nodes(self) -> Mapping[NodeId, Any]: ...
 
 
 class Broken(AssertionError):
@@ -17,7 +50,7 @@ def must(holds: bool, name: str, *facts: object) -> None:
 class Invariants:
     """Remembers what was seen of a network and compares it after each event."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Observable) -> None:
         self.network = network
         self.leaders: dict[Term, NodeId] = {}
         self.entries: dict[tuple[Index, Term], tuple[Term, Kind, bytes]] = {}
@@ -33,7 +66,7 @@ class Invariants:
         self._elected: dict[Term, Index] = {}
         self.commit: Index = 0
 
-    def __call__(self, node: Node) -> None:
+    def __call__(self, node: Observed) -> None:
         if not node.down:
             self.election_safety(node)
             self.monotonic(node)
@@ -43,14 +76,14 @@ class Invariants:
             self.state_machine_safety(node)
             self.reads(node)
 
-    def election_safety(self, node: Node) -> None:
+    def election_safety(self, node: Observed) -> None:
         """At most one leader is elected in a term (5.2)."""
         raft = node.raft
         if raft.role is Role.LEADER:
             one = self.leaders.setdefault(raft.term, raft.id)
             must(one == raft.id, "election-safety", raft.term, one, raft.id)
 
-    def monotonic(self, node: Node) -> None:
+    def monotonic(self, node: Observed) -> None:
         """No term goes back and no vote of a term changes, as far as it was durable; no commit goes
         back within a life."""
         hard, known = node.disk.hard, self._terms.get(node.raft.id, (0, None))
@@ -62,7 +95,7 @@ class Invariants:
         must(node.raft.log.commit >= self._commits.get(life, 0), "monotonic-commit", life)
         self._commits[life] = node.raft.log.commit
 
-    def log_matching(self, node: Node) -> None:
+    def log_matching(self, node: Observed) -> None:
         """The same index and term mean the same entry after the same entry (5.3)."""
         log, shadow = node.raft.log, self._logs.setdefault(node.raft.id, {})
         for index in range(log.last, log.snapshot.index, -1):
@@ -76,7 +109,7 @@ class Invariants:
             one = self.entries.setdefault((index, entry.term), this)
             must(one == this and entry.index == index, "log-matching", entry, one, this)
 
-    def commits(self, node: Node) -> None:
+    def commits(self, node: Observed) -> None:
         """What a leader commits is on a majority of disks; at most one configuration is not
         committed."""
         raft = node.raft
@@ -100,7 +133,7 @@ class Invariants:
             self.committed[index] = raft.log.term_at(index) or 0
         self.commit = max(self.commit, commit)
 
-    def leader_completeness(self, node: Node) -> None:
+    def leader_completeness(self, node: Observed) -> None:
         """What is committed in a term is in the log of every leader of a later one (5.4)."""
         raft = node.raft
         if raft.role is not Role.LEADER:
@@ -111,7 +144,7 @@ class Invariants:
             held = index <= raft.log.snapshot.index or raft.log.term_at(index) == term
             must(held, "leader-completeness", raft.id, index, term)
 
-    def state_machine_safety(self, node: Node) -> None:
+    def state_machine_safety(self, node: Observed) -> None:
         """No two nodes apply different entries at one index (5.4.3), and none what is not on its
         own disk."""
         place = (node.raft.id, node.life)
@@ -125,7 +158,7 @@ class Invariants:
         """A read is asked for: it must see all that is committed anywhere now."""
         self.asked[token] = self.commit
 
-    def reads(self, node: Node) -> None:
+    def reads(self, node: Observed) -> None:
         """No read is older than its question (8)."""
         place = (node.raft.id, node.life)
         for token, index in node.answers[self._reads.get(place, 0) :]:

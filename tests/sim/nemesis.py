@@ -1,0 +1,216 @@
+"""What goes wrong, when, and for how long: drawn from the seed, undone after a while."""
+
+from collections.abc import Callable
+from typing import Any
+
+from consensus.raft.types import NodeId
+from tests.sim.clockwork import MS, SECOND
+from tests.sim.operator import Operator, configurations, survives
+from tests.sim.options import ELECTION
+from tests.sim.service import Service
+
+DAY_MS = 86_400_000
+
+
+class Nemesis:
+    """Lets one fault of the seed's kinds happen about every `options.every`."""
+
+    def __init__(self, world: Any, operator: Operator) -> None:
+        self.world = world
+        self.rng = world.rng
+        self.operator = operator
+        self.quiet = False
+        self._acts: dict[str, Callable[[], bool]] = {
+            "one-way cut": self._cut,
+            "partition": self._partition,
+            "crash one": lambda: self._crash(1),
+            "crash most": lambda: self._crash(len(self._nodes()) // 2 + 1),
+            "crash all": lambda: self._crash(len(self._nodes())),
+            "slow disk": self._slow,
+            "hanging disk": self._hang,
+            "full disk": self._fill,
+            "failing disk": self._fail,
+            "bit flip": self._flip,
+            "clock jump": self._jump,
+            "freeze": self._freeze,
+            "lost chunk": self._lose_chunks,
+            "membership": self._change,
+            "replacement": self._replace,
+            "transfer": self._transfer,
+            "client crash": self._crash_client,
+        }
+        self.kinds = [kind for kind in world.options.faults if kind in self._acts]
+
+    def start(self) -> None:
+        """Begin."""
+        self._plan()
+
+    def _plan(self) -> None:
+        delay = int(self.rng.expovariate(1.0) * self.world.options.every) + 1
+        self.world.clockwork.after(delay, self._strike)
+
+    def _strike(self) -> None:
+        if self.quiet or not self.kinds:
+            return
+        kind = self.rng.choice(self.kinds)
+        if self._acts[kind]():
+            self.world.happened(kind)
+        self._plan()
+
+    def _nodes(self) -> list[Service]:
+        return [node for node in self.world.nodes.values() if not node.refused]
+
+    def _up(self) -> list[Service]:
+        return [node for node in self._nodes() if not node.down]
+
+    def _later(self, low: int, high: int, undo: Callable[..., None], *args: Any) -> None:
+        self.world.clockwork.after(self.rng.randrange(low, high), undo, *args)
+
+    def _aim(self) -> Service | None:
+        """A node that is up; the leader more often than others."""
+        leader = self.operator.leader()
+        if leader is not None and self.rng.random() < 0.4:
+            return leader
+        up = self._up()
+        return self.rng.choice(up) if up else None
+
+    def _cut(self) -> bool:
+        ids = [node.id for node in self._nodes()]
+        if len(ids) < 2:
+            return False
+        one, other = self.rng.sample(ids, 2)
+        return self._cut_for([(one, other)])
+
+    def _partition(self) -> bool:
+        ids = [node.id for node in self._nodes()]
+        side = set(self.rng.sample(ids, self.rng.randrange(1, len(ids)))) if len(ids) > 1 else set()
+        pairs = [(a, b) for a in ids for b in ids if (a in side) != (b in side)]
+        return self._cut_for(pairs)
+
+    def _cut_for(self, pairs: list[tuple[NodeId, NodeId]]) -> bool:
+        if not pairs:
+            return False
+        self.world.links.cut(pairs)
+        self._later(ELECTION // 2, 4 * ELECTION, self.world.links.mend, pairs)
+        return True
+
+    def _crash(self, count: int) -> bool:
+        up = self._up()
+        if not up or len(up) < min(count, 2):
+            return False
+        aimed = self._aim()
+        first = [aimed] if aimed is not None else []
+        others = [node for node in up if node not in first]
+        self.rng.shuffle(others)
+        for node in [*first, *others][:count]:
+            node.crash()
+            self._later(50 * MS, 2 * SECOND, node.start)
+        return True
+
+    def _slow(self) -> bool:
+        node = self._aim()
+        if node is None:
+            return False
+        node.slow = self.rng.choice([10, 50])
+        self._later(200 * MS, 2 * SECOND, setattr, node, "slow", 1)
+        return True
+
+    def _hang(self) -> bool:
+        node = self._aim()
+        if node is None:
+            return False
+        node.hangs_until = self.world.clockwork.now + self.rng.randrange(
+            ELECTION // 2, 3 * ELECTION
+        )
+        return True
+
+    def _fill(self) -> bool:
+        node = self._aim()
+        if node is None:
+            return False
+        self._space(node, free=False)
+        self._later(300 * MS, 2 * SECOND, lambda: self._space(node, free=True))
+        return True
+
+    def _space(self, node: Service, *, free: bool) -> None:
+        node.handle(node.life, lambda: node.raft.report_space(free=free))
+
+    def _fail(self) -> bool:
+        """The next write ends the process; somebody starts it again."""
+        node = self._aim()
+        if node is None:
+            return False
+        node.fails = True
+        self._later(ELECTION, 4 * ELECTION, node.start)
+        return True
+
+    def _flip(self) -> bool:
+        """A crash, and a bit that is not what it was; never where it would cost a majority."""
+        node = self._aim()
+        if node is None:
+            return False
+        lost = self.operator.lost() | {node.id}
+        if not all(survives(held, lost) for held in configurations(self.world.nodes)):
+            return False
+        node.crash()
+        node.disk.flip(self.rng)
+        node.start()
+        self.world.touched(node)
+        self.operator.plans = [
+            plan for plan in self.operator.plans if not any(c.id == node.id for c in plan)
+        ]
+        self.operator.replace(node.id)
+        return True
+
+    def _jump(self) -> bool:
+        node = self._aim()
+        if node is None:
+            return False
+        node.jump_ms += self.rng.choice([DAY_MS, -DAY_MS, 1000])
+        return True
+
+    def _freeze(self) -> bool:
+        node = self._aim()
+        if node is None:
+            return False
+        node.freeze()
+        self._later(100 * MS, 4 * ELECTION, node.thaw)
+        return True
+
+    def _lose_chunks(self) -> bool:
+        self.world.links.lose_chunks = 0.5
+        self._later(SECOND, 3 * SECOND, setattr, self.world.links, "lose_chunks", 0.0)
+        return False
+
+    def _change(self) -> bool:
+        leader = self.operator.leader()
+        if leader is None or self.operator.plans:
+            return False
+        members = leader.raft.members.configuration.members
+        if len(members) > self.world.options.nodes or (len(members) > 3 and self._coin()):
+            self.operator.remove(self.rng.choice(members).id)
+        elif len(members) < 7:
+            self.operator.replace(None)
+        return True
+
+    def _replace(self) -> bool:
+        leader = self.operator.leader()
+        if leader is None or self.operator.plans:
+            return False
+        self.operator.replace(self.rng.choice(leader.raft.members.configuration.members).id)
+        return True
+
+    def _transfer(self) -> bool:
+        nodes = self._up()
+        if nodes:
+            self.operator.transfer(self.rng.choice(nodes).id)
+        return False
+
+    def _crash_client(self) -> bool:
+        client = self.rng.choice(self.world.mortals)
+        client.crash()
+        self._later(10 * MS, SECOND, client.start)
+        return True
+
+    def _coin(self) -> bool:
+        return bool(self.rng.random() < 0.5)

@@ -1,0 +1,165 @@
+"""A whole cluster with its clients, its operator and whatever goes wrong, from one seed."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from consensus.ledger.answers import Answer
+from consensus.ledger.commands import KeepAlive
+from consensus.ledger.ledger import Ledger
+from consensus.raft.core import Raft
+from consensus.raft.types import BootState, Entry, Index, Kind, NodeId, Role, SnapshotMeta
+from tests.consensus.raft.invariants import must
+from tests.consensus.raft.network import configuration
+from tests.sim.clockwork import MS, Clockwork
+from tests.sim.disk import Disk
+from tests.sim.invariants import ClusterInvariants
+from tests.sim.linearizable import History, linearizable
+from tests.sim.links import Links
+from tests.sim.nemesis import Nemesis
+from tests.sim.operator import Operator, survives
+from tests.sim.options import ELECTION, Options
+from tests.sim.pokers import Poker
+from tests.sim.service import Service
+
+PROGRESS = 20 * ELECTION
+"""After it is healed a cluster has so long to do a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What the world is made of; a test breaks one part of it on purpose."""
+
+    core: type[Raft] = Raft
+    ledger: Callable[[], Ledger] = Ledger
+    disk: Callable[[BootState], Disk] = Disk
+
+
+class World:
+    """One run. `live` plays it; any invariant that does not hold raises."""
+
+    def __init__(self, options: Options, build: Build) -> None:
+        self.options = options
+        self.core, self.ledger, self._disk = build.core, build.ledger, build.disk
+        self.rng = random.Random(f"world {options.seed} {options.nodes}")
+        self.clockwork = Clockwork()
+        self.links = Links(self.clockwork, self.rng, options)
+        self.nodes: dict[NodeId, Service] = {}
+        self.clients: dict[NodeId, Any] = {}
+        self.history = History()
+        self.counts: Counter[str] = Counter()
+        self.pokes = True
+        self._token = 0
+        self.invariants = ClusterInvariants(self)
+        voters = range(1, options.nodes + 1)
+        meta = SnapshotMeta(index=options.first_index, configuration=configuration(voters))
+        for node in voters:
+            self._add(node, BootState(snapshot=meta))
+        self.mortals: list[Any] = [Poker(self, number) for number in range(1, options.clients + 1)]
+        self.operator = Operator(self)
+        self.nemesis = Nemesis(self, self.operator)
+
+    def _add(self, node: NodeId, boot: BootState) -> None:
+        self.nodes[node] = Service(self, node, boot, self._disk(boot))
+
+    def new_node(self) -> NodeId:
+        """Start a node that knows nothing, under an id that nobody had."""
+        node = max(self.nodes) + 1
+        self._add(node, BootState())
+        return node
+
+    def any_node(self) -> NodeId:
+        return self.rng.choice([*self.nodes])
+
+    def read_token(self) -> int:
+        self._token += 1
+        self.invariants.asks(self._token)
+        return self._token
+
+    def touched(self, node: Service) -> None:
+        self.invariants(node)
+
+    def applied(self, node: Service, entry: Entry, answer: Answer | None) -> None:
+        if self.invariants.took(node, entry, answer) and entry.kind is Kind.CONFIGURATION:
+            self.happened("membership change")
+
+    def restored(self, node: Service) -> None:
+        self.invariants.state(node)
+
+    def acked(self, client: Any, seq: int, index: Index, answer: Answer) -> None:
+        self.invariants.acks.acked(client.session, seq, index, answer)
+
+    def happened(self, kind: str) -> None:
+        self.counts[kind] += 1
+
+    def live(self) -> None:
+        """Whatever goes wrong, then what leaves recovery possible, then what clients saw."""
+        self.operator.start()
+        self.nemesis.start()
+        self.clockwork.run(self.options.chaos)
+        self.heal()
+        self.recover()
+        self.judge()
+
+    def heal(self) -> None:
+        """From here on little goes wrong: some loss, and a minority that may stay down."""
+        self.nemesis.quiet = True
+        self.links.calm(self.rng.choice([0.0, 0.02]))
+        spared = self._minority() if self.rng.random() < 0.3 else set()
+        for node in self.nodes.values():
+            node.slow, node.hangs_until, node.fails = 1, 0, False
+            node.thaw()
+            if node.id in spared:
+                node.crash()
+            else:
+                node.start()
+                node.handle(node.life, node.report_space)
+
+    def _minority(self) -> set[NodeId]:
+        """One more node that every configuration can do without."""
+        node = self.rng.choice([*self.nodes])
+        lost = self.operator.lost() | {node}
+        held = [h for n in self.nodes.values() if not n.refused for _, h in n.raft.members._known]
+        return {node} if all(survives(one, lost) for one in held) else set()
+
+    def recover(self) -> None:
+        """Within 20 election timeouts a client's command is done, and all members have it."""
+        heard: list[Index] = []
+        done: list[Any] = []
+        poker = self.mortals[0]
+        if poker.caller.gone:
+            poker.start()
+        began = self.clockwork.now
+
+        def ask() -> None:
+            if poker.caller.session:
+                poker.caller.call(KeepAlive(), done.append)
+            else:
+                self.clockwork.after(50 * MS, ask)
+
+        ask()
+        self.clockwork.run(began + PROGRESS, lambda: bool(done))
+        must(bool(done), "progress", self.options.seed, [n.raft.status() for n in self.up()])
+        self.pokes = False
+        heard.append(self.invariants.commit)
+        self.clockwork.run(self.clockwork.now + PROGRESS, lambda: self._all_have(heard[0]))
+        must(self._all_have(heard[0]), "catches-up", [n.raft.status() for n in self.up()])
+
+    def up(self) -> list[Service]:
+        """Nodes that run."""
+        return [node for node in self.nodes.values() if not node.down]
+
+    def _all_have(self, index: Index) -> bool:
+        leader = self.operator.leader()
+        if leader is None or leader.raft.role is not Role.LEADER:
+            return False
+        members = [self.nodes[m.id] for m in leader.raft.members.configuration.members]
+        return all(node.applied >= index for node in members if not node.down)
+
+    def judge(self) -> None:
+        """What was done is what was answered, and could have happened one after the other."""
+        self.invariants.replayed(self.ledger)
+        for key, operations in self.history.operations.items():
+            must(linearizable(operations), "linearizable", key, operations)
