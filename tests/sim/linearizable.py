@@ -151,9 +151,14 @@ def _unknown(at: Place, command: Any) -> Iterator[Place]:
             yield Place(Phase.CANCELLED, at.round, at.token)
 
 
+_CHANGES = (Open, Complete, Adopt, Release, Cancel)
+"""What can have done something although there was no answer."""
+
+
 def linearizable(operations: Iterable[Operation]) -> bool:
     """Whether the operations on one key could have happened one after the other."""
-    ops = sorted(operations, key=lambda op: op.begin)
+    told = [op for op in operations if op.end is not None or isinstance(op.command, _CHANGES)]
+    ops = sorted(told, key=lambda op: op.begin)
     answered = sum(1 << i for i, op in enumerate(ops) if op.end is not None)
     seen = {(0, Place())}
     todo = [(0, Place())]
@@ -161,13 +166,23 @@ def linearizable(operations: Iterable[Operation]) -> bool:
         done, at = todo.pop()
         if done & answered == answered:
             return True
-        for i in _may_be_next(ops, done):
-            for place in outcomes(at, ops[i]):
-                then = done | 1 << i, place
-                if then not in seen:
-                    seen.add(then)
-                    todo.append(then)
+        for then in _next(ops, done, at):
+            if then not in seen:
+                seen.add(then)
+                todo.append(then)
     return False
+
+
+def _next(ops: list[Operation], done: int, at: Place) -> list[tuple[int, Place]]:
+    """Where one more operation may lead. One that changes nothing is taken at once and alone:
+    wherever else it could take effect, it could as well do so here."""
+    found = []
+    for i in _may_be_next(ops, done):
+        for place in outcomes(at, ops[i]):
+            if place == at and ops[i].end is not None:
+                return [(done | 1 << i, at)]
+            found.append((done | 1 << i, place))
+    return found
 
 
 def _may_be_next(ops: list[Operation], done: int) -> Iterator[int]:

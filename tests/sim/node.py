@@ -39,6 +39,7 @@ class Node:
             chunk_bytes=options.chunk_bytes,
             max_append_bytes=options.max_append_bytes,
             max_inflight=options.max_inflight,
+            max_uncommitted_bytes=options.max_uncommitted_bytes,
         )
         self.rng = random.Random(f"{options.seed} node {node}")
         self.skew = options.skews[node % len(options.skews)]

@@ -38,6 +38,7 @@ class Options:
     chunk_bytes: int
     max_append_bytes: int
     max_inflight: int
+    max_uncommitted_bytes: int
     compact_after: int
     apply_bytes: int
     skews: tuple[int, ...]
@@ -77,6 +78,7 @@ def draw(seed: int, nodes: int) -> Options:
         chunk_bytes=rng.choice([100, 1000, 100_000]),
         max_append_bytes=rng.choice([100, 1000, 100_000]),
         max_inflight=rng.choice([1, 4, 64]),
+        max_uncommitted_bytes=rng.choice([5_000, 20_000]),
         compact_after=rng.choice([15, 40, 120]),
         apply_bytes=rng.choice([100, 100_000]),
         skews=tuple(rng.choice([900, 1000, 1100]) if skewed else 1000 for _ in range(nodes)),

@@ -37,10 +37,14 @@ class Poker:
         self.number = number
         self.life = 0
         self.known: dict[str, int] = {}
-        self.start()
+        self._begin()
 
     def start(self) -> None:
-        """Begin a life."""
+        """Begin another life, if this one is over."""
+        if self.caller.gone:
+            self._begin()
+
+    def _begin(self) -> None:
         self.life += 1
         client = -(self.number * 1000 + self.life)
         self.caller = Caller(self.world, client, f"poker-{self.number}.{self.life}")

@@ -8,13 +8,15 @@ from typing import Any
 
 from consensus.ledger.answers import Answer
 from consensus.ledger.commands import KeepAlive
+from consensus.ledger.entries import decode
 from consensus.ledger.ledger import Ledger
 from consensus.raft.core import Raft
 from consensus.raft.types import BootState, Entry, Index, Kind, NodeId, Role, SnapshotMeta
 from tests.consensus.raft.invariants import must
 from tests.consensus.raft.network import configuration
-from tests.sim.clockwork import MS, Clockwork
+from tests.sim.clockwork import MS, SECOND, Clockwork
 from tests.sim.disk import Disk
+from tests.sim.fleet import Shop, Worker
 from tests.sim.invariants import ClusterInvariants
 from tests.sim.linearizable import History, linearizable
 from tests.sim.links import Links
@@ -23,9 +25,13 @@ from tests.sim.operator import Operator, survives
 from tests.sim.options import ELECTION, Options
 from tests.sim.pokers import Poker
 from tests.sim.service import Service
+from tests.sim.steps import Steps
 
 PROGRESS = 20 * ELECTION
 """After it is healed a cluster has so long to do a command."""
+
+ENDS = 120 * SECOND
+"""And every task has an end after so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class Build:
     core: type[Raft] = Raft
     ledger: Callable[[], Ledger] = Ledger
     disk: Callable[[BootState], Disk] = Disk
+    steps: type[Steps] = Steps
 
 
 class World:
@@ -57,7 +64,10 @@ class World:
         meta = SnapshotMeta(index=options.first_index, configuration=configuration(voters))
         for node in voters:
             self._add(node, BootState(snapshot=meta))
-        self.mortals: list[Any] = [Poker(self, number) for number in range(1, options.clients + 1)]
+        self.shop = Shop(self, build.steps, self.invariants.watch.completed)
+        self.workers = [Worker(self, self.shop, number + 1) for number in range(options.workers)]
+        self.pokers = [Poker(self, number + 1) for number in range(options.clients)]
+        self.mortals: list[Any] = [*self.pokers, *self.workers]
         self.operator = Operator(self)
         self.nemesis = Nemesis(self, self.operator)
 
@@ -82,7 +92,11 @@ class World:
         self.invariants(node)
 
     def applied(self, node: Service, entry: Entry, answer: Answer | None) -> None:
-        if self.invariants.took(node, entry, answer) and entry.kind is Kind.CONFIGURATION:
+        if not self.invariants.took(node, entry, answer):
+            return
+        if answer is not None:
+            self.shop.heard(decode(entry.data), answer)
+        elif entry.kind is Kind.CONFIGURATION:
             self.happened("membership change")
 
     def restored(self, node: Service) -> None:
@@ -98,6 +112,9 @@ class World:
         """Whatever goes wrong, then what leaves recovery possible, then what clients saw."""
         self.operator.start()
         self.nemesis.start()
+        for number in range(self.options.tasks):
+            at = self.rng.randrange(self.options.chaos * 2 // 3)
+            self.clockwork.after(at, self.shop.add, number)
         self.clockwork.run(self.options.chaos)
         self.heal()
         self.recover()
@@ -128,9 +145,11 @@ class World:
         """Within 20 election timeouts a client's command is done, and all members have it."""
         heard: list[Index] = []
         done: list[Any] = []
-        poker = self.mortals[0]
-        if poker.caller.gone:
-            poker.start()
+        for mortal in self.mortals:
+            mortal.start()
+        for worker in self.workers:
+            worker.calm = True
+        poker = self.pokers[0]
         began = self.clockwork.now
 
         def ask() -> None:
@@ -146,6 +165,8 @@ class World:
         heard.append(self.invariants.commit)
         self.clockwork.run(self.clockwork.now + PROGRESS, lambda: self._all_have(heard[0]))
         must(self._all_have(heard[0]), "catches-up", [n.raft.status() for n in self.up()])
+        self.clockwork.run(self.clockwork.now + ENDS, self.shop.all_ended)
+        self.shop.judge()
 
     def up(self) -> list[Service]:
         """Nodes that run."""
