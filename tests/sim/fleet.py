@@ -130,6 +130,7 @@ class Worker:
         self.life += 1
         self.strands = 0
         self.running: dict[int, None] = {}
+        self.asked: dict[str, int] = {}
         client = -(1_000_000 + self.number * 1000 + self.life)
         self.caller = Caller(self.world, client, f"worker-{self.number}.{self.life}")
         self.caller.on_told = self._told
@@ -174,10 +175,14 @@ class Worker:
             if one.token not in self.running:
                 self.running[one.token] = None
                 self._strand(self.shop.steps.won(one))
+        elif self.asked.get(one.key) == one.round:
+            return
         elif self.calm or self.rng.random() < 0.9:
+            self.asked[one.key] = one.round
             score = Signed(self.rng.randrange(10))
             self.caller.call(PlaceBid(one.key, one.round, score, 0, b""), lambda _: None)
         else:
+            self.asked[one.key] = one.round
             self.caller.call(Pass(one.key, one.round, b""), lambda _: None)
 
     def _strand(self, step: Step) -> None:
