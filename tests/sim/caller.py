@@ -13,7 +13,7 @@ from tests.sim.linearizable import Operation
 from tests.sim.surroundings import Surroundings
 
 PATIENCE = 400 * MS
-"""What is not answered by then is asked again, of another node."""
+"""What is not answered by then is asked again, of another node; later and later."""
 
 HELLO = 250 * MS
 """How often a client says that it is there."""
@@ -118,7 +118,8 @@ class Caller:
 
     def _send(self, request: Request) -> None:
         request.tries += 1
-        self.world.clockwork.after(PATIENCE, self._late, request.number, request.tries)
+        patience = PATIENCE << min(request.tries // 4, 3)
+        self.world.clockwork.after(patience, self._late, request.number, request.tries)
         self._say(self._question(request))
 
     def _question(self, request: Request) -> Question:
@@ -141,7 +142,8 @@ class Caller:
         request = self._open.get(number)
         if request is not None:
             request.tries += 1
-            self.world.clockwork.after(30 * MS, self._late_here, number, request.tries)
+            pause = 30 * MS << min(request.tries // 4, 4)
+            self.world.clockwork.after(pause, self._late_here, number, request.tries)
 
     def _late_here(self, number: int, tries: int) -> None:
         request = self._open.get(number)

@@ -14,7 +14,8 @@ from consensus.raft.core import Raft
 from consensus.raft.types import BootState, Entry, Index, Kind, NodeId, Role, SnapshotMeta
 from tests.consensus.raft.invariants import must
 from tests.consensus.raft.network import configuration
-from tests.sim.clockwork import MS, SECOND, Clockwork
+from tests.sim.caller import Caller
+from tests.sim.clockwork import SECOND, Clockwork
 from tests.sim.disk import Disk
 from tests.sim.fleet import Shop, Worker
 from tests.sim.invariants import ClusterInvariants
@@ -57,6 +58,8 @@ class World:
         self.clients: dict[NodeId, Any] = {}
         self.history = History()
         self.counts: Counter[str] = Counter()
+        if any(skew != 1000 for skew in options.skews):
+            self.happened("skew")
         self.pokes = True
         self._token = 0
         self.invariants = ClusterInvariants(self)
@@ -81,7 +84,8 @@ class World:
         return node
 
     def any_node(self) -> NodeId:
-        return self.rng.choice([*self.nodes])
+        """Any that may come back: clients know who is a member."""
+        return self.rng.choice([node.id for node in self.nodes.values() if not node.refused])
 
     def read_token(self) -> int:
         self._token += 1
@@ -149,17 +153,9 @@ class World:
             mortal.start()
         for worker in self.workers:
             worker.calm = True
-        poker = self.pokers[0]
-        began = self.clockwork.now
-
-        def ask() -> None:
-            if poker.caller.session:
-                poker.caller.call(KeepAlive(), done.append)
-            else:
-                self.clockwork.after(50 * MS, ask)
-
-        ask()
-        self.clockwork.run(began + PROGRESS, lambda: bool(done))
+        caller = Caller(self, -1, "afterwards")
+        caller.begin(lambda: caller.call(KeepAlive(), done.append))
+        self.clockwork.run(self.clockwork.now + PROGRESS, lambda: bool(done))
         must(bool(done), "progress", self.options.seed, [n.raft.status() for n in self.up()])
         self.pokes = False
         heard.append(self.invariants.commit)
