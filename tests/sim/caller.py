@@ -96,8 +96,7 @@ class Caller:
                 if request is not None:
                     self._finish(request, auction)
             case Moved(number=number, leader=leader):
-                if leader in self.world.nodes:
-                    self.target = leader
+                self.target = leader if leader in self.world.nodes else self.world.any_node()
                 self._retry_soon(number)
             case Told(one=one):
                 self.on_told(one)
