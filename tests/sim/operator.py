@@ -40,6 +40,7 @@ class Operator:
     def __init__(self, world: Surroundings) -> None:
         self.world = world
         self.plans: list[list[Change]] = []
+        self.spared: set[NodeId] = set()
         self.tries = 0
 
     def start(self) -> None:
@@ -104,8 +105,8 @@ class Operator:
             self.plans.pop(0)
 
     def lost(self) -> set[NodeId]:
-        """Nodes that will never be back."""
-        return {node.id for node in self.world.nodes.values() if node.refused}
+        """Nodes that will never be back, or not before all is over (`spared`)."""
+        return self.spared | {node.id for node in self.world.nodes.values() if node.refused}
 
     def _is_done(self, leader: Service, change: Change) -> bool:
         if leader.raft.members.index > leader.raft.log.commit:

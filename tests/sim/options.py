@@ -62,7 +62,6 @@ def draw(seed: int, nodes: int) -> Options:
     rng = random.Random(f"options {seed} {nodes}")
     faults = tuple(kind for kind in FAULTS if rng.random() < 0.55)
     skewed = "skew" in faults
-    append_bytes = rng.choice([100, 1000, 100_000])
     return Options(
         seed=seed,
         nodes=nodes,
@@ -77,15 +76,15 @@ def draw(seed: int, nodes: int) -> Options:
         write=rng.choice([300, 1000, 5000]),
         lazy=rng.choice([0.0, 0.2]),
         chunk_bytes=rng.choice([100, 1000, 100_000]),
-        max_append_bytes=append_bytes,
-        max_inflight=rng.choice([4, 64] if append_bytes == 100 else [1, 4, 64]),
+        max_append_bytes=rng.choice([100, 1000, 100_000]),
+        max_inflight=rng.choice([1, 4, 64]),
         max_uncommitted_bytes=rng.choice([3_000, 10_000]),
         compact_after=rng.choice([15, 40, 120]),
         apply_bytes=rng.choice([100, 100_000]),
         skews=tuple(rng.choice([900, 1000, 1100]) if skewed else 1000 for _ in range(nodes)),
         clients=rng.choice([2, 4]),
         keys=rng.choice([2, 5]),
-        window_ms=rng.choice([100, 250]),
+        window_ms=rng.choice([60, 150, 400]),
         lease_ms=rng.choice([300, 900]),
         workers=rng.choice([2, 3]),
         tasks=rng.choice([3, 6]),

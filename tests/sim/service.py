@@ -158,7 +158,7 @@ class Service(Node):
     def _reply(self, client: NodeId, reply: Reply) -> None:
         found = self.world.clients.get(client)
         if found is not None:
-            self.world.links.send(self.id, client, found.receive, reply)
+            self.world.links.send(self.id, client, found.receive, self.id, reply)
 
     def report_space(self) -> None:
         """The disk has room again."""

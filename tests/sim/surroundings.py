@@ -31,9 +31,6 @@ class Surroundings(Protocol):
     def new_node(self) -> NodeId:
         """Start a node that knows nothing, under an id that nobody had."""
 
-    def any_node(self) -> NodeId:
-        """Any node that there is, up or not."""
-
     def read_token(self) -> int:
         """A name for one question to one node; what is committed now must be seen."""
 

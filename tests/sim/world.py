@@ -14,7 +14,7 @@ from consensus.raft.core import Raft
 from consensus.raft.types import BootState, Entry, Index, Kind, NodeId, Role, SnapshotMeta
 from tests.consensus.raft.invariants import must
 from tests.consensus.raft.network import configuration
-from tests.sim.caller import Caller
+from tests.sim.caller import Caller, Request
 from tests.sim.clockwork import SECOND, Clockwork
 from tests.sim.disk import Disk
 from tests.sim.fleet import Shop, Worker
@@ -22,14 +22,14 @@ from tests.sim.invariants import ClusterInvariants
 from tests.sim.linearizable import History, linearizable
 from tests.sim.links import Links
 from tests.sim.nemesis import Nemesis
-from tests.sim.operator import Operator, survives
+from tests.sim.operator import Operator, configurations, survives
 from tests.sim.options import ELECTION, Options
 from tests.sim.pokers import Poker
 from tests.sim.service import Service
 from tests.sim.steps import Steps
 
 PROGRESS = 20 * ELECTION
-"""After it is healed a cluster has so long to do a command."""
+"""After it is healed a cluster has so long to do a new command, and all that clients wait for."""
 
 ENDS = 120 * SECOND
 """And every task has an end after so long."""
@@ -83,10 +83,6 @@ class World:
         self._add(node, BootState())
         return node
 
-    def any_node(self) -> NodeId:
-        """Any that may come back: clients know who is a member."""
-        return self.rng.choice([node.id for node in self.nodes.values() if not node.refused])
-
     def read_token(self) -> int:
         self._token += 1
         self.invariants.asks(self._token)
@@ -128,39 +124,46 @@ class World:
         """From here on little goes wrong: some loss, and a minority that may stay down."""
         self.nemesis.quiet = True
         self.links.calm(self.rng.choice([0.0, 0.02]))
-        spared = self._minority() if self.rng.random() < 0.3 else set()
+        if self.rng.random() < 0.3:
+            self._spare_a_minority()
         for node in self.nodes.values():
             node.slow, node.hangs_until, node.fails = 1, 0, False
             node.thaw()
-            if node.id in spared:
+            if node.id in self.operator.spared:
                 node.crash()
             else:
                 node.start()
                 node.handle(node.life, node.report_space)
 
-    def _minority(self) -> set[NodeId]:
-        """One more node that every configuration can do without."""
-        node = self.rng.choice([*self.nodes])
-        lost = self.operator.lost() | {node}
-        held = [h for n in self.nodes.values() if not n.refused for _, h in n.raft.members._known]
-        return {node} if all(survives(one, lost) for one in held) else set()
+    def _spare_a_minority(self) -> None:
+        """Some nodes stay down that every configuration can do without; the operator knows it."""
+        held = [*configurations(self.nodes)]
+        nodes = [node for node in self.nodes if node not in self.operator.lost()]
+        self.rng.shuffle(nodes)
+        for node in nodes[: len(nodes) // 2]:
+            lost = self.operator.lost() | {node}
+            if all(survives(one, lost) for one in held):
+                self.operator.spared.add(node)
 
     def recover(self) -> None:
-        """Within 20 election timeouts a client's command is done, and all members have it."""
-        heard: list[Index] = []
+        """Within 20 election timeouts a new client's command is done, so is everything that any
+        client was waiting for when the cluster was healed, and all members have it."""
+        healed, new = self.clockwork.now, Caller(self, -1, "afterwards")
+        owed = [(c, r) for c in self.clients.values() for r in c.open.values()]
         done: list[Any] = []
+        new.begin(lambda: new.call(KeepAlive(), done.append))
         for mortal in self.mortals:
             mortal.start()
         for worker in self.workers:
             worker.calm = True
-        caller = Caller(self, -1, "afterwards")
-        caller.begin(lambda: caller.call(KeepAlive(), done.append))
-        self.clockwork.run(self.clockwork.now + PROGRESS, lambda: bool(done))
+        self.clockwork.run(healed + PROGRESS, lambda: bool(done))
         must(bool(done), "progress", self.options.seed, [n.raft.status() for n in self.up()])
+        self.clockwork.run(healed + PROGRESS, lambda: _is_served(owed))
+        must(_is_served(owed), "served", [(c.name, r) for c, r in owed])
         self.pokes = False
-        heard.append(self.invariants.commit)
-        self.clockwork.run(self.clockwork.now + PROGRESS, lambda: self._all_have(heard[0]))
-        must(self._all_have(heard[0]), "catches-up", [n.raft.status() for n in self.up()])
+        commit, now = self.invariants.commit, self.clockwork.now
+        self.clockwork.run(now + PROGRESS, lambda: self._all_have(commit))
+        must(self._all_have(commit), "catches-up", [n.raft.status() for n in self.up()])
         self.clockwork.run(self.clockwork.now + ENDS, self.shop.all_ended)
         self.shop.judge()
 
@@ -180,3 +183,10 @@ class World:
         self.invariants.replayed(self.ledger)
         for key, operations in self.history.operations.items():
             must(linearizable(operations), "linearizable", key, operations)
+
+
+def _is_served(owed: list[tuple[Caller, Request]]) -> bool:
+    """Whether each of these was answered; what was is taken off the list."""
+    while owed and owed[-1][1].number not in owed[-1][0].open:
+        owed.pop()
+    return not owed
