@@ -68,4 +68,5 @@ class ClusterInvariants(Invariants):
                 must(answer == self.acks.answers[index], "replay", index, answer)
             for node in [n for n in self.world.nodes.values() if not n.down and n.applied == index]:
                 must(node.ledger.hash() == again.hash(), "replay", node.id, index)
-        must(by_index == [*range(by_index[0], by_index[0] + len(by_index))], "no-gap")
+        first = by_index[0] if by_index else 0
+        must(by_index == [*range(first, first + len(by_index))], "no-gap")

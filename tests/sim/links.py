@@ -10,6 +10,8 @@ from tests.sim.clockwork import MS, Clockwork
 from tests.sim.options import Options
 
 SPIKE = 300 * MS
+"""Most late packets are late by up to this; one of eight by up to ten times as much, which is
+several elections."""
 
 
 class Links:
@@ -51,7 +53,7 @@ class Links:
         late = int(rng.expovariate(1.0) * self.delay) + 50
         if self.spikes and rng.random() < self.spikes:
             self.seen["delay"] += 1
-            late += rng.randrange(SPIKE)
+            late += rng.randrange(SPIKE if rng.random() < 0.875 else 10 * SPIKE)
         return late
 
     def cut(self, pairs: list[tuple[NodeId, NodeId]]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from consensus.raft.types import NodeId
 from tests.sim.clockwork import MS, SECOND
+from tests.sim.node import Room
 from tests.sim.operator import Operator, configurations, survives
 from tests.sim.options import ELECTION
 from tests.sim.service import Service
@@ -23,6 +24,7 @@ class Nemesis:
         self._acts: dict[str, Callable[[], bool]] = {
             "one-way cut": self._cut,
             "partition": self._partition,
+            "client cut": self._cut_client,
             "crash one": lambda: self._crash(1),
             "crash most": lambda: self._crash(len(self._nodes()) // 2 + 1),
             "crash all": lambda: self._crash(len(self._nodes())),
@@ -94,6 +96,14 @@ class Nemesis:
         self._later(ELECTION // 2, 4 * ELECTION, self.world.links.mend, pairs)
         return True
 
+    def _cut_client(self) -> bool:
+        """A client reaches a node no more, or does not hear it, or both."""
+        client, node = self.rng.choice(self.world.mortals).caller.id, self._aim()
+        if node is None:
+            return False
+        pairs = [(client, node.id), (node.id, client)]
+        return self._cut_for(self.rng.choice([pairs, pairs[:1], pairs[1:]]))
+
     def _crash(self, count: int) -> bool:
         up = self._up()
         if not up or len(up) < min(count, 2):
@@ -125,15 +135,14 @@ class Nemesis:
         return True
 
     def _fill(self) -> bool:
+        """Little room, which the node can tell; or none, which it notices by an error."""
         node = self._aim()
         if node is None:
             return False
-        self._space(node, free=False)
-        self._later(300 * MS, 2 * SECOND, lambda: self._space(node, free=True))
+        node.room = self.rng.choice([Room.LITTLE, Room.LITTLE, Room.NONE])
+        self._later(300 * MS, 2 * SECOND, setattr, node, "room", Room.ENOUGH)
+        self._later(2 * SECOND, 3 * SECOND, node.start)
         return True
-
-    def _space(self, node: Service, *, free: bool) -> None:
-        node.handle(node.life, lambda: node.raft.report_space(free=free))
 
     def _fail(self) -> bool:
         """The next write ends the process; somebody starts it again."""
@@ -145,12 +154,14 @@ class Nemesis:
         return True
 
     def _flip(self) -> bool:
-        """A crash, and a bit that is not what it was; never where it would cost a majority."""
+        """A crash, and a bit that is not what it was; where it would cost a majority only if the
+        cluster need not recover."""
         node = self._aim()
         if node is None:
             return False
         lost = self.operator.lost() | {node.id}
-        if not all(survives(held, lost) for held in configurations(self.world.nodes)):
+        recovers = all(survives(held, lost) for held in configurations(self.world.nodes))
+        if not recovers and not self._may_ruin():
             return False
         node.crash()
         node.disk.flip(self.rng)
@@ -161,6 +172,10 @@ class Nemesis:
         ]
         self.operator.replace(node.id)
         return True
+
+    def _may_ruin(self) -> bool:
+        options = self.world.options
+        return bool(options.ruin and self.world.clockwork.now > options.chaos // 2)
 
     def _jump(self) -> bool:
         node = self._aim()

@@ -4,6 +4,7 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from enum import IntEnum
 from typing import Any
 
 from consensus.ledger.answers import Answer
@@ -24,6 +25,16 @@ from tests.consensus.raft.network import Carried, Packet
 from tests.sim.disk import Disk
 from tests.sim.options import TICK
 from tests.sim.surroundings import Surroundings
+
+
+class Room(IntEnum):
+    """What is left on a disk."""
+
+    NONE = 0
+    """The next entries that are written end the process, in every life."""
+    LITTLE = 1
+    """It is told to the core."""
+    ENOUGH = 2
 
 
 class Node:
@@ -51,6 +62,7 @@ class Node:
         self.slow = 1
         self.hangs_until = 0
         self.fails = False
+        self.room = Room.ENOUGH
         self.jump_ms = 0
         self.start()
 
@@ -160,6 +172,7 @@ class Node:
 
     def tick(self) -> None:
         """A tick of the clock."""
+        self.raft.report_space(free=self.room is Room.ENOUGH)
         self.raft.tick()
 
     def pump(self) -> None:
@@ -227,7 +240,7 @@ class Node:
     def _written(self, ready: Ready) -> None:
         """The transaction is durable; where that failed, nothing is tried again: the process
         stops."""
-        if self.fails:
+        if self.fails or (self.room is Room.NONE and ready.entries):
             self.fails = False
             self.crash()
             return

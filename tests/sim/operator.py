@@ -25,8 +25,7 @@ def configurations(nodes: dict[NodeId, Service]) -> Iterator[Configuration]:
     """All that may come to hold, as far as any node that is not lost knows."""
     for node in nodes.values():
         if not node.refused:
-            for _, held in node.raft.members._known:
-                yield held
+            yield from (held for _, held in node.raft.members._known if held.voters)
 
 
 def survives(held: Configuration, lost: set[NodeId]) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields
 from tests.sim.clockwork import MS
 
 FAULTS = (
-    "loss", "duplicate", "delay", "one-way cut", "partition", "crash one", "crash most",
-    "crash all", "slow disk", "hanging disk", "full disk", "failing disk", "bit flip", "skew",
-    "clock jump", "freeze", "lost chunk", "membership", "replacement", "transfer", "client crash",
+    "loss", "duplicate", "delay", "one-way cut", "partition", "client cut", "crash one",
+    "crash most", "crash all", "slow disk", "hanging disk", "full disk", "failing disk", "bit flip",
+    "skew", "clock jump", "freeze", "lost chunk", "membership", "replacement", "transfer",
+    "client crash",
 )  # fmt: skip
 """Every kind of fault, and of change that an operator makes while others go wrong."""
 
@@ -21,13 +22,15 @@ ELECTION = 2 * ELECTION_TICKS * TICK
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All that was drawn from a seed but the moments at which things happen. Times in µs."""
+    """All that was drawn from a seed but the moments at which things happen. Times in µs. `ruin`:
+    more may be lost for ever than a cluster recovers from; then it need only be safe."""
 
     seed: int
     nodes: int
     faults: tuple[str, ...]
     every: int
     chaos: int
+    ruin: bool
     first_index: int
     loss: float
     doubles: float
@@ -68,9 +71,10 @@ def draw(seed: int, nodes: int) -> Options:
         faults=faults,
         every=rng.choice([150, 300, 600]) * MS,
         chaos=rng.choice([7, 8, 9]) * 1000 * MS,
+        ruin=rng.random() < 0.1,
         first_index=rng.choice([0, 1_760_000_000_000]),
-        loss=rng.choice([0.02, 0.1]) if "loss" in faults else 0.0,
-        doubles=rng.choice([0.02, 0.1]) if "duplicate" in faults else 0.0,
+        loss=rng.choice([0.02, 0.1, 0.25]) if "loss" in faults else 0.0,
+        doubles=rng.choice([0.02, 0.1, 0.25]) if "duplicate" in faults else 0.0,
         delay=rng.choice([200, 1000, 4000]),
         spikes=rng.choice([0.01, 0.05]) if "delay" in faults else 0.0,
         write=rng.choice([300, 1000, 5000]),

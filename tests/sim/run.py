@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.sim.options import FAULTS, draw
 from tests.sim.world import Build, World
@@ -30,6 +31,16 @@ class Result:
     options: str
     broken: str = ""
     error: str = ""
+
+    def kept(self) -> dict[str, Any]:
+        """As a line of JSON says it; nobody needs the options of a seed that holds."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "options": self.options if self.broken else ""}
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> "Result":
+        """What `kept` made."""
+        return cls(**{**kept, "counts": Counter(kept["counts"])})
 
 
 def nodes_of(seed: int) -> int:

@@ -159,7 +159,3 @@ class Service(Node):
         found = self.world.clients.get(client)
         if found is not None:
             self.world.links.send(self.id, client, found.receive, self.id, reply)
-
-    def report_space(self) -> None:
-        """The disk has room again."""
-        self.raft.report_space(free=True)

@@ -22,6 +22,7 @@ from tests.sim.invariants import ClusterInvariants
 from tests.sim.linearizable import History, linearizable
 from tests.sim.links import Links
 from tests.sim.nemesis import Nemesis
+from tests.sim.node import Room
 from tests.sim.operator import Operator, configurations, survives
 from tests.sim.options import ELECTION, Options
 from tests.sim.pokers import Poker
@@ -117,7 +118,11 @@ class World:
             self.clockwork.after(at, self.shop.add, number)
         self.clockwork.run(self.options.chaos)
         self.heal()
-        self.recover()
+        if self._may_recover():
+            self.recover()
+        else:
+            must(self.options.ruin, "recovery-possible", self.operator.lost())
+            self.happened("ruin")
         self.judge()
 
     def heal(self) -> None:
@@ -127,13 +132,17 @@ class World:
         if self.rng.random() < 0.3:
             self._spare_a_minority()
         for node in self.nodes.values():
-            node.slow, node.hangs_until, node.fails = 1, 0, False
+            node.slow, node.hangs_until, node.fails, node.room = 1, 0, False, Room.ENOUGH
             node.thaw()
             if node.id in self.operator.spared:
                 node.crash()
             else:
                 node.start()
-                node.handle(node.life, node.report_space)
+
+    def _may_recover(self) -> bool:
+        """Whether every configuration that may hold has a majority of voters that are not lost."""
+        lost, held = self.operator.lost(), [*configurations(self.nodes)]
+        return bool(held) and all(survives(one, lost) for one in held)
 
     def _spare_a_minority(self) -> None:
         """Some nodes stay down that every configuration can do without; the operator knows it."""
