@@ -9,7 +9,7 @@ import random
 from dataclasses import replace
 
 from consensus.raft.ready import Ready
-from consensus.raft.types import BootState, Entry, HardState, Index, SnapshotMeta
+from consensus.raft.types import BootState, Entry, HardState, Index, NodeId, SnapshotMeta
 from tests.consensus.raft.invariants import must
 
 FOLDED = 32
@@ -62,11 +62,14 @@ class Image:
 
 
 class Disk:
-    """What survives a crash. `files` are the bytes of snapshots by their index."""
+    """What survives a crash. `files` are the bytes of snapshots by their index, `peers` the highest
+    number of a transaction that was heard of each peer."""
 
     def __init__(self, boot: BootState) -> None:
+        self.first = boot.snapshot
         self.image = Image(boot)
         self.files: dict[Index, bytes] = {}
+        self.peers: dict[NodeId, int] = {}
         self.seq = 0
         self.high_water = 0
         self._base = Image(boot)
@@ -93,6 +96,14 @@ class Disk:
             for one in self._log:
                 self._base.write(one)
             self._log.clear()
+
+    def copy(self) -> "Disk":
+        """What a backup of the folder holds, or a second machine that was cloned."""
+        made = type(self)(self.image.boot())
+        made.files, made.peers = dict(self.files), dict(self.peers)
+        made.first = self.first
+        made.seq = made.high_water = self.seq
+        return made
 
     def sweep(self, *needed: Index | None) -> None:
         """Delete the bytes of snapshots that nothing needs."""

@@ -5,7 +5,7 @@ from typing import Any
 from consensus.ledger.answers import Answer
 from consensus.ledger.entries import decode
 from consensus.ledger.ledger import Ledger
-from consensus.raft.types import Entry, Index, Kind
+from consensus.raft.types import Entry, Index, Kind, NodeId, Term
 from tests.consensus.raft.invariants import Invariants, must
 from tests.sim.clockwork import MS
 from tests.sim.promises import Acknowledged, AuctionWatch
@@ -27,6 +27,11 @@ class ClusterInvariants(Invariants):
         self.log: dict[Index, Entry] = {}
         self.hashes: dict[Index, bytes] = {}
         self.clock = 0
+
+    def holds(self, node: NodeId, index: Index, term: Term) -> bool:
+        """A node that is not believed any more votes for nobody else: what it had, it keeps."""
+        found = self.world.nodes[node]
+        return bool(found.trusted.has(index, term))
 
     def took(self, node: Service, entry: Entry, answer: Answer | None) -> bool:
         """A node applied an entry: the first to do so says what all others must answer. Whether

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from consensus.raft.core import Raft
 from tests.consensus.ledger.mutants import BREAKS
 from tests.consensus.raft import mutants as core
-from tests.sim import disk, scripts, steps
+from tests.sim import disk, greeting, scripts, steps
+from tests.sim.service import Service
 from tests.sim.world import Build
 
 
@@ -16,6 +17,13 @@ class NoPreVote(Raft):
 
     def _stand(self, *, pre: bool, transfer: bool = False) -> None:  # noqa: ARG002
         super()._stand(pre=False, transfer=transfer)
+
+
+class StagesAtOnce(Service):
+    """Breaks a rule on purpose: parts of one snapshot take the place of another that waits."""
+
+    def _may_stage(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,9 @@ MUTANTS: Mapping[str, Mutant] = MappingProxyType(
         "stale-round close": _ledger("stale-round close"),
         "expire without re-check": _ledger("expire without re-check"),
         "high-water ignored": Mutant(Build(disk=disk.IgnoresHighWater)),
+        "old folder believed": Mutant(Build(greeter=greeting.BelievesOldFolders)),
+        "two lives of one id believed": Mutant(Build(greeter=greeting.BelievesTwoLives)),
+        "staging of a snapshot that waits is replaced": Mutant(Build(node=StagesAtOnce)),
         "result published before complete": Mutant(Build(steps=steps.PublishesBeforeComplete)),
         "complete before the outcome is put": Mutant(Build(steps=steps.CompletesBeforePut)),
         "no watch copy": Mutant(Build(steps=steps.LeavesNoWatchCopy)),

@@ -3,7 +3,7 @@
 import random
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -21,10 +21,23 @@ from consensus.raft.types import (
     RaftConfig,
     SnapshotMeta,
 )
+from tests.consensus.raft.invariants import must
 from tests.consensus.raft.network import Carried, Packet
 from tests.sim.disk import Disk
+from tests.sim.greeting import GREETS, Verdict
 from tests.sim.options import TICK
 from tests.sim.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What a node sends, with what its hello said: this life of its process, and how many
+    transactions are durable."""
+
+    sender: NodeId
+    incarnation: int
+    seq: int
+    packet: Packet | None
 
 
 class Room(IntEnum):
@@ -63,6 +76,8 @@ class Node:
         self.hangs_until = 0
         self.fails = False
         self.room = Room.ENOUGH
+        self.trusted = disk
+        self.doubted_by: frozenset[NodeId] | None = None
         self.jump_ms = 0
         self.start()
 
@@ -77,6 +92,7 @@ class Node:
         world = self.world
         self.life += 1
         self.down = self.frozen = self.missed_tick = False
+        self.ticks = 0
         self.raft = world.core(self.cfg, boot, self.rng)
         self.ledger = world.ledger()
         self.flight: Ready | None = None
@@ -84,9 +100,10 @@ class Node:
         self.answers: list[tuple[int, Index | Lost]] = []
         self.read_answers = 0
         self.lazy = False
+        self.incarnation = self.world.rng.getrandbits(62)
+        self.greeter = self.world.greeter(self.disk.peers)
         self._late: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._staging: tuple[SnapshotMeta | None, bytes] = (None, b"")
-        self._whole: dict[SnapshotMeta, bytes] = {}
         self._compacting = False
         self._restore(boot.snapshot)
         self.begin()
@@ -127,7 +144,13 @@ class Node:
                 self.plan(self.rng.randrange(3000), self._wake)
         except UnknownCommand:
             self.crash()
-        self.world.touched(self)
+        if self.doubted_by is None:
+            self.world.touched(self)
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody may ever believe it again."""
+        return self.refused or self.doubted_by is not None
 
     def plan(self, delay: int, act: Callable[..., None], *args: Any) -> None:
         """Let something happen to this life later."""
@@ -172,8 +195,11 @@ class Node:
 
     def tick(self) -> None:
         """A tick of the clock."""
+        self.ticks += 1
         self.raft.report_space(free=self.room is Room.ENOUGH)
         self.raft.tick()
+        if self.world.options.hello and self.ticks % GREETS == 0:
+            self.greet()
 
     def pump(self) -> None:
         """Send, save and apply all that can be."""
@@ -191,7 +217,17 @@ class Node:
             if isinstance(message, SnapChunk):
                 self._send_chunk(to, message)
             else:
-                links.send(self.id, to.id, to.receive, message)
+                links.send(self.id, to.id, to.receive, self._parcel(message))
+
+    def _parcel(self, packet: Packet | None) -> Parcel:
+        return Parcel(self.id, self.incarnation, self.disk.seq, packet)
+
+    def greet(self) -> None:
+        """Connections are there between all members, whether or not there is anything to say."""
+        for member in self.raft.members.configuration.members:
+            to = self.world.nodes.get(member.id)
+            if to is not None and to is not self:
+                self.world.links.send(self.id, to.id, to.receive, self._parcel(None))
 
     def _send_chunk(self, to: "Node", m: SnapChunk) -> None:
         data = self.disk.files.get(m.meta.index, b"")
@@ -199,14 +235,33 @@ class Node:
             self.raft.report_unreachable(to.id)
             return
         carried = Carried(m, data[m.offset : m.offset + m.length])
-        self.world.links.send_chunk(self.id, to.id, to.receive, carried)
+        self.world.links.send_chunk(self.id, to.id, to.receive, self._parcel(carried))
 
-    def receive(self, packet: Packet) -> None:
-        """A packet of a peer arrives."""
-        self.handle(self.life, self._step, packet)
+    def receive(self, parcel: Parcel) -> None:
+        """Something of a peer arrives."""
+        self.handle(self.life, self._arrived, parcel)
+
+    def _arrived(self, parcel: Parcel) -> None:
+        """Nobody is connected to a node that is not what it was; it hears that, and ends."""
+        if self.doubted_by is not None:
+            return
+        if self.world.options.hello:
+            verdict = self.greeter.judge(parcel.sender, parcel.incarnation, parcel.seq, self.ticks)
+            if verdict is not Verdict.BELIEVED:
+                return
+            self.world.believed(self, parcel.sender, parcel.incarnation)
+        if parcel.packet is not None:
+            self._step(parcel.packet)
 
     def _step(self, packet: Packet) -> None:
-        self.raft.step(self._stage(packet) if isinstance(packet, Carried) else packet)
+        if not isinstance(packet, Carried):
+            self.raft.step(packet)
+        elif self._may_stage():
+            self.raft.step(self._stage(packet))
+
+    def _may_stage(self) -> bool:
+        """There is one staging: nothing takes its place before the snapshot in it is installed."""
+        return self.raft.log.snapshot.index <= self.disk.image.snapshot.index
 
     def _stage(self, carried: Carried) -> SnapChunk:
         chunk, (meta, staged) = carried.chunk, self._staging
@@ -217,8 +272,6 @@ class Node:
         if len(staged) == meta.size and zlib.crc32(staged) != meta.crc:
             staged = b""
         self._staging = (meta, staged)
-        if len(staged) == meta.size:
-            self._whole[meta] = staged
         return replace(chunk, staged=len(staged), staged_crc=zlib.crc32(staged))
 
     def _begin_write(self) -> None:
@@ -246,6 +299,7 @@ class Node:
             return
         self._keep_staged(ready)
         self.disk.commit(ready)
+        self.greeter.write(self.disk.peers)
         self.flight = None
         self._send(self.raft.advance(ready.seq))
         if ready.snapshot is not None and ready.snapshot.index > self.applied:
@@ -255,9 +309,9 @@ class Node:
     def _keep_staged(self, ready: Ready) -> None:
         """The bytes of a snapshot are durable before the transaction that names it."""
         meta = ready.snapshot
-        if meta is not None and meta in self._whole:
-            self.disk.files[meta.index] = self._whole[meta]
-            self._whole.clear()
+        if meta is not None and meta.index not in self.disk.files:
+            must(self._staging[0] == meta, "snapshot-there", self.id, meta.index)
+            self.disk.files[meta.index] = self._staging[1]
 
     def _apply(self) -> None:
         while found := self.raft.committed(self.world.options.apply_bytes):

@@ -24,7 +24,7 @@ LONGEST = 60
 def configurations(nodes: dict[NodeId, Service]) -> Iterator[Configuration]:
     """All that may come to hold, as far as any node that is not lost knows."""
     for node in nodes.values():
-        if not node.refused:
+        if not node.lost:
             yield from (held for _, held in node.raft.members._known if held.voters)
 
 
@@ -105,7 +105,7 @@ class Operator:
 
     def lost(self) -> set[NodeId]:
         """Nodes that will never be back, or not before all is over (`spared`)."""
-        return self.spared | {node.id for node in self.world.nodes.values() if node.refused}
+        return self.spared | {node.id for node in self.world.nodes.values() if node.lost}
 
     def _is_done(self, leader: Service, change: Change) -> bool:
         if leader.raft.members.index > leader.raft.log.commit:

@@ -8,8 +8,8 @@ from tests.sim.clockwork import MS
 FAULTS = (
     "loss", "duplicate", "delay", "one-way cut", "partition", "client cut", "crash one",
     "crash most", "crash all", "slow disk", "hanging disk", "full disk", "failing disk", "bit flip",
-    "skew", "clock jump", "freeze", "lost chunk", "membership", "replacement", "transfer",
-    "client crash",
+    "old folder", "copied folder", "skew", "clock jump", "freeze", "lost chunk", "membership",
+    "replacement", "transfer", "client crash",
 )  # fmt: skip
 """Every kind of fault, and of change that an operator makes while others go wrong."""
 
@@ -22,8 +22,12 @@ ELECTION = 2 * ELECTION_TICKS * TICK
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All that was drawn from a seed but the moments at which things happen. Times in µs. `ruin`:
-    more may be lost for ever than a cluster recovers from; then it need only be safe."""
+    """All that was drawn from a seed but the moments at which things happen. Times in µs.
+
+    `ruin`: more may be lost for ever than a cluster recovers from; then it need only be safe.
+    `hello`: nodes look at who speaks; else late packets of earlier lives are believed, and no
+    folder goes back.
+    """
 
     seed: int
     nodes: int
@@ -31,6 +35,7 @@ class Options:
     every: int
     chaos: int
     ruin: bool
+    hello: bool
     first_index: int
     loss: float
     doubles: float
@@ -72,6 +77,7 @@ def draw(seed: int, nodes: int) -> Options:
         every=rng.choice([150, 300, 600]) * MS,
         chaos=rng.choice([7, 8, 9]) * 1000 * MS,
         ruin=rng.random() < 0.1,
+        hello=rng.random() < 0.7,
         first_index=rng.choice([0, 1_760_000_000_000]),
         loss=rng.choice([0.02, 0.1, 0.25]) if "loss" in faults else 0.0,
         doubles=rng.choice([0.02, 0.1, 0.25]) if "duplicate" in faults else 0.0,

@@ -9,6 +9,7 @@ from consensus.ledger.ledger import Ledger
 from consensus.raft.core import Raft
 from consensus.raft.types import Entry, Index, NodeId
 from tests.sim.clockwork import Clockwork
+from tests.sim.greeting import Greeter
 from tests.sim.linearizable import History
 from tests.sim.links import Links
 from tests.sim.options import Options
@@ -26,6 +27,7 @@ class Surroundings(Protocol):
     history: History
     ledger: Callable[[], Ledger]
     core: type[Raft]
+    greeter: type[Greeter]
     pokes: bool
 
     def new_node(self) -> NodeId:
@@ -33,6 +35,9 @@ class Surroundings(Protocol):
 
     def read_token(self) -> int:
         """A name for one question to one node; what is committed now must be seen."""
+
+    def believed(self, node: Any, peer: NodeId, incarnation: int) -> None:
+        """A node acts on what this life of a peer says."""
 
     def touched(self, node: Any) -> None:
         """Something happened to a node: whatever must always hold is looked at now."""

@@ -18,6 +18,7 @@ from tests.sim.caller import Caller, Request
 from tests.sim.clockwork import SECOND, Clockwork
 from tests.sim.disk import Disk
 from tests.sim.fleet import Shop, Worker
+from tests.sim.greeting import Greeter
 from tests.sim.invariants import ClusterInvariants
 from tests.sim.linearizable import History, linearizable
 from tests.sim.links import Links
@@ -44,6 +45,8 @@ class Build:
     ledger: Callable[[], Ledger] = Ledger
     disk: Callable[[BootState], Disk] = Disk
     steps: type[Steps] = Steps
+    greeter: type[Greeter] = Greeter
+    node: type[Service] = Service
 
 
 class World:
@@ -51,7 +54,8 @@ class World:
 
     def __init__(self, options: Options, build: Build) -> None:
         self.options = options
-        self.core, self.ledger, self._disk = build.core, build.ledger, build.disk
+        self.core, self.ledger, self.greeter = build.core, build.ledger, build.greeter
+        self._disk, self._node = build.disk, build.node
         self.rng = random.Random(f"world {options.seed} {options.nodes}")
         self.clockwork = Clockwork()
         self.links = Links(self.clockwork, self.rng, options)
@@ -62,6 +66,8 @@ class World:
         if any(skew != 1000 for skew in options.skews):
             self.happened("skew")
         self.pokes = True
+        self.heard_at: dict[tuple[NodeId, NodeId, int], int] = {}
+        self.ghosts: dict[int, tuple[int, frozenset[NodeId]]] = {}
         self._token = 0
         self.invariants = ClusterInvariants(self)
         voters = range(1, options.nodes + 1)
@@ -76,7 +82,7 @@ class World:
         self.nemesis = Nemesis(self, self.operator)
 
     def _add(self, node: NodeId, boot: BootState) -> None:
-        self.nodes[node] = Service(self, node, boot, self._disk(boot))
+        self.nodes[node] = self._node(self, node, boot, self._disk(boot))
 
     def new_node(self) -> NodeId:
         """Start a node that knows nothing, under an id that nobody had."""
@@ -88,6 +94,23 @@ class World:
         self._token += 1
         self.invariants.asks(self._token)
         return self._token
+
+    def believed(self, node: Service, peer: NodeId, incarnation: int) -> None:
+        known, now = self.nodes[peer], self.clockwork.now
+        self.heard_at[node.id, peer, incarnation] = now
+        if known.doubted_by is not None and incarnation == known.incarnation:
+            must(node.id not in known.doubted_by, "no-way-back", node.id, peer)
+        until, knowing = self.ghosts.get(incarnation, (0, frozenset()))
+        must(now > until or node.id not in knowing, "one-life", node.id, peer)
+
+    def ghost(self, node: Service, until: int, knowing: frozenset[NodeId]) -> Service:
+        """A copy of a node's folder is started beside it; `knowing` have just heard the node, and
+        need not believe the copy until the moment `until`."""
+        boot = node.disk.image.boot()
+        made = self._node(self, node.id, boot, node.disk.copy())
+        made.doubted_by = frozenset()
+        self.ghosts[made.incarnation] = until, knowing
+        return made
 
     def touched(self, node: Service) -> None:
         self.invariants(node)
@@ -185,7 +208,7 @@ class World:
         if leader is None or leader.raft.role is not Role.LEADER:
             return False
         members = [self.nodes[m.id] for m in leader.raft.members.configuration.members]
-        return all(node.applied >= index for node in members if not node.down)
+        return all(node.applied >= index for node in members if not node.down and not node.lost)
 
     def judge(self) -> None:
         """What was done is what was answered, and could have happened one after the other."""

@@ -121,8 +121,8 @@ class Invariants:
             must(len(pending) <= 1, "one-change", raft.id, pending)
             before = self._elected.setdefault(raft.term, commit)
             if commit > self.highest.get(raft.term, (before, 0))[0]:
-                voters, nodes = raft.members.voters, self.network.nodes
-                holders = [n for n in voters if n in nodes and nodes[n].disk.has(commit, term)]
+                voters = raft.members.voters
+                holders = [node for node in voters if self.holds(node, commit, term)]
                 must(2 * len(holders) > len(voters), "durable-quorum", raft.id, commit, holders)
                 self.highest[raft.term] = (commit, term)
         for index in range(commit, raft.log.snapshot.index, -1):
@@ -132,6 +132,11 @@ class Invariants:
                 break
             self.committed[index] = raft.log.term_at(index) or 0
         self.commit = max(self.commit, commit)
+
+    def holds(self, node: NodeId, index: Index, term: Term) -> bool:
+        """Whether an entry is on the disk of a node."""
+        found = self.network.nodes.get(node)
+        return found is not None and found.disk.has(index, term)
 
     def leader_completeness(self, node: Observed) -> None:
         """What is committed in a term is in the log of every leader of a later one (5.4)."""
