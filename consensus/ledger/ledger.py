@@ -56,7 +56,7 @@ class Ledger:
     ) -> None:
         self._make_rules = rules
         self._make_sessions = sessions
-        self._newest = newest
+        self.newest = newest
         self._take(State())
 
     def apply(self, index: int, data: bytes) -> Answer:
@@ -92,8 +92,11 @@ class Ledger:
         return pack_state(self.state)
 
     def restore(self, data: bytes) -> None:
-        """Go on from `snapshot`. Raises `BadSnapshot`, having changed nothing."""
-        self._take(unpack_state(data))
+        """Go on from `snapshot`. Having changed nothing raises `BadSnapshot`, and `UnknownCommand`
+        where the cluster goes on with a version that this node cannot follow: it must stop."""
+        state = unpack_state(data)
+        self._check_version(state.version)
+        self._take(state)
 
     def hash(self) -> bytes:
         """SHA-256 of the snapshot, to compare replicas at the same index."""
@@ -147,11 +150,14 @@ class Ledger:
         return answer
 
     def _check_followed(self, entry: Entry) -> None:
-        command = entry.command
-        if isinstance(command, RaiseVersion) and command.version > self._newest:
+        if isinstance(entry.command, RaiseVersion):
+            self._check_version(entry.command.version)
+
+    def _check_version(self, version: int) -> None:
+        if version > self.newest:
             raise UnknownCommand(
-                f"the cluster goes on with version {command.version}",
-                details=f"this node can follow {self._newest}",
+                f"the cluster goes on with version {version}",
+                details=f"this node can follow {self.newest}",
                 actions=("install the release that the other members run",),
             )
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.ledger.answers import Opened
-from consensus.ledger.commands import Cancel, Complete, KeepAlive, Open, Renew, Tick
-from consensus.ledger.entries import Entry, encode
+from consensus.ledger.commands import Cancel, Complete, KeepAlive, Open, RaiseVersion, Renew, Tick
+from consensus.ledger.entries import Entry, UnknownCommand, encode
 from consensus.ledger.ledger import Ledger
 from consensus.ledger.rounds import KEPT_BYTES, KEPT_MS
 from consensus.ledger.snapshot import BadSnapshot
@@ -100,7 +100,7 @@ def test_garbage_is_refused(data: bytes) -> None:
 def test_a_byte_that_changed_raises_the_one_error_or_none(at: int, flip: int) -> None:
     data = bytearray(_busy().ledger.snapshot())
     data[at % len(data)] ^= flip
-    with suppress(BadSnapshot):
+    with suppress(BadSnapshot, UnknownCommand):
         Ledger().restore(bytes(data))
 
 
@@ -111,6 +111,16 @@ def test_a_cut_snapshot_is_refused() -> None:
             Ledger().restore(data[:end])
     with pytest.raises(BadSnapshot):
         Ledger().restore(data + b"\0")
+
+
+def test_a_snapshot_of_a_version_that_cannot_be_followed_stops_the_node() -> None:
+    """Else a node of an older release would go on by its own rules, and differ from the others."""
+    newer, older = Ledger(newest=2), Ledger(newest=1)
+    newer.apply(1, encode(Entry(9, RaiseVersion(2))))
+    before = older.snapshot()
+    with pytest.raises(UnknownCommand):
+        older.restore(newer.snapshot())
+    assert older.snapshot() == before
 
 
 def test_entries_that_were_applied_are_not_applied_again() -> None:
