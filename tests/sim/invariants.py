@@ -3,11 +3,13 @@
 from typing import Any
 
 from consensus.ledger.answers import Answer
+from consensus.ledger.commands import Command, RaiseVersion
 from consensus.ledger.entries import decode
 from consensus.ledger.ledger import Ledger
 from consensus.raft.types import Entry, Index, Kind, NodeId, Term
 from tests.consensus.raft.invariants import Invariants, must
 from tests.sim.clockwork import MS
+from tests.sim.node import NEWEST
 from tests.sim.promises import Acknowledged, AuctionWatch
 from tests.sim.service import Service
 
@@ -43,11 +45,24 @@ class ClusterInvariants(Invariants):
             return fresh
         if fresh:
             self._clock(node)
+            self._version(node, decode(entry.data).command)
             self.acks.applied(entry.index, answer)
             self.watch.saw(entry.index, decode(entry.data), answer)
         known = self.acks.answers[entry.index]
         must(known == answer, "replicas-agree", node.id, entry.index, known, answer)
         return fresh
+
+    def __call__(self, node: Service) -> None:  # type: ignore[override]
+        super().__call__(node)
+        version = node.ledger.state.version
+        must(node.down or version <= node.release, "version-followed", node.id, version)
+
+    def _version(self, node: Service, command: Command) -> None:
+        """The version is raised only to what every member has run."""
+        if isinstance(command, RaiseVersion):
+            for member in node.raft.configuration_at(node.raft.log.handed).members:
+                run = self.world.nodes[member.id].newest_run
+                must(run >= command.version, "raise-allowed", member.id, run, command.version)
 
     def _clock(self, node: Service) -> None:
         clock = node.ledger.state.clock
@@ -65,6 +80,7 @@ class ClusterInvariants(Invariants):
     def replayed(self, make: Any) -> None:
         """All that was ever applied, applied once more: every node that is up has that state."""
         again: Ledger = make()
+        again.newest = NEWEST
         by_index = sorted(self.log)
         for index in by_index:
             entry = self.log[index]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from consensus.ledger.ledger import Ledger
 from consensus.raft.core import Raft
 from tests.consensus.ledger.mutants import BREAKS
 from tests.consensus.raft import mutants as core
@@ -24,6 +25,20 @@ class StagesAtOnce(Service):
 
     def _may_stage(self) -> bool:
         return True
+
+
+class RaisesUnasked(Service):
+    """Breaks a rule on purpose: a leader raises the version to what it can follow itself."""
+
+    def common_version(self) -> int:
+        return self.release
+
+
+class FollowsAnyVersion(Ledger):
+    """Breaks a rule on purpose: an entry or a snapshot of a newer version stops nobody."""
+
+    def _check_version(self, version: int) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,8 @@ MUTANTS: Mapping[str, Mutant] = MappingProxyType(
         "high-water ignored": Mutant(Build(disk=disk.IgnoresHighWater)),
         "old folder believed": Mutant(Build(greeter=greeting.BelievesOldFolders)),
         "two lives of one id believed": Mutant(Build(greeter=greeting.BelievesTwoLives)),
+        "version raised unasked": Mutant(Build(node=RaisesUnasked)),
+        "unknown version followed": Mutant(Build(ledger=FollowsAnyVersion)),
         "staging of a snapshot that waits is replaced": Mutant(Build(node=StagesAtOnce)),
         "result published before complete": Mutant(Build(steps=steps.PublishesBeforeComplete)),
         "complete before the outcome is put": Mutant(Build(steps=steps.CompletesBeforePut)),

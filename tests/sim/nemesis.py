@@ -6,7 +6,7 @@ from typing import Any
 from consensus.raft.types import BootState, NodeId
 from tests.sim.clockwork import MS, SECOND
 from tests.sim.disk import Disk
-from tests.sim.node import Room
+from tests.sim.node import NEWEST, Room
 from tests.sim.operator import Operator, configurations, survives
 from tests.sim.options import ELECTION
 from tests.sim.service import Service
@@ -46,6 +46,7 @@ class Nemesis:
             "membership": self._change,
             "replacement": self._replace,
             "transfer": self._transfer,
+            "older release": self._change_release,
             "client crash": self._crash_client,
         }
         self.kinds = [kind for kind in world.options.faults if kind in self._acts]
@@ -278,6 +279,16 @@ class Nemesis:
         if nodes:
             self.operator.transfer(self.rng.choice(nodes).id)
         return False
+
+    def _change_release(self) -> bool:
+        """A rolling upgrade, or somebody takes it back."""
+        node = self._aim()
+        if node is None:
+            return False
+        node.crash()
+        release = self.rng.choice([NEWEST - 1, NEWEST, NEWEST])
+        self._later(50 * MS, 500 * MS, node.run_release, release)
+        return True
 
     def _crash_client(self) -> bool:
         client = self.rng.choice(self.world.mortals)

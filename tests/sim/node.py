@@ -31,13 +31,18 @@ from tests.sim.surroundings import Surroundings
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What a node sends, with what its hello said: this life of its process, and how many
-    transactions are durable."""
+    """What a node sends, with what its hello said: this life of its process, how many
+    transactions are durable, and the newest commands it can follow."""
 
     sender: NodeId
     incarnation: int
     seq: int
+    release: int
     packet: Packet | None
+
+
+NEWEST = 2
+"""The version of the commands that the newest release knows; the one before it knows 1."""
 
 
 class Room(IntEnum):
@@ -77,6 +82,7 @@ class Node:
         self.fails = False
         self.room = Room.ENOUGH
         self.trusted = disk
+        self.release = self.newest_run = world.release()
         self.doubted_by: frozenset[NodeId] | None = None
         self.jump_ms = 0
         self.start()
@@ -95,6 +101,8 @@ class Node:
         self.ticks = 0
         self.raft = world.core(self.cfg, boot, self.rng)
         self.ledger = world.ledger()
+        self.ledger.newest = self.release
+        self.releases: dict[NodeId, int] = {}
         self.flight: Ready | None = None
         self.entries: list[Entry] = []
         self.answers: list[tuple[int, Index | Lost]] = []
@@ -105,9 +113,26 @@ class Node:
         self._late: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._staging: tuple[SnapshotMeta | None, bytes] = (None, b"")
         self._compacting = False
-        self._restore(boot.snapshot)
+        try:
+            self._restore(boot.snapshot)
+        except UnknownCommand:
+            self.stopped()
+            return
         self.begin()
         self._plan_tick()
+
+    def stopped(self) -> None:
+        """It met what its release does not know: it is down until somebody upgrades it."""
+        self.down = True
+        self.world.happened("stopped by its release")
+        self.world.clockwork.after(self.rng.randrange(1_000_000), self.run_release, NEWEST)
+
+    def run_release(self, release: int) -> None:
+        """Start with this release; `older` ones can follow fewer commands."""
+        self.crash()
+        self.release = release
+        self.newest_run = max(release, self.newest_run)
+        self.start()
 
     def begin(self) -> None:
         """A new life of whatever is built upon the core."""
@@ -144,6 +169,7 @@ class Node:
                 self.plan(self.rng.randrange(3000), self._wake)
         except UnknownCommand:
             self.crash()
+            self.stopped()
         if self.doubted_by is None:
             self.world.touched(self)
 
@@ -198,7 +224,7 @@ class Node:
         self.ticks += 1
         self.raft.report_space(free=self.room is Room.ENOUGH)
         self.raft.tick()
-        if self.world.options.hello and self.ticks % GREETS == 0:
+        if self.ticks % GREETS == 0:
             self.greet()
 
     def pump(self) -> None:
@@ -220,7 +246,7 @@ class Node:
                 links.send(self.id, to.id, to.receive, self._parcel(message))
 
     def _parcel(self, packet: Packet | None) -> Parcel:
-        return Parcel(self.id, self.incarnation, self.disk.seq, packet)
+        return Parcel(self.id, self.incarnation, self.disk.seq, self.release, packet)
 
     def greet(self) -> None:
         """Connections are there between all members, whether or not there is anything to say."""
@@ -250,6 +276,7 @@ class Node:
             if verdict is not Verdict.BELIEVED:
                 return
             self.world.believed(self, parcel.sender, parcel.incarnation)
+        self.releases[parcel.sender] = parcel.release
         if parcel.packet is not None:
             self._step(parcel.packet)
 

@@ -9,7 +9,7 @@ FAULTS = (
     "loss", "duplicate", "delay", "one-way cut", "partition", "client cut", "crash one",
     "crash most", "crash all", "slow disk", "hanging disk", "full disk", "failing disk", "bit flip",
     "old folder", "copied folder", "skew", "clock jump", "freeze", "lost chunk", "membership",
-    "replacement", "transfer", "client crash",
+    "replacement", "transfer", "client crash", "older release",
 )  # fmt: skip
 """Every kind of fault, and of change that an operator makes while others go wrong."""
 

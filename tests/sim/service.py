@@ -2,7 +2,7 @@
 
 from consensus.ledger.answers import Answer
 from consensus.ledger.clock import LeaderClock
-from consensus.ledger.commands import Command, OfLeader, OpenSession
+from consensus.ledger.commands import Command, OfLeader, OpenSession, RaiseVersion
 from consensus.ledger.entries import Entry as Record
 from consensus.ledger.entries import encode
 from consensus.raft.errors import Busy, NoSpace, NotLeader
@@ -57,6 +57,9 @@ class Service(Node):
 
     def _do_due(self) -> None:
         assert self.clock is not None
+        version = self.common_version()
+        if version > self.ledger.state.version:
+            self._propose_due(RaiseVersion(version))
         for command in self.ledger.agenda.due(self.clock.now, 20):
             self._propose_due(command)
         silent = self.world.clockwork.now - SILENT
@@ -67,6 +70,12 @@ class Service(Node):
                 found = self.ledger.agenda.dismissal(session)
                 if found is not None:
                     self._propose_due(found)
+
+    def common_version(self) -> int:
+        """The newest version that every member can follow, as far as it has said so."""
+        members = self.raft.members.configuration.members
+        said = [self.releases.get(member.id, 0) for member in members if member.id != self.id]
+        return min([self.release, *said])
 
     def _propose_due(self, command: OfLeader) -> None:
         """Once, until it is applied; now and then twice, which does no harm."""

@@ -33,6 +33,9 @@ class Surroundings(Protocol):
     def new_node(self) -> NodeId:
         """Start a node that knows nothing, under an id that nobody had."""
 
+    def release(self) -> int:
+        """What a new node runs."""
+
     def read_token(self) -> int:
         """A name for one question to one node; what is committed now must be seen."""
 

@@ -23,7 +23,7 @@ from tests.sim.invariants import ClusterInvariants
 from tests.sim.linearizable import History, linearizable
 from tests.sim.links import Links
 from tests.sim.nemesis import Nemesis
-from tests.sim.node import Room
+from tests.sim.node import NEWEST, Room
 from tests.sim.operator import Operator, configurations, survives
 from tests.sim.options import ELECTION, Options
 from tests.sim.pokers import Poker
@@ -89,6 +89,11 @@ class World:
         node = max(self.nodes) + 1
         self._add(node, BootState())
         return node
+
+    def release(self) -> int:
+        if "older release" not in self.options.faults:
+            return NEWEST
+        return self.rng.choice([NEWEST - 1, NEWEST])
 
     def read_token(self) -> int:
         self._token += 1
@@ -159,6 +164,8 @@ class World:
             node.thaw()
             if node.id in self.operator.spared:
                 node.crash()
+            elif node.release < NEWEST:
+                node.run_release(NEWEST)
             else:
                 node.start()
 
