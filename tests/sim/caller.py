@@ -22,6 +22,9 @@ PATIENCE = 400 * MS
 PAUSE = 30 * MS
 """The first pause after a node that could not help; twice as long each time, up to 16 times."""
 
+AWAY = 1000 * MS
+"""A ledger that has answered nothing for so long is away."""
+
 HELLO = 250 * MS
 """How often a client says that it is there."""
 
@@ -58,6 +61,7 @@ class Caller:
         self._round: list[NodeId] = []
         self.target = self._next()
         self._heard = 0
+        self._answered = 0
         self._setbacks = 0
         self._moves = 0
         self._numbers = 0
@@ -115,8 +119,14 @@ class Caller:
             case Told(one=one):
                 self.on_told(one)
 
+    def is_away(self) -> bool:
+        """Whether the ledger has answered nothing for a while, although it was asked."""
+        since = self.world.clockwork.now - AWAY
+        return self._answered < since and any(r.since < since for r in self.open.values())
+
     def _finish(self, request: Request, answer: Answer | Auction | None) -> None:
         self._setbacks = 0
+        self._answered = self.world.clockwork.now
         self._unacked.pop(request.seq, None)
         if request.operation is not None:
             self.world.history.end(request.operation, answer)

@@ -6,21 +6,34 @@ from typing import Any, cast
 
 from bus.backend import HIGH, LOW, NORMAL, RETRY, Message
 from bus.backends.memory_broker import MemoryBroker
+from bus.errors import Unreachable
 from bus.waking import Bell
 from consensus.ledger.answers import Alive, Answer, Finished, Refused
-from consensus.ledger.commands import Adopt, Complete, Join, KeepAlive, Pass, PlaceBid, Renew
+from consensus.ledger.commands import (
+    Adopt,
+    Complete,
+    Join,
+    KeepAlive,
+    Leave,
+    Open,
+    Pass,
+    PlaceBid,
+    Renew,
+)
 from consensus.ledger.encoding import Signed
 from consensus.ledger.entries import Entry
 from contracts.auctions import Opening, Won
+from tests.consensus.ledger.watch import Watch
 from tests.consensus.raft.invariants import must
 from tests.sim import steps
-from tests.sim.caller import Caller
+from tests.sim.caller import HELLO, Caller
 from tests.sim.clockwork import MS, SECOND
-from tests.sim.steps import Deed, Step, Steps, Terms
+from tests.sim.steps import Deed, Delete, Get, Put, Step, Steps, Terms
 from tests.sim.surroundings import Surroundings
 
 ROLE = "work"
 SLOTS = 2
+QUIET = 16
 LEASE = 2.0
 """Seconds a delivery of the bus is leased for."""
 
@@ -28,17 +41,22 @@ LEASE = 2.0
 class Shop:
     """The bus and the key-value store, the tasks that were published, and what came of them."""
 
-    def __init__(self, world: Surroundings, steps_: type[Steps], completed: dict[str, int]) -> None:
+    def __init__(self, world: Surroundings, steps_: type[Steps], watched: Watch) -> None:
         options = world.options
         self.world = world
         self.broker = MemoryBroker(world.clockwork, lease=LEASE)
         self.broker.bind(ROLE, ("work.#",))
         self.broker.bind(steps.RESULTS, (steps.RESULTS,))
-        self.steps = steps_(Terms(ROLE, options.window_ms, options.lease_ms, 3))
-        self.completed = completed
+        terms = Terms(ROLE, options.window_ms, options.lease_ms, 3, options.fallback)
+        self.steps = steps_(terms)
+        self.watched = watched
+        self.completed = watched.completed
         self.tasks: dict[str, bytes] = {}
         self.published: dict[str, bytes] = {}
         self.buried: dict[str, str] = {}
+        self.queued: dict[str, bytes] = {}
+        self.opened: set[str] = set()
+        self.bus_away = self.store_away = False
 
     def add(self, number: int) -> None:
         """A task is published."""
@@ -46,6 +64,17 @@ class Shop:
         message = Message(name, 0, "work.now", name.encode(), {steps.AUCTION: f"{name}.0"})
         self.broker.publish([message])
         self.tasks[f"{name}.0"] = message.body
+
+    def check(self, deed: Deed) -> None:
+        """Raise `Unreachable` where what a deed needs does not answer."""
+        away = self.store_away if isinstance(deed, Get | Put | Delete) else self.bus_away
+        if away:
+            raise Unreachable(f"{type(deed).__name__} was not answered")
+
+    def opens(self, key: str) -> None:
+        """Somebody sends an `open`: no copy of the task is run without an award any more."""
+        self.opened.add(key)
+        must(key not in self.queued, "queue-or-ledger", key)
 
     def do(self, deed: Deed) -> Any:
         """Do what can be done at once."""
@@ -62,6 +91,8 @@ class Shop:
                 self._publish(deed)
             case steps.Settle():
                 self._settle(deed)
+            case steps.SettleQueued():
+                self._settle_queued(deed)
             case steps.Bury(delivery=delivery, reason=reason):
                 self.buried[delivery.message.headers[steps.AUCTION]] = reason
                 self.broker.settle([delivery], ())
@@ -75,6 +106,15 @@ class Shop:
         known = self.published.setdefault(deed.key, deed.message.body)
         must(known == deed.message.body, "one-result", deed.key, known, deed.message.body)
         self.broker.publish([deed.message], follow_up=True)
+
+    def _settle_queued(self, deed: steps.SettleQueued) -> None:
+        key = deed.delivery.message.headers[steps.AUCTION]
+        if self.broker.settle([deed.delivery], [deed.message]):
+            return
+        must(key not in self.opened, "queue-or-ledger", key)
+        must(key not in self.published, "one-result", key)
+        self.queued[key] = self.published[key] = deed.message.body
+        self.world.happened("run while the ledger was away")
 
     def _settle(self, deed: steps.Settle) -> None:
         then, now = deed.then, self.broker.clock.wall()
@@ -101,6 +141,10 @@ class Shop:
             found = self.do(steps.Get(steps.outcome_at(command.key, command.token)))
             must(found is not None, "outcome-before-complete", command)
 
+    def live(self) -> list[tuple[int, int]]:
+        """Token and session of every live award."""
+        return [*self.watched.live.values()]
+
     def judge(self) -> None:
         """Nothing is lost; what is completed has its result."""
         for key in self.tasks:
@@ -118,7 +162,8 @@ class Worker:
         self.shop = shop
         self.number = number
         self.life = 0
-        self.calm = False
+        self.calm = self.draining = False
+        self.caller: Caller
         self._begin()
 
     def start(self) -> None:
@@ -126,9 +171,31 @@ class Worker:
         if self.caller.gone:
             self._begin()
 
+    def drain(self) -> None:
+        """End in order: no new task, no new award, what it holds is given back."""
+        if not self.caller.session or self.draining:
+            return
+        self.draining = True
+        self.caller.call(Leave(ROLE), lambda _: self._ends_when_done(self.caller, 20))
+
+    def _ends_when_done(self, caller: Caller, tries: int) -> None:
+        """Awards that were under way arrive within a few hellos."""
+        if caller.gone:
+            return
+        if self.strands or tries > QUIET:
+            self.world.clockwork.after(HELLO, self._ends_when_done, caller, tries - 1)
+            return
+        held = [token for token, session in self.shop.live() if session == caller.session]
+        kept = [token for token in held if token in self.running]
+        must(not kept, "drained-holds-nothing", caller.name, kept)
+        self.world.happened("drained")
+        caller.crash()
+        self.world.clockwork.after(self.rng.randrange(10 * MS, SECOND), self.start)
+
     def _begin(self) -> None:
         self.life += 1
         self.strands = 0
+        self.draining = False
         self.running: dict[int, None] = {}
         self.asked: dict[str, int] = {}
         client = -(1_000_000 + self.number * 1000 + self.life)
@@ -152,7 +219,7 @@ class Worker:
         """Join again where it was taken for gone."""
 
         def heard(answer: Any) -> None:
-            if isinstance(answer, Alive) and ROLE not in answer.roles:
+            if isinstance(answer, Alive) and ROLE not in answer.roles and not self.draining:
                 self._join()
             self.world.clockwork.after(SECOND, self._stay, caller)
 
@@ -162,7 +229,7 @@ class Worker:
     def _pull(self, caller: Caller) -> None:
         if caller.gone:
             return
-        if self.strands < 3:
+        if self.strands < 3 and not self.draining and not self.shop.bus_away:
             bell, broker = cast("Bell", object()), self.shop.broker
             taken, group, _ = broker.pull(ROLE, (HIGH, RETRY, NORMAL, LOW), 1, bell)
             broker.leave(group, bell)
@@ -194,8 +261,8 @@ class Worker:
         if caller.gone:
             return
         try:
-            deed = step.send(answer)
-        except StopIteration:
+            deed = step.throw(answer) if isinstance(answer, Unreachable) else step.send(answer)
+        except (StopIteration, Unreachable):
             self.strands -= 1
             return
         self._do(caller, deed, lambda found: self._go_on(caller, step, found))
@@ -203,18 +270,54 @@ class Worker:
     def _do(self, caller: Caller, deed: Deed, then: Callable[[Any], None]) -> None:
         match deed:
             case steps.Say(command=command):
+                if isinstance(command, Open):
+                    self.shop.opens(command.key)
                 caller.call(command, then)
             case steps.See(key=key):
                 caller.look(key, then)
             case steps.Run():
                 self._run(caller, deed, then)
+            case steps.IsAway():
+                then(caller.is_away())
+            case steps.RunQueued(delivery=delivery):
+                key = delivery.message.headers[steps.AUCTION]
+                must(key not in self.shop.opened, "fallback-unopened", key)
+                time = self.rng.randrange(10, 2 * self.world.options.lease_ms) * MS
+                self.world.clockwork.after(time, then, f"{key} queued".encode())
             case _:
-                self.world.clockwork.after(self._way(), self._reach, deed, then)
+                self.world.clockwork.after(self._way(), self._reach, deed, then, 3)
 
-    def _reach(self, deed: Deed, then: Callable[[Any], None]) -> None:
-        """What was sent has its effect, whether or not its sender still lives."""
-        found = self.shop.do(deed)
-        self.world.clockwork.after(self._way(), then, found)
+    def _reach(self, deed: Deed, then: Callable[[Any], None], tries: int) -> None:
+        """What was sent has its effect, whether or not its sender still lives, or hears of it."""
+        try:
+            self.shop.check(deed)
+            found = self.shop.do(deed)
+        except Unreachable as error:
+            self.world.clockwork.after(self._way(), self._missed, deed, then, tries, error)
+        else:
+            self.world.clockwork.after(self._way(), self._answered, deed, then, tries, found)
+
+    def _answered(self, deed: Deed, then: Callable[[Any], None], tries: int, found: Any) -> None:
+        try:
+            self.shop.check(deed)
+        except Unreachable as error:
+            self._missed(deed, then, tries, error)
+        else:
+            then(found)
+
+    def _missed(
+        self, deed: Deed, then: Callable[[Any], None], tries: int, error: Unreachable
+    ) -> None:
+        """Try again, or give up; nobody knows whether it was done."""
+        if tries > 1 and self.rng.random() < 0.7:
+            pause = self.rng.randrange(50 * MS, 500 * MS)
+            self.world.clockwork.after(pause, self._reach, deed, then, tries - 1)
+        else:
+            self.unreachable(then, error)
+
+    def unreachable(self, then: Callable[[Any], None], error: Unreachable) -> None:
+        """The strand ends where it is: the lease of a delivery, or of an award, brings it back."""
+        then(error)
 
     def _way(self) -> int:
         """The time to or from a server; now and then the process stands still for longer than any
@@ -235,6 +338,9 @@ class Worker:
         def beat() -> None:
             if caller.gone:
                 return
+            if self.draining and not lost:
+                then(steps.GIVEN_BACK)
+                return
             if lost or self.world.clockwork.now >= until:
                 then(None if lost else f"{won.key} {won.token}".encode())
                 return
@@ -245,3 +351,10 @@ class Worker:
 
     def _left(self, until: int) -> int:
         return max(1, until - self.world.clockwork.now)
+
+
+class TakesSilenceForDone(Worker):
+    """Breaks a rule on purpose: what the bus or the store did not answer is taken for done."""
+
+    def unreachable(self, then: Callable[[Any], None], error: Unreachable) -> None:  # noqa: ARG002
+        then(None)

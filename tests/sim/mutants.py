@@ -8,7 +8,7 @@ from consensus.ledger.ledger import Ledger
 from consensus.raft.core import Raft
 from tests.consensus.ledger.mutants import BREAKS
 from tests.consensus.raft import mutants as core
-from tests.sim import disk, greeting, scripts, steps
+from tests.sim import disk, fleet, greeting, scripts, steps
 from tests.sim.service import Service
 from tests.sim.world import Build
 
@@ -90,6 +90,9 @@ MUTANTS: Mapping[str, Mutant] = MappingProxyType(
         "staging of a snapshot that waits is replaced": Mutant(Build(node=StagesAtOnce)),
         "result published before complete": Mutant(Build(steps=steps.PublishesBeforeComplete)),
         "complete before the outcome is put": Mutant(Build(steps=steps.CompletesBeforePut)),
+        "drained worker keeps its awards": Mutant(Build(steps=steps.KeepsItsAwards)),
+        "queued although it may have been opened": Mutant(Build(steps=steps.QueuesAnyCopy)),
+        "silence of bus or store taken for done": Mutant(Build(worker=fleet.TakesSilenceForDone)),
         "no watch copy": Mutant(Build(steps=steps.LeavesNoWatchCopy)),
     }
 )

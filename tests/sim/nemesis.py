@@ -47,6 +47,9 @@ class Nemesis:
             "replacement": self._replace,
             "transfer": self._transfer,
             "older release": self._change_release,
+            "bus away": lambda: self._away("bus_away"),
+            "store away": lambda: self._away("store_away"),
+            "drain": self._drain,
             "client crash": self._crash_client,
         }
         self.kinds = [kind for kind in world.options.faults if kind in self._acts]
@@ -288,6 +291,16 @@ class Nemesis:
         node.crash()
         release = self.rng.choice([NEWEST - 1, NEWEST, NEWEST])
         self._later(50 * MS, 500 * MS, node.run_release, release)
+        return True
+
+    def _away(self, what: str) -> bool:
+        """The bus, or the key-value store, answers nobody for a while."""
+        setattr(self.world.shop, what, True)
+        self._later(50 * MS, SECOND, setattr, self.world.shop, what, False)
+        return True
+
+    def _drain(self) -> bool:
+        self.rng.choice(self.world.workers).drain()
         return True
 
     def _crash_client(self) -> bool:

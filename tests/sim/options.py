@@ -9,7 +9,7 @@ FAULTS = (
     "loss", "duplicate", "delay", "one-way cut", "partition", "client cut", "crash one",
     "crash most", "crash all", "slow disk", "hanging disk", "full disk", "failing disk", "bit flip",
     "old folder", "copied folder", "skew", "clock jump", "freeze", "lost chunk", "membership",
-    "replacement", "transfer", "client crash", "older release",
+    "replacement", "transfer", "client crash", "older release", "bus away", "store away", "drain",
 )  # fmt: skip
 """Every kind of fault, and of change that an operator makes while others go wrong."""
 
@@ -56,6 +56,7 @@ class Options:
     lease_ms: int
     workers: int
     tasks: int
+    fallback: bool
 
     def __str__(self) -> str:
         return " ".join(f"{f.name}={_shown(getattr(self, f.name))}" for f in fields(self))
@@ -97,5 +98,6 @@ def draw(seed: int, nodes: int) -> Options:
         window_ms=rng.choice([60, 150, 400]),
         lease_ms=rng.choice([300, 900]),
         workers=rng.choice([2, 3]),
-        tasks=rng.choice([3, 6]),
+        tasks=rng.choice([3, 6, 9]),
+        fallback=rng.random() < 0.5,
     )

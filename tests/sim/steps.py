@@ -16,7 +16,7 @@ from typing import Any
 
 from bus.backend import Delivery, Message
 from consensus.ledger.answers import Answer, Finished, Refused, Renewed
-from consensus.ledger.commands import Adopt, Command, Complete, Open, Renew
+from consensus.ledger.commands import Adopt, Command, Complete, Open, Release, Renew
 from contracts.auctions import Auction, Phase, Refusal, Won
 
 AUCTION = "auction"
@@ -96,25 +96,54 @@ class See:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run the task while renewing the award; answered with the value, or None if it was lost."""
+    """Run the task while renewing the award; answered with the value, with None if it was lost, or
+    `GIVEN_BACK` where the worker must end and gives it back."""
 
     won: Won
     lease_ms: int
     body: bytes
 
 
-Deed = Get | Put | Delete | Publish | Settle | Bury | Say | See | Run
+@dataclass(frozen=True, slots=True)
+class IsAway:
+    """Whether the ledger has answered nothing for a while, to anything that it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQueued:
+    """Run a task that is not auctioned; answered with the value."""
+
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class SettleQueued:
+    """Publish what came of a task that is not auctioned, and forget it, in one step."""
+
+    delivery: Delivery
+    message: Message
+
+
+GIVEN_BACK = b""
+"""The answer to `Run` of a worker that ends. No value is empty."""
+
+Deed = (
+    Get | Put | Delete | Publish | Settle | Bury | Say | See | Run
+    | IsAway | RunQueued | SettleQueued
+)  # fmt: skip
 Step = Generator[Deed, Any, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a role's tasks are auctioned."""
+    """How a role's tasks are auctioned. `fallback`: they may run without while the ledger is
+    away."""
 
     role: str
     window_ms: int
     lease_ms: int
     max_awards: int
+    fallback: bool = False
 
 
 def body_at(key: str) -> str:
@@ -145,12 +174,26 @@ class Steps:
 
     def offer(self, delivery: Delivery) -> Step:
         """Step 1: the body is stored, the auction is open, and a watch copy is left behind."""
+        if self.terms.fallback and self._is_first(delivery):
+            away: bool = yield IsAway()
+            if away:
+                yield from self.queue(delivery)
+                return
         message, terms = delivery.message, self.terms
         key, spec = message.headers[AUCTION], hashlib.sha256(message.body).digest()
         yield Put(body_at(key), message.body)
         yield Say(Open(key, terms.role, terms.window_ms, terms.lease_ms, terms.max_awards, spec))
         due = terms.window_ms / 1000 + AGAIN_AFTER
         yield Settle(delivery, self._watch_copy(delivery), due)
+
+    def _is_first(self, delivery: Delivery) -> bool:
+        """Whether nobody can have opened an auction for it: a first copy, handed over once."""
+        return delivery.message.copy == 0 and delivery.earlier == 0
+
+    def queue(self, delivery: Delivery) -> Step:
+        """The ledger is away: as if the task was not auctioned; it never comes to the ledger."""
+        value: bytes = yield RunQueued(delivery)
+        yield SettleQueued(delivery, result_of(delivery.message.headers[AUCTION], value))
 
     def won(self, won: Won) -> Step:
         """Steps 3 and 4: an award was heard of. It is made sure, run, and its outcome published."""
@@ -161,8 +204,14 @@ class Steps:
         if body is None:
             return
         value: bytes | None = yield Run(won, self.terms.lease_ms, body)
-        if value is not None:
+        if value == GIVEN_BACK:
+            yield from self.give_back(won)
+        elif value is not None:
             yield from self.finish(won.key, won.token, value)
+
+    def give_back(self, won: Won) -> Step:
+        """A worker that ends does not let others wait for its lease."""
+        yield Say(Release(won.key, won.token))
 
     def finish(self, key: str, token: int, value: bytes) -> Step:
         """Step 4: store, complete, publish, delete."""
@@ -242,6 +291,20 @@ class CompletesBeforePut(Steps):
         if isinstance(answer, Finished):
             yield Put(outcome_at(key, token), value)
             yield from self.publish(key, token, value)
+
+
+class KeepsItsAwards(Steps):
+    """Breaks a rule on purpose."""
+
+    def give_back(self, won: Won) -> Step:  # noqa: ARG002
+        yield from ()
+
+
+class QueuesAnyCopy(Steps):
+    """Breaks a rule on purpose."""
+
+    def _is_first(self, delivery: Delivery) -> bool:  # noqa: ARG002
+        return True
 
 
 class LeavesNoWatchCopy(Steps):

@@ -45,6 +45,7 @@ class Build:
     ledger: Callable[[], Ledger] = Ledger
     disk: Callable[[BootState], Disk] = Disk
     steps: type[Steps] = Steps
+    worker: type[Worker] = Worker
     greeter: type[Greeter] = Greeter
     node: type[Service] = Service
 
@@ -74,8 +75,10 @@ class World:
         meta = SnapshotMeta(index=options.first_index, configuration=configuration(voters))
         for node in voters:
             self._add(node, BootState(snapshot=meta))
-        self.shop = Shop(self, build.steps, self.invariants.watch.completed)
-        self.workers = [Worker(self, self.shop, number + 1) for number in range(options.workers)]
+        self.shop = Shop(self, build.steps, self.invariants.watch)
+        self.workers = [
+            build.worker(self, self.shop, number + 1) for number in range(options.workers)
+        ]
         self.pokers = [Poker(self, number + 1) for number in range(options.clients)]
         self.mortals: list[Any] = [*self.pokers, *self.workers]
         self.operator = Operator(self)
@@ -195,6 +198,7 @@ class World:
             mortal.start()
         for worker in self.workers:
             worker.calm = True
+        self.shop.bus_away = self.shop.store_away = False
         self.clockwork.run(healed + PROGRESS, lambda: bool(done))
         must(bool(done), "progress", self.options.seed, [n.raft.status() for n in self.up()])
         self.clockwork.run(healed + PROGRESS, lambda: _is_served(owed))
@@ -225,7 +229,7 @@ class World:
 
 
 def _is_served(owed: list[tuple[Caller, Request]]) -> bool:
-    """Whether each of these was answered; what was is taken off the list."""
-    while owed and owed[-1][1].number not in owed[-1][0].open:
+    """Whether each of these was answered, or nobody waits any more; what was is off the list."""
+    while owed and (owed[-1][0].gone or owed[-1][1].number not in owed[-1][0].open):
         owed.pop()
     return not owed
