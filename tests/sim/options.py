@@ -26,7 +26,8 @@ class Options:
 
     `ruin`: more may be lost for ever than a cluster recovers from; then it need only be safe.
     `hello`: nodes look at who speaks; else late packets of earlier lives are believed, and no
-    folder goes back.
+    folder goes back. `fallback`: tasks may run without an award while the ledger is away. `spots`:
+    a leader proposes no command again that waits there already.
     """
 
     seed: int
@@ -57,6 +58,7 @@ class Options:
     workers: int
     tasks: int
     fallback: bool
+    spots: bool
 
     def __str__(self) -> str:
         return " ".join(f"{f.name}={_shown(getattr(self, f.name))}" for f in fields(self))
@@ -100,4 +102,5 @@ def draw(seed: int, nodes: int) -> Options:
         workers=rng.choice([2, 3]),
         tasks=rng.choice([3, 6, 9]),
         fallback=rng.random() < 0.5,
+        spots=rng.random() < 0.7,
     )

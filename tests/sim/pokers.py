@@ -100,6 +100,8 @@ class Poker:
             self.known[one.key] = max(one.token, self.known.get(one.key, 0))
             if self.rng.random() < 0.8:
                 self._say(Renew(one.key, one.token))
+        elif not self.world.pokes:
+            return
         elif self.rng.random() < 0.7:
             score = Signed(self.rng.randrange(-3, 3))
             self._say(PlaceBid(one.key, one.round, score, self.rng.randrange(3), b"why"))

@@ -20,6 +20,7 @@ class Service(Node):
     """A node with its clients. Those that say hello are connected to it, in this life."""
 
     def begin(self) -> None:
+        self.waiting: dict[tuple[int, int], Index] = {}
         self.pending: dict[Index, tuple[Term, NodeId, int]] = {}
         self.looks: dict[int, Look] = {}
         self.read: set[int] = set()
@@ -124,11 +125,21 @@ class Service(Node):
             record = Record(0, ask.command)
         else:
             record = Record(0, ask.command, ask.session, ask.seq, ask.acked_below)
+        name = (ask.session or ask.client, ask.seq)
+        if self.world.options.spots and self._waits(self.waiting.get(name, 0)):
+            return
         index = self._propose(record)
         if index is None:
             self._reply(ask.client, Moved(ask.number, self.raft.leader))
         else:
             self.pending[index] = (self.raft.term, ask.client, ask.number)
+            self.waiting[name] = index
+
+    def _waits(self, index: Index) -> bool:
+        """Whether a command that was proposed here is still to be answered: it is not proposed
+        again, else a queue that is longer than clients are patient grows by all they repeat."""
+        found = self.pending.get(index)
+        return found is not None and found[0] == self.raft.term and self._leads()
 
     def took(self, entry: Entry, answer: Answer | None) -> None:
         """Answer who asked for this entry, and tell those whom it concerns."""
