@@ -64,6 +64,7 @@ class Invariants:
         self._reads: dict[tuple[NodeId, int], int] = {}
         self._seen: dict[tuple[NodeId, int], int] = {}
         self._elected: dict[Term, Index] = {}
+        self._held: dict[NodeId, Index] = {}
         self.commit: Index = 0
 
     def __call__(self, node: Observed) -> None:
@@ -72,6 +73,7 @@ class Invariants:
             self.monotonic(node)
             self.log_matching(node)
             self.commits(node)
+            self.keeps(node)
             self.leader_completeness(node)
             self.state_machine_safety(node)
             self.reads(node)
@@ -115,10 +117,10 @@ class Invariants:
         raft = node.raft
         commit, term = raft.log.commit, raft.log.term_at(raft.log.commit)
         assert term is not None
+        known = max(commit, self.commit)
+        pending = [index for index, _ in raft.members._known if index > known]
+        must(len(pending) <= 1, "one-change", raft.id, pending)
         if raft.role is Role.LEADER:
-            known = max(commit, self.commit)
-            pending = [index for index, _ in raft.members._known if index > known]
-            must(len(pending) <= 1, "one-change", raft.id, pending)
             before = self._elected.setdefault(raft.term, commit)
             if commit > self.highest.get(raft.term, (before, 0))[0]:
                 voters = raft.members.voters
@@ -132,6 +134,15 @@ class Invariants:
                 break
             self.committed[index] = raft.log.term_at(index) or 0
         self.commit = max(self.commit, commit)
+
+    def keeps(self, node: Observed) -> None:
+        """What is committed and was on a disk is there for ever."""
+        held, term = self._held.get(node.raft.id, 0), self.committed.get(self.commit)
+        if term is not None and self.commit > held and node.disk.has(self.commit, term):
+            self._held[node.raft.id] = self.commit
+        elif held:
+            kept = node.disk.has(held, self.committed[held])
+            must(kept, "committed-kept", node.raft.id, held)
 
     def holds(self, node: NodeId, index: Index, term: Term) -> bool:
         """Whether an entry is on the disk of a node."""
