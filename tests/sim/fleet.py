@@ -1,17 +1,13 @@
 """Workers that take tasks through the bus and the ledger, and crash or stand still anywhere."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
-from bus.backend import HIGH, LOW, NORMAL, RETRY, Message
-from bus.backends.memory_broker import MemoryBroker
+from bus.backend import HIGH, LOW, NORMAL, RETRY
 from bus.errors import Unreachable
 from bus.waking import Bell
-from consensus.ledger.answers import Alive, Answer, Finished, Refused
+from consensus.ledger.answers import Alive, Refused
 from consensus.ledger.commands import (
-    Adopt,
-    Complete,
     Join,
     KeepAlive,
     Leave,
@@ -21,136 +17,18 @@ from consensus.ledger.commands import (
     Renew,
 )
 from consensus.ledger.encoding import Signed
-from consensus.ledger.entries import Entry
 from contracts.auctions import Opening, Won
-from tests.consensus.ledger.watch import Watch
 from tests.consensus.raft.invariants import must
-from tests.sim import steps
+from tests.sim import deeds
 from tests.sim.caller import HELLO, Caller
 from tests.sim.clockwork import MS, SECOND
-from tests.sim.steps import Deed, Delete, Get, Put, Step, Steps, Terms
+from tests.sim.deeds import Deed
+from tests.sim.shop import ROLE, Shop
+from tests.sim.steps import AUCTION, Step
 from tests.sim.surroundings import Surroundings
 
-ROLE = "work"
 SLOTS = 2
 QUIET = 16
-LEASE = 2.0
-"""Seconds a delivery of the bus is leased for."""
-
-
-class Shop:
-    """The bus and the key-value store, the tasks that were published, and what came of them."""
-
-    def __init__(self, world: Surroundings, steps_: type[Steps], watched: Watch) -> None:
-        options = world.options
-        self.world = world
-        self.broker = MemoryBroker(world.clockwork, lease=LEASE)
-        self.broker.bind(ROLE, ("work.#",))
-        self.broker.bind(steps.RESULTS, (steps.RESULTS,))
-        terms = Terms(ROLE, options.window_ms, options.lease_ms, 3, options.fallback)
-        self.steps = steps_(terms)
-        self.watched = watched
-        self.completed = watched.completed
-        self.tasks: dict[str, bytes] = {}
-        self.published: dict[str, bytes] = {}
-        self.buried: dict[str, str] = {}
-        self.queued: dict[str, bytes] = {}
-        self.opened: set[str] = set()
-        self.bus_away = self.store_away = False
-
-    def add(self, number: int) -> None:
-        """A task is published."""
-        name = f"task-{number}"
-        message = Message(name, 0, "work.now", name.encode(), {steps.AUCTION: f"{name}.0"})
-        self.broker.publish([message])
-        self.tasks[f"{name}.0"] = message.body
-
-    def check(self, deed: Deed) -> None:
-        """Raise `Unreachable` where what a deed needs does not answer."""
-        away = self.store_away if isinstance(deed, Get | Put | Delete) else self.bus_away
-        if away:
-            raise Unreachable(f"{type(deed).__name__} was not answered")
-
-    def opens(self, key: str) -> None:
-        """Somebody sends an `open`: no copy of the task is run without an award any more."""
-        self.opened.add(key)
-        must(key not in self.queued, "queue-or-ledger", key)
-
-    def do(self, deed: Deed) -> Any:
-        """Do what can be done at once."""
-        store = self.broker.store
-        match deed:
-            case steps.Get(key=key):
-                entry = store.get(key)
-                return entry.value if entry else None
-            case steps.Put(key=key, value=value):
-                store.put(key, value, None, None)
-            case steps.Delete(key=key):
-                store.delete(key, None)
-            case steps.Publish():
-                self._publish(deed)
-            case steps.Settle():
-                self._settle(deed)
-            case steps.SettleQueued():
-                self._settle_queued(deed)
-            case steps.Bury(delivery=delivery, reason=reason):
-                self.buried[delivery.message.headers[steps.AUCTION]] = reason
-                self.broker.settle([delivery], ())
-            case _:
-                raise AssertionError(f"nothing to be done at once: {deed}")
-        return None
-
-    def _publish(self, deed: steps.Publish) -> None:
-        token = self.completed.get(deed.key)
-        must(token == deed.token, "no-lapsed-result", deed.key, deed.token, token)
-        known = self.published.setdefault(deed.key, deed.message.body)
-        must(known == deed.message.body, "one-result", deed.key, known, deed.message.body)
-        self.broker.publish([deed.message], follow_up=True)
-
-    def _settle_queued(self, deed: steps.SettleQueued) -> None:
-        key = deed.delivery.message.headers[steps.AUCTION]
-        if self.broker.settle([deed.delivery], [deed.message]):
-            return
-        must(key not in self.opened, "queue-or-ledger", key)
-        must(key not in self.published, "one-result", key)
-        self.queued[key] = self.published[key] = deed.message.body
-        self.world.happened("run while the ledger was away")
-
-    def _settle(self, deed: steps.Settle) -> None:
-        then, now = deed.then, self.broker.clock.wall()
-        self.broker.settle(
-            [deed.delivery], [replace(then, due=now + deed.after)] if then is not None else []
-        )
-        key = deed.delivery.message.headers[steps.AUCTION]
-        must(then is not None or self.has_ended(key), "no-lost-task", key)
-
-    def has_ended(self, key: str) -> bool:
-        """Whether something came of a task."""
-        return key in self.published or key in self.buried
-
-    def all_ended(self) -> bool:
-        """Whether something came of every task."""
-        return all(map(self.has_ended, self.tasks))
-
-    def heard(self, entry: Entry, answer: Answer) -> None:
-        """An entry was committed: a task is completed only when its outcome is stored."""
-        command = entry.command
-        if not isinstance(command, Complete | Adopt) or command.key not in self.tasks:
-            return
-        if isinstance(answer, Finished) and command.key not in self.published:
-            found = self.do(steps.Get(steps.outcome_at(command.key, command.token)))
-            must(found is not None, "outcome-before-complete", command)
-
-    def live(self) -> list[tuple[int, int]]:
-        """Token and session of every live award."""
-        return [*self.watched.live.values()]
-
-    def judge(self) -> None:
-        """Nothing is lost; what is completed has its result."""
-        for key in self.tasks:
-            must(self.has_ended(key), "no-lost-task", key)
-            if key in self.completed:
-                must(key in self.published, "completed-has-result", key)
 
 
 class Worker:
@@ -186,7 +64,7 @@ class Worker:
             self.world.clockwork.after(HELLO, self._ends_when_done, caller, tries - 1)
             return
         held = [token for token, session in self.shop.live() if session == caller.session]
-        kept = [token for token in held if token in self.running]
+        kept = [token for token in held if token in self.running and token not in self.left]
         must(not kept, "drained-holds-nothing", caller.name, kept)
         self.world.happened("drained")
         caller.crash()
@@ -198,6 +76,8 @@ class Worker:
         self.draining = False
         self.running: dict[int, None] = {}
         self.asked: dict[str, int] = {}
+        self.tokens: dict[Step, int] = {}
+        self.left: dict[int, None] = {}
         client = -(1_000_000 + self.number * 1000 + self.life)
         self.caller = Caller(self.world, client, f"worker-{self.number}.{self.life}")
         self.caller.on_told = self._told
@@ -241,7 +121,7 @@ class Worker:
         if isinstance(one, Won):
             if one.token not in self.running:
                 self.running[one.token] = None
-                self._strand(self.shop.steps.won(one))
+                self._strand(self.shop.steps.won(one), one.token)
         elif self.asked.get(one.key) == one.round:
             return
         elif self.calm or self.rng.random() < 0.9:
@@ -252,8 +132,9 @@ class Worker:
             self.asked[one.key] = one.round
             self.caller.call(Pass(one.key, one.round, b""), lambda _: None)
 
-    def _strand(self, step: Step) -> None:
+    def _strand(self, step: Step, token: int = 0) -> None:
         self.strands += 1
+        self.tokens[step] = token
         self._go_on(self.caller, step, None)
 
     def _go_on(self, caller: Caller, step: Step, answer: Any) -> None:
@@ -262,25 +143,28 @@ class Worker:
             return
         try:
             deed = step.throw(answer) if isinstance(answer, Unreachable) else step.send(answer)
-        except (StopIteration, Unreachable):
+        except (StopIteration, Unreachable) as end:
             self.strands -= 1
+            token = self.tokens.pop(step)
+            if isinstance(end, Unreachable):
+                self.left[token] = None
             return
         self._do(caller, deed, lambda found: self._go_on(caller, step, found))
 
     def _do(self, caller: Caller, deed: Deed, then: Callable[[Any], None]) -> None:
         match deed:
-            case steps.Say(command=command):
+            case deeds.Say(command=command):
                 if isinstance(command, Open):
                     self.shop.opens(command.key)
                 caller.call(command, then)
-            case steps.See(key=key):
+            case deeds.See(key=key):
                 caller.look(key, then)
-            case steps.Run():
+            case deeds.Run():
                 self._run(caller, deed, then)
-            case steps.IsAway():
+            case deeds.IsAway():
                 then(caller.is_away())
-            case steps.RunQueued(delivery=delivery):
-                key = delivery.message.headers[steps.AUCTION]
+            case deeds.RunQueued(delivery=delivery):
+                key = delivery.message.headers[AUCTION]
                 must(key not in self.shop.opened, "fallback-unopened", key)
                 time = self.rng.randrange(10, 2 * self.world.options.lease_ms) * MS
                 self.world.clockwork.after(time, then, f"{key} queued".encode())
@@ -326,7 +210,7 @@ class Worker:
             return self.rng.randrange(3 * SECOND)
         return self.rng.randrange(100, 3 * MS)
 
-    def _run(self, caller: Caller, run: steps.Run, then: Callable[[Any], None]) -> None:
+    def _run(self, caller: Caller, run: deeds.Run, then: Callable[[Any], None]) -> None:
         won, lost = run.won, False
         most = run.lease_ms * (1 if self.calm else 2)
         until = self.world.clockwork.now + self.rng.randrange(10, most) * MS
@@ -339,7 +223,7 @@ class Worker:
             if caller.gone:
                 return
             if self.draining and not lost:
-                then(steps.GIVEN_BACK)
+                then(deeds.GIVEN_BACK)
                 return
             if lost or self.world.clockwork.now >= until:
                 then(None if lost else f"{won.key} {won.token}".encode())

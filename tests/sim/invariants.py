@@ -9,7 +9,7 @@ from consensus.ledger.ledger import Ledger
 from consensus.raft.types import Entry, Index, Kind, NodeId, Term
 from tests.consensus.raft.invariants import Invariants, must
 from tests.sim.clockwork import MS
-from tests.sim.node import NEWEST
+from tests.sim.process import NEWEST
 from tests.sim.promises import Acknowledged, AuctionWatch
 from tests.sim.service import Service
 

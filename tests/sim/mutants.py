@@ -87,7 +87,6 @@ MUTANTS: Mapping[str, Mutant] = MappingProxyType(
         "two lives of one id believed": Mutant(Build(greeter=greeting.BelievesTwoLives)),
         "version raised unasked": Mutant(Build(node=RaisesUnasked)),
         "unknown version followed": Mutant(Build(ledger=FollowsAnyVersion)),
-        "staging of a snapshot that waits is replaced": Mutant(Build(node=StagesAtOnce)),
         "result published before complete": Mutant(Build(steps=steps.PublishesBeforeComplete)),
         "complete before the outcome is put": Mutant(Build(steps=steps.CompletesBeforePut)),
         "drained worker keeps its awards": Mutant(Build(steps=steps.KeepsItsAwards)),

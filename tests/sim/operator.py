@@ -7,6 +7,7 @@ from consensus.raft.types import (
     AddLearner,
     Change,
     Configuration,
+    Index,
     NodeId,
     Promote,
     Remove,
@@ -21,11 +22,12 @@ LONGEST = 60
 """A change that is refused so often is given up."""
 
 
-def configurations(nodes: dict[NodeId, Service]) -> Iterator[Configuration]:
-    """All that may come to hold, as far as any node that is not lost knows."""
-    for node in nodes.values():
-        if not node.lost:
-            yield from (held for _, held in node.raft.members._known if held.voters)
+def configurations(nodes: dict[NodeId, Service], commit: Index) -> Iterator[Configuration]:
+    """All that may come to hold, as far as any node that is not lost knows: the last one that is
+    committed, and those after it."""
+    known = [one for n in nodes.values() if not n.lost for one in n.raft.members._known]
+    last = max((index for index, held in known if index <= commit and held.voters), default=0)
+    yield from (held for index, held in known if index >= last and held.voters)
 
 
 def survives(held: Configuration, lost: set[NodeId]) -> bool:

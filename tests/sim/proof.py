@@ -21,6 +21,26 @@ model of the disk, the ledger, its clients and workers, and the five steps of an
 in-memory bus and key-value store. Everything that can go wrong does, drawn from a seed; the
 invariants are looked at after every event.
 
+Every seed has three or five nodes (more while members change) and lives for seven to nine seconds
+in which its kinds of faults strike: packets lost, doubled, reordered, late by several elections,
+cuts in one or both directions between nodes and towards clients, partitions; one, most or all
+nodes crash and lose what was not durable; disks are slow, hang, fail, have little or no room,
+flip bits; folders are wiped, rolled back, copied; clocks are skewed and jump a day, processes
+freeze, chunks of snapshots are lost; members come, go and are replaced, leadership moves,
+releases are upgraded and taken back; clients and workers crash or stand still between any two
+steps, workers end in order, the bus or the store is away. In one of ten seeds more may be lost
+than a cluster recovers from: then it need only be safe. Else it is healed, but for a minority
+that may stay down and some loss, and
+
+* a new client's command is done within 20 election timeouts (10 s), whatever load there is;
+* whatever any client was waiting for is answered, and every member that is up has all that was
+  committed, each within 20 election timeouts from when the load ends;
+* every task of the bus has an end within two minutes.
+
+Not simulated: sessions that outlive their hour, 24 hours after which tasks are forgotten, backups
+that are restored, a folder that goes back where nobody who knows better is in the way
+([why](consensus.md#who-is-believed)), power cuts that also lose the file beside the database.
+
 Each row breaks one rule on purpose. The run or script that is named, with the part that is broken,
 ends at the invariant that is named; with the right part it comes through. Written by
 `python -m tests.sim.proof`; a test plays every row again.

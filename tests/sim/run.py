@@ -15,6 +15,8 @@ MEDIAN_ACKED = 30
 SHARE_OF_FAULT = 0.10
 SHARE_OF_CHANGE = 0.30
 CHANGES = ("snapshot install", "membership change")
+TURNS = ("run while the ledger was away", "drained")
+"""What the fleet does of itself, and must have done as often as a fault strikes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ class Totals:
             yield f"a median of {statistics.median(self.events)} events"
         if statistics.median(self.acked) < MEDIAN_ACKED:
             yield f"a median of {statistics.median(self.acked)} acknowledged commands"
-        for kind in (*FAULTS, *CHANGES):
+        for kind in (*FAULTS, *TURNS, *CHANGES):
             if self.share(kind) < (SHARE_OF_CHANGE if kind in CHANGES else SHARE_OF_FAULT):
                 yield f"{kind} in {self.share(kind):.0%} of the seeds"
 

@@ -15,9 +15,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from bus.backend import Delivery, Message
+from bus.errors import Unreachable
 from consensus.ledger.answers import Answer, Finished, Refused, Renewed
-from consensus.ledger.commands import Adopt, Command, Complete, Open, Release, Renew
+from consensus.ledger.commands import Adopt, Complete, Open, Release, Renew
 from contracts.auctions import Auction, Phase, Refusal, Won
+from tests.sim.deeds import (
+    GIVEN_BACK,
+    Bury,
+    Deed,
+    Delete,
+    Get,
+    IsAway,
+    Publish,
+    Put,
+    Run,
+    RunQueued,
+    Say,
+    See,
+    Settle,
+    SettleQueued,
+)
 
 AUCTION = "auction"
 """The header with the key under which a task is auctioned."""
@@ -32,105 +49,6 @@ AGAIN_AFTER = 1.0
 """Seconds between two looks of a watch copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
-    """Read an entry; answered with its value or None."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Store an entry."""
-
-    key: str
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete an entry, if it is there."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Publish what came of an award."""
-
-    key: str
-    token: int
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """Make `then` safe, due after so many seconds, and forget the delivery."""
-
-    delivery: Delivery
-    then: Message | None
-    after: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bury:
-    """Make a dead letter of the delivery."""
-
-    delivery: Delivery
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Say a command to the ledger; answered with its answer, however long that takes."""
-
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class See:
-    """Read an auction, not an old state of it; answered with it or None."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Run the task while renewing the award; answered with the value, with None if it was lost, or
-    `GIVEN_BACK` where the worker must end and gives it back."""
-
-    won: Won
-    lease_ms: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class IsAway:
-    """Whether the ledger has answered nothing for a while, to anything that it was asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunQueued:
-    """Run a task that is not auctioned; answered with the value."""
-
-    delivery: Delivery
-
-
-@dataclass(frozen=True, slots=True)
-class SettleQueued:
-    """Publish what came of a task that is not auctioned, and forget it, in one step."""
-
-    delivery: Delivery
-    message: Message
-
-
-GIVEN_BACK = b""
-"""The answer to `Run` of a worker that ends. No value is empty."""
-
-Deed = (
-    Get | Put | Delete | Publish | Settle | Bury | Say | See | Run
-    | IsAway | RunQueued | SettleQueued
-)  # fmt: skip
 Step = Generator[Deed, Any, None]
 
 
@@ -200,7 +118,11 @@ class Steps:
         answer: Answer = yield Say(Renew(won.key, won.token))
         if not isinstance(answer, Renewed):
             return
-        body: bytes | None = yield Get(body_at(won.key))
+        try:
+            body: bytes | None = yield Get(body_at(won.key))
+        except Unreachable:
+            yield from self.give_back(won)
+            return
         if body is None:
             return
         value: bytes | None = yield Run(won, self.terms.lease_ms, body)
@@ -210,7 +132,8 @@ class Steps:
             yield from self.finish(won.key, won.token, value)
 
     def give_back(self, won: Won) -> Step:
-        """A worker that ends does not let others wait for its lease."""
+        """A worker that ends, or cannot even begin, does not let others wait for its lease. Once an
+        outcome may be stored nothing is given back: the watch copy finds it."""
         yield Say(Release(won.key, won.token))
 
     def finish(self, key: str, token: int, value: bytes) -> Step:

@@ -1,9 +1,12 @@
 """A seed is a history: it says what was drawn, and happens again in the same way."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from tests.sim.options import FAULTS, draw
-from tests.sim.run import Totals, play
+from tests.sim.run import Result, Totals, play
 from tests.sim.steps import LeavesNoWatchCopy
 from tests.sim.world import Build, World
 
@@ -47,6 +50,17 @@ def test_a_violation_is_told_with_what_repeats_it() -> None:
     assert "no-lost-task" in told
     assert "options: seed=0 nodes=3" in told
     assert "make sim SEEDS=1 FROM=0" in told
+
+
+def test_what_came_of_a_seed_is_kept_as_it_was() -> None:
+    result = play(0)
+    kept = json.loads(json.dumps(result.kept()))
+    assert Result.of(kept) == replace(result, options="")
+
+
+def test_a_violation_is_kept_with_its_options() -> None:
+    result = play(0, Build(steps=LeavesNoWatchCopy))
+    assert Result.of(result.kept()) == result
 
 
 def test_a_run_in_which_nothing_happens_is_called_too_easy() -> None:

@@ -17,17 +17,18 @@ from tests.consensus.raft.network import configuration
 from tests.sim.caller import Caller, Request
 from tests.sim.clockwork import SECOND, Clockwork
 from tests.sim.disk import Disk
-from tests.sim.fleet import Shop, Worker
+from tests.sim.fleet import Worker
 from tests.sim.greeting import Greeter
 from tests.sim.invariants import ClusterInvariants
 from tests.sim.linearizable import History, linearizable
 from tests.sim.links import Links
 from tests.sim.nemesis import Nemesis
-from tests.sim.node import NEWEST, Room
 from tests.sim.operator import Operator, configurations, survives
 from tests.sim.options import ELECTION, Options
 from tests.sim.pokers import Poker
+from tests.sim.process import NEWEST, Room
 from tests.sim.service import Service
+from tests.sim.shop import Shop
 from tests.sim.steps import Steps
 
 PROGRESS = 20 * ELECTION
@@ -68,7 +69,7 @@ class World:
             self.happened("skew")
         self.pokes = True
         self.heard_at: dict[tuple[NodeId, NodeId, int], int] = {}
-        self.ghosts: dict[int, tuple[int, frozenset[NodeId]]] = {}
+        self.ghosts: dict[int, tuple[int, frozenset[tuple[NodeId, int]]]] = {}
         self._token = 0
         self.invariants = ClusterInvariants(self)
         voters = range(1, options.nodes + 1)
@@ -109,11 +110,11 @@ class World:
         if known.doubted_by is not None and incarnation == known.incarnation:
             must(node.id not in known.doubted_by, "no-way-back", node.id, peer)
         until, knowing = self.ghosts.get(incarnation, (0, frozenset()))
-        must(now > until or node.id not in knowing, "one-life", node.id, peer)
+        must(now > until or (node.id, node.life) not in knowing, "one-life", node.id, peer)
 
-    def ghost(self, node: Service, until: int, knowing: frozenset[NodeId]) -> Service:
-        """A copy of a node's folder is started beside it; `knowing` have just heard the node, and
-        need not believe the copy until the moment `until`."""
+    def ghost(self, node: Service, until: int, knowing: frozenset[tuple[NodeId, int]]) -> Service:
+        """A copy of a node's folder is started beside it; `knowing`, nodes in this life, have
+        just heard the node: they must not believe the copy before the moment `until`."""
         boot = node.disk.image.boot()
         made = self._node(self, node.id, boot, node.disk.copy())
         made.doubted_by = frozenset()
@@ -174,12 +175,12 @@ class World:
 
     def _may_recover(self) -> bool:
         """Whether every configuration that may hold has a majority of voters that are not lost."""
-        lost, held = self.operator.lost(), [*configurations(self.nodes)]
+        lost, held = self.operator.lost(), [*configurations(self.nodes, self.invariants.commit)]
         return bool(held) and all(survives(one, lost) for one in held)
 
     def _spare_a_minority(self) -> None:
         """Some nodes stay down that every configuration can do without; the operator knows it."""
-        held = [*configurations(self.nodes)]
+        held = [*configurations(self.nodes, self.invariants.commit)]
         nodes = [node for node in self.nodes if node not in self.operator.lost()]
         self.rng.shuffle(nodes)
         for node in nodes[: len(nodes) // 2]:
