@@ -4,6 +4,8 @@ PYTHON ?= python3
 ARGS ?=
 PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 SECONDS ?= 600
+SEEDS ?= 20000
+FROM ?= 0
 BROKERS ?= $(or $(BROKER),all)
 
 comma := ,
@@ -15,7 +17,7 @@ DEV := $(VENV)/.installed-dev
 CHECKED := contracts bus consensus knowledge workers deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test servers chaos soak conformance check format bench clean
+.PHONY: help venv demo test servers chaos sim soak conformance check format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +38,9 @@ servers: ## install what BROKERS names for demo, up and tests: Redis and RabbitM
 chaos: BROKERS = $(or $(BROKER),nats)
 chaos: $(DEV) servers ## the long forms: workers, brokers and history killed again and again, 50 minutes; BROKER=redis: on that one
 	@MUSTER_BROKERS=$(BROKERS) MUSTER_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
+
+sim: $(DEV) ## SEEDS (20000) ledger clusters in virtual time from seed FROM (0) on; ARGS=--sum adds up what was played
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --from $(FROM) $(ARGS)
 
 soak: $(DEV) ## full rate for SECONDS (600): flat memory, nothing left, then quiet
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
