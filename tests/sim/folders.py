@@ -112,16 +112,18 @@ class Folders(Targets):
         return all(one.disk.peers.get(node.id, 0) > seq for one in others)
 
     def _copy_folder(self) -> bool:
-        """A copy of a folder is started beside the original, which everybody has just heard."""
+        """A copy of a folder is started beside the original, which some have just heard."""
         node = self._aim()
         if node is None or node.frozen or not self.world.options.hello:
             return False
-        others = [one for one in self._members() if one is not node]
-        now = self.world.clockwork.now
-        last = [self.world.heard_at.get((one.id, node.id, node.incarnation), -1) for one in others]
-        if not others or min(last) < max(0, now - COPY // 2):
+        now, heard_at = self.world.clockwork.now, self.world.heard_at
+        knowing = frozenset(
+            (one.id, one.life)
+            for one in self._up()
+            if heard_at.get((one.id, node.id, node.incarnation), -COPY) >= now - COPY // 2
+        )
+        if not knowing:
             return False
-        knowing = frozenset((one.id, one.life) for one in others)
         ghost = self.world.ghost(node, now + COPY + COPY // 2, knowing)
         ghost.raft.campaign()
         self.world.clockwork.after(COPY, ghost.crash)
