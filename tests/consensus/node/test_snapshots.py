@@ -55,12 +55,12 @@ async def test_a_node_that_starts_again_goes_on_from_its_snapshot(tmp_path: Path
 async def test_a_node_that_was_away_for_long_is_sent_a_snapshot(tmp_path: Path) -> None:
     async with running(tmp_path, **SMALL) as cluster, clients(cluster, "ada") as ada:
         await fill(ada, 10)
-        address = (await cluster.followers())[0].settings.address
+        away = (await cluster.followers())[0]
+        address, before = away.settings.address, away.status().applied
         await soon(cluster.stop(address))
         await fill(ada, 100, begin=10)
         await until(lambda: compacted(cluster))
         node = await cluster.start(address)
-        before = node.status().applied
         await until(lambda: node.status().auctions == 110)
         assert node.status().counts["chunks_staged"] >= 1
         assert node.status().snapshot > before
