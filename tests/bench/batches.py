@@ -11,6 +11,10 @@ BATCH = 500
 PULL = 400
 """Messages in one pull, settled at once."""
 
+REST = 0.01
+"""Seconds between two messages whose latency is measured, with the bare client as with `Bus`: who
+waits has come to rest by then."""
+
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "ce-specversion": "1.0",

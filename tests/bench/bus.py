@@ -51,8 +51,13 @@ async def _kafka(bench: Bench, count: int) -> tuple[float, float]:
     return await raw_kafka.raw(bench.url, bench.database or "", count)
 
 
-async def _kafka_latency(bench: Bench, count: int) -> list[float]:
-    return await raw_kafka.latency(bench.url, bench.database or "", count)
+def _by_both(measure: Callable[[str, str, int], Awaitable[list[float]]]) -> Latency:
+    """One that needs the broker and the database."""
+
+    def latency(bench: Bench, count: int) -> Awaitable[list[float]]:
+        return measure(bench.url, bench.database or "", count)
+
+    return latency
 
 
 def _by_url(measure: Callable[[str, int], Awaitable[list[float]]]) -> Latency:
@@ -68,8 +73,8 @@ RAW: Mapping[str, Raw] = MappingProxyType(
     {
         "nats": Raw("nats-py", _nats, _by_url(raw_nats.latency)),
         "redis": Raw("redis-py", _redis, _by_url(raw_redis.latency)),
-        "rabbitmq": Raw("aiormq", _rabbitmq, _by_url(raw_rabbitmq.latency)),
-        "kafka": Raw("aiokafka", _kafka, _kafka_latency),
+        "rabbitmq": Raw("aiormq", _rabbitmq, _by_both(raw_rabbitmq.latency)),
+        "kafka": Raw("aiokafka", _kafka, _by_both(raw_kafka.latency)),
     }
 )
 

@@ -20,6 +20,7 @@ from contracts.envelope import Envelope
 from contracts.ids import new_id
 from contracts.topics import EVENTS
 from tests.bench import raw_nats
+from tests.bench.batches import REST
 from tests.bench.servers import MUSTER, ROOT, Bench, server
 from workers.fleet.client import FleetClient
 from workers.fleet.options import Options
@@ -28,8 +29,6 @@ from workers.wiring import open_bus, open_parts
 BODY = 500
 CALL = 500
 _PAYLOAD = {"sent": 0.0, "pad": "x" * (BODY - 28)}
-IDLE = 0.01
-"""Seconds between two tasks whose latency is measured: the worker waits again by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +197,7 @@ async def _tick(bench: Bench, lines: IO[str], count: int) -> list[float]:
     for number in range(count + 20):
         await fleet.publish("bench.clock", {"sent": time.time()}, reply=False)
         line = await asyncio.to_thread(lines.readline)
-        await asyncio.sleep(IDLE)
+        await asyncio.sleep(REST)
         if number >= 20:
             found.append(float(line))
     await bus.close()

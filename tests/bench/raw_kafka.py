@@ -17,7 +17,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.bench.batches import BATCH, HEADERS, PULL, two_at_a_time
+from tests.bench.batches import BATCH, HEADERS, PULL, REST, two_at_a_time
 
 PARTITIONS = 2
 _TOPIC = {
@@ -92,7 +92,7 @@ async def _consumer(
     )
     await consumer.start()
     while not consumer.assignment():  # noqa: ASYNC110 - the library tells nobody
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(REST)
 
     async def claim(keys: list[str]) -> list[Any]:
         found: list[Any] = await link.fetch(_CLAIM.format(topic), "\n".join(keys))
@@ -138,7 +138,7 @@ async def latency(url: str, database: str, n: int, size: int = 500) -> list[floa
     async with _consumer(address, database, topic) as (consumer, claim):
         for number in range(n):
             coming = asyncio.ensure_future(consumer.getmany(timeout_ms=5000))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(REST)
             headers = [(name, value.encode()) for name, value in HEADERS.items()]
             started = time.perf_counter()
             await producer.send_and_wait(topic, body, key=b"m%d" % number, headers=headers)

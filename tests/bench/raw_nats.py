@@ -14,7 +14,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tests.bench.batches import BATCH, HEADERS, PULL
+from tests.bench.batches import BATCH, HEADERS, PULL, REST
 
 _HEADERS = {k: v for k, v in HEADERS.items() if k != "ce-id"}
 
@@ -93,6 +93,7 @@ async def latency(url: str, n: int, size: int = 500) -> list[float]:
     for number in range(n):
         await client.publish(ask, request, reply=inbox)
         await client.flush()
+        await asyncio.sleep(REST)
         headers = {**_HEADERS, "ce-id": f"m{number}", "Nats-Msg-Id": f"m{number}"}
         started = time.perf_counter()
         await client.request(f"{stream}.t", body, headers=headers, timeout=10)

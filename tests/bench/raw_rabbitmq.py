@@ -17,7 +17,7 @@ import aiormq
 import asyncpg
 from pamqp.commands import Basic
 
-from tests.bench.batches import BATCH, HEADERS, PULL, two_at_a_time
+from tests.bench.batches import BATCH, HEADERS, PULL, REST, two_at_a_time
 
 _CLAIMS = 'CREATE TABLE {} (key text COLLATE "C" PRIMARY KEY, at timestamptz DEFAULT now())'
 _CLAIM = "INSERT INTO {} (key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING key"
@@ -35,7 +35,7 @@ async def raw(url: str, n: int, size: int = 500, *, database: str) -> tuple[floa
         await asyncio.gather(*(_put(sender, name, f"task-{k}", body) for k in numbers))
 
     published = await two_at_a_time(publish, n)
-    claims = await asyncpg.connect(database, server_settings={"synchronous_commit": "off"})
+    claims = await _claims(database)
     await claims.execute(_CLAIMS.format(name))
     consumed = await _consume(await receiving.channel(), claims, name, n)
     await sender.exchange_delete(name)
@@ -47,28 +47,35 @@ async def raw(url: str, n: int, size: int = 500, *, database: str) -> tuple[floa
     return published, consumed
 
 
-async def latency(url: str, n: int, size: int = 500) -> list[float]:
-    """Seconds from the call of publish to delivery, `n` times, with a waiting consumer, without
-    other load and without a claim."""
-    link = await aiormq.connect(url)
+async def latency(url: str, database: str, n: int, size: int = 500) -> list[float]:
+    """Seconds from the call of publish until a message is in the hands of a consumer that waits,
+    and claimed, `n` times, without other load."""
+    link, claims = await aiormq.connect(url), await _claims(database)
     sender, receiver = await link.channel(), await link.channel()
     name = await _queue(sender)
-    came: asyncio.Queue[tuple[float, Any]] = asyncio.Queue()
-
-    async def on_message(message: Any) -> None:
-        came.put_nowait((time.perf_counter(), message))
-
-    await receiver.basic_consume(name, on_message)
+    await claims.execute(_CLAIMS.format(name))
+    claim = await claims.prepare(_CLAIM.format(name))
+    came: asyncio.Queue[Any] = asyncio.Queue()
+    await receiver.basic_consume(name, came.put)
     found: list[float] = []
     for number in range(n):
+        await asyncio.sleep(REST)
         started = time.perf_counter()
         await _put(sender, name, f"task-{number}", b"x" * size)
-        arrived, message = await came.get()
-        found.append(arrived - started)
+        message = await came.get()
+        await claim.fetch([message.header.properties.headers["ce-id"]])
+        found.append(time.perf_counter() - started)
         await receiver.basic_ack(message.delivery_tag, wait=False)
     await sender.queue_delete(name)
+    await claims.execute(f"DROP TABLE {name}")
+    await claims.close()
     await link.close()
     return found
+
+
+async def _claims(database: str) -> Any:
+    """A connection to the database as the backend has it: a claim that is lost is made again."""
+    return await asyncpg.connect(database, server_settings={"synchronous_commit": "off"})
 
 
 async def _queue(channel: Any) -> str:

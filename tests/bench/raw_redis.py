@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.bench.batches import BATCH, HEADERS, PULL, two_at_a_time
+from tests.bench.batches import BATCH, HEADERS, PULL, REST, two_at_a_time
 
 _ADD = """
 for i = 1, #ARGV, 3 do
@@ -70,7 +70,7 @@ async def latency(url: str, n: int, size: int = 500) -> list[float]:
     found: list[float] = []
     for number in range(n):
         coming = asyncio.ensure_future(receiver.xreadgroup("g", "me", {stream: ">"}, 1, block=5000))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(REST)
         started = time.perf_counter()
         await add(keys=[stream], args=[f"task-{number}", json.dumps(dict(HEADERS)), b"x" * size])
         await coming
