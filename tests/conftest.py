@@ -16,7 +16,7 @@ from deploy import postgres_server as postgresql
 from deploy.brokers import BROKERS
 from deploy.errors import ServerMissing
 from deploy.program import Program
-from tests import brokers, forms, pairs
+from tests import at_once, brokers, forms, pairs
 from tests.kafka_server import KafkaServer
 from tests.pairs import Pair, own_pair
 from tests.rabbitmq_server import RabbitServer, program, running
@@ -29,12 +29,14 @@ settings.register_profile(
 settings.load_profile("busy")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let a module be compiled once, also where an environment forbids to keep what was compiled:
-    hundreds of processes of these tests import the product, which takes each twice as long then."""
+    hundreds of processes of these tests import the product, which takes each twice as long then.
+    And name failures at once."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     _hear_interrupts()
+    at_once.register(config)
 
 
 def _hear_interrupts() -> None:
