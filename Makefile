@@ -6,7 +6,7 @@ PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 SECONDS ?= 600
 SEEDS ?= 20000
 FROM ?= 0
-BROKERS ?= $(or $(BROKER),all)
+BROKERS ?= $(or $(BROKER),nats)
 
 comma := ,
 VENV := .venv
@@ -28,14 +28,13 @@ venv: $(DEV) ## create .venv with everything for development
 demo: $(RUNTIME) ## run the main job on real documents, everything embedded; ARGS="--bus redis": on that
 	@$(BIN)/muster demo $(ARGS)
 
-test: $(DEV) servers ## run the tests on every broker; BROKERS=nats,redis,rabbitmq,kafka,failover: on these
+test: $(DEV) servers ## run the tests on NATS; BROKERS=nats,redis,rabbitmq,kafka,failover or all: on these
 	@MUSTER_BROKERS=$(BROKERS) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 servers: ## install what BROKERS names for demo, up and tests: Redis and RabbitMQ by apt, Kafka by Maven
 	@for name in $(if $(filter all,$(BROKERS)),redis rabbitmq kafka,$(subst $(comma), ,$(BROKERS))); do \
 	  test ! -f tests/install/$$name.sh || bash tests/install/$$name.sh >/dev/null; done
 
-chaos: BROKERS = $(or $(BROKER),nats)
 chaos: $(DEV) servers ## the long forms: workers, brokers and history killed again and again, 50 minutes; BROKER=redis: on that one
 	@MUSTER_BROKERS=$(BROKERS) MUSTER_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
 
