@@ -172,6 +172,7 @@ def _inside(arguments: list[str], path: Sequence[str]) -> list[str]:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         ours.close()
+        os.chdir("/")  # it may end a moment after the command, and is nothing that was left behind
         with Path(os.devnull).open("r+b") as nothing:
             for standard in range(3):
                 os.dup2(nothing.fileno(), standard)
