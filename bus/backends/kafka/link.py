@@ -230,6 +230,9 @@ class KafkaLink:
         except KafkaError:  # it stands, and nothing is said on it
             await _ended([conn])
             raise
+        except BaseException:
+            conn.close()
+            raise
         return conn
 
 
