@@ -177,12 +177,15 @@ class KafkaLink:
             tries = [self._nodes[node]]
         why: BaseException = KafkaConnectionError(f"broker {node} is not there")
         for host, port in tries:
+            conn: AIOKafkaConnection | None = None
             try:
                 async with asyncio.timeout(self._patience):
                     conn = await self._open(host, port, use)
                     if node not in self._nodes:
                         node = await self._introduce(conn)
             except LIBRARY as error:
+                if conn is not None:  # it stood when the time was over
+                    conn.close()
                 why = error
                 continue
             if self._closed:
