@@ -162,7 +162,7 @@ async def test_a_process_is_replaced_by_one_that_needs_a_snapshot_and_then_leads
         async with Operator(nodes.addresses, keys=OF_OPERATOR) as boss:
             await soon(boss.replace(nodes.ids[lost], nodes.ids[late], late), 60)
             found = await boss.status_of(late)
-            assert found["counts"]["restored"] == 1
+            assert found["counts"]["restored"] >= 1  # a slow one is sent a newer one, too
             await soon(boss.transfer(nodes.ids[late]), 30)
             assert await nodes.leader(ada) == late
             await soon(opened(ada, "more"))
