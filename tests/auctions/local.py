@@ -202,7 +202,7 @@ class LocalSession:
     async def _reach(self) -> None:
         await asyncio.sleep(0)
         if self._cluster.away or self.gone_since is not None:
-            raise LedgerAway("the ledger is away")
+            raise LedgerAway("a command", "nobody leads")
 
     async def _say(self, command: Command) -> Answer:
         await self._reach()

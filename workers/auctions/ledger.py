@@ -3,15 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from consensus.client.errors import LedgerAway
 from contracts.auctions import Auction, Opening, Won
 from contracts.errors import MusterError
 
-
-class LedgerAway(MusterError):
-    """No leader answered in time. Whether a command was done is not known: the same one may be
-    said again, under the same session."""
-
-    retryable = True
+__all__ = ["Ledger", "LedgerAway", "NoLedger"]
 
 
 class NoLedger(MusterError):
