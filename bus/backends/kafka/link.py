@@ -177,15 +177,9 @@ class KafkaLink:
             tries = [self._nodes[node]]
         why: BaseException = KafkaConnectionError(f"broker {node} is not there")
         for host, port in tries:
-            conn: AIOKafkaConnection | None = None
             try:
-                async with asyncio.timeout(self._patience):
-                    conn = await self._open(host, port, use)
-                    if node not in self._nodes:
-                        node = await self._introduce(conn)
+                conn, node = await self._open(host, port, use, node)
             except LIBRARY as error:
-                if conn is not None:  # it stood when the time was over
-                    conn.close()
                 why = error
                 continue
             if self._closed:
@@ -205,19 +199,33 @@ class KafkaLink:
         was_let_in = bool(self.cluster)
         return self._lockout.begun(error.details) if was_let_in and denied(why) else error
 
-    async def _introduce(self, conn: AIOKafkaConnection) -> int:
-        """Ask who the brokers are; the number to keep this connection under."""
+    async def _open(
+        self, host: str, port: int, use: Use, node: int
+    ) -> tuple[AIOKafkaConnection, int]:
+        """A connection, and the number to keep it under; none is left open where that fails."""
+        conn = self._unconnected(host, port, use)
         try:
-            self._learn(await conn.send(MetadataRequest([], False)))
+            async with asyncio.timeout(self._patience):
+                await conn.connect()
+                if node not in self._nodes:
+                    node = await self._introduce(conn)
+        except KafkaError:  # it may stand, and nothing is said on it
+            await _ended([conn])
+            raise
         except BaseException:
             conn.close()
             raise
+        return conn, node
+
+    async def _introduce(self, conn: AIOKafkaConnection) -> int:
+        """Ask who the brokers are; the number to keep this connection under."""
+        self._learn(await conn.send(MetadataRequest([], False)))
         at = {place: node for node, place in self._nodes.items()}
         return at.get((conn.host, conn.port), next(iter(self._nodes), -1))
 
-    async def _open(self, host: str, port: int, use: Use) -> AIOKafkaConnection:
+    def _unconnected(self, host: str, port: int, use: Use) -> AIOKafkaConnection:
         to = self.address
-        conn = AIOKafkaConnection(
+        return AIOKafkaConnection(
             host,
             port,
             client_id=self._name,
@@ -228,15 +236,6 @@ class KafkaLink:
             sasl_plain_username=to.user,
             sasl_plain_password=to.password,
         )
-        try:
-            await conn.connect()
-        except KafkaError:  # it stands, and nothing is said on it
-            await _ended([conn])
-            raise
-        except BaseException:
-            conn.close()
-            raise
-        return conn
 
 
 async def _ended(conns: Iterable[AIOKafkaConnection]) -> None:
