@@ -10,6 +10,7 @@ import structlog
 
 from bus.bus import Bus
 from bus.errors import BusError
+from bus.waking import new_bell, ring, rung
 from contracts.auctions import AuctionError, Opening, Won
 from contracts.clock import Clock
 from contracts.envelope import Envelope, decode
@@ -77,7 +78,7 @@ class Bidder:
         self._attending: asyncio.Task[None] | None = None
         self._said = 0
         self._rounds: OrderedDict[str, int] = OrderedDict()
-        self._news = asyncio.Event()
+        self._news = new_bell()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -92,7 +93,7 @@ class Bidder:
     def look(self) -> None:
         """There may be other places than were said."""
         if self._places() != self._said:
-            self._news.set()
+            ring(self._news)
 
     async def leave(self) -> None:
         """Be no bidder any more; awards are still heard of."""
@@ -123,22 +124,12 @@ class Bidder:
             else:
                 if self._reach.back():
                     self._back()
-            await self._pause(BEAT if self._reach.here else AGAIN)
-
-    async def _pause(self, seconds: float) -> None:
-        """Return after so many seconds, or when there are other places to be told of."""
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        news = asyncio.ensure_future(self._news.wait())
-        try:
-            await asyncio.wait((sleep, news), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            news.cancel()
+            await rung(self._news, self._clock, BEAT if self._reach.here else AGAIN)
 
     async def _say_so(self) -> None:
         """A role that is paused is asked for nothing."""
         desk, self._said = self._desk, self._places()
-        self._news.clear()
+        self._news = new_bell()
         if self._bus.stop_view.is_paused(desk.role):
             await self._ledger.leave(desk.role)
         else:
