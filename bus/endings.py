@@ -9,6 +9,7 @@ from bus.deadletters import DeadLetter, DeadLetters
 from bus.outcomes import Outcomes
 from bus.settling import Finished, Plan
 from contracts.envelope import Envelope
+from contracts.results import Result
 
 _Persist = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
@@ -43,8 +44,7 @@ class Endings:
             if not await self._persist(lambda: self._bury(delivery, dead)):
                 return False
         if result is not None and finished.task is not None:
-            reply = finished.task.reply or ""
-            await self._persist(lambda: self._outcomes.put(reply, result))
+            await self._answer(finished.task, result)
         return True
 
     async def leave(self, settlement: Plan, task: Envelope) -> None:
@@ -55,7 +55,11 @@ class Endings:
         if dead is not None:
             await self._persist(lambda: self._dead.put(dead))
         if result is not None:
-            await self._persist(lambda: self._outcomes.put(task.reply or "", result))
+            await self._answer(task, result)
         events = [settlement.event] if settlement.event is not None else []
         then = [*settlement.then, *self._announcer.messages(events)]
         await self._persist(lambda: self._backend.settle((), then=then))
+
+    async def _answer(self, task: Envelope, result: Result) -> None:
+        """Put what somebody asked for."""
+        await self._persist(lambda: self._outcomes.put(task.reply or "", result))
